@@ -1,0 +1,26 @@
+//! Text in, numbers out: local embedding models.
+//!
+//! The way of a text: [`EmbedPool::embed`] looks into its memo, queues the text for a worker thread, the worker asks
+//! its [`Embedder`], and the caller gets a unit vector. The way of a model onto the machine: [`pull`] finds
+//! or fetches the files the [registry](ModelSpec) names, checks their hashes, and [`BertEmbedder::load`] reads them.
+
+mod bert;
+mod embedder;
+mod hashed;
+mod memo;
+mod pooling;
+mod registry;
+mod tokens;
+mod weights;
+mod worker;
+
+pub use bert::{BertEmbedder, LoadError};
+pub use embedder::{EmbedError, Embedder, Embedding};
+pub use hashed::HashedEmbedder;
+pub use pooling::Pooling;
+pub use registry::{DEFAULT_MODEL, FileSpec, ModelSpec, PackageSpec, find, known};
+pub use weights::{
+    HUB, ModelFiles, NoProgress, Origin, Progress, PullOptions, SourceFailure, WeightsError, locate,
+    model_dir, pull,
+};
+pub use worker::{EmbedPool, PoolOptions};
