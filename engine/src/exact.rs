@@ -1,0 +1,135 @@
+//! The answers themselves, under their exact keys: bounded in bytes and in time by moka (W-TinyLFU), with a second way in
+//! by the normalised key.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use moka::Expiry;
+use moka::sync::Cache;
+
+use crate::entry::Entry;
+use crate::partition::ExactKey;
+
+/// Rounds of housekeeping after which the store is taken to be as tidy as it gets.
+const MAX_ROUNDS: usize = 64;
+/// Locks among which the keys are divided while they are written.
+const WRITERS: usize = 64;
+
+/// Which entry a normalised key leads to.
+struct Alias {
+    exact: ExactKey,
+    id: u64,
+}
+
+type Aliases = RwLock<HashMap<ExactKey, Alias>>;
+
+/// All entries, by exact key.
+pub(crate) struct Answers {
+    cache: Cache<ExactKey, Arc<Entry>>,
+    aliases: Arc<Aliases>,
+    writers: [Mutex<()>; WRITERS],
+}
+
+/// Frees the memory of entries whose time is over. Lookups judge expiry themselves, by the cache's own clock.
+struct Reclaim;
+
+impl Expiry<ExactKey, Arc<Entry>> for Reclaim {
+    fn expire_after_create(&self, _: &ExactKey, entry: &Arc<Entry>, _: Instant) -> Option<Duration> {
+        Some(entry.expires_at.duration_since(entry.created).unwrap_or_default())
+    }
+}
+
+impl Answers {
+    /// A store of up to `max_bytes`, by the entries' weight. `on_removed` hears of every entry that goes, once, for
+    /// whatever reason; it is called from inside the store and must not call it.
+    pub(crate) fn new(max_bytes: u64, on_removed: impl Fn(&Entry) + Send + Sync + 'static) -> Self {
+        let aliases: Arc<Aliases> = Arc::default();
+        let aliases_of_removed = Arc::clone(&aliases);
+        let cache = Cache::builder()
+            .max_capacity(max_bytes)
+            .weigher(|_, entry: &Arc<Entry>| entry.weight)
+            .expire_after(Reclaim)
+            .eviction_listener(move |_, entry: Arc<Entry>, _| {
+                forget(&aliases_of_removed, &entry);
+                on_removed(&entry);
+            })
+            .build();
+        Self { cache, aliases, writers: std::array::from_fn(|_| Mutex::default()) }
+    }
+
+    pub(crate) fn insert(&self, entry: Arc<Entry>) {
+        // The alias first: were the entry refused at once, its removal would otherwise come before the alias.
+        if let Some(normalised) = entry.normalised {
+            let alias = Alias { exact: entry.exact, id: entry.id };
+            self.aliases.write().unwrap_or_else(PoisonError::into_inner).insert(normalised, alias);
+        }
+        // An entry is never updated in place: moka 0.12 subtracts the new weight for the old value if it evicts the entry
+        // before it has noticed the update, and its idea of the total drifts away from the truth for good.
+        let _writing =
+            self.writers[entry.exact.stripe(WRITERS)].lock().unwrap_or_else(PoisonError::into_inner);
+        self.cache.invalidate(&entry.exact);
+        self.cache.insert(entry.exact, entry);
+    }
+
+    pub(crate) fn get(&self, key: &ExactKey) -> Option<Arc<Entry>> {
+        self.cache.get(key)
+    }
+
+    pub(crate) fn get_normalised(&self, key: &ExactKey) -> Option<Arc<Entry>> {
+        let (exact, id) = {
+            let aliases = self.aliases.read().unwrap_or_else(PoisonError::into_inner);
+            let alias = aliases.get(key)?;
+            (alias.exact, alias.id)
+        };
+        self.cache.get(&exact).filter(|entry| entry.id == id)
+    }
+
+    /// Whether this very entry is still stored. Counts as a use of it.
+    pub(crate) fn touch(&self, entry: &Entry) -> bool {
+        self.cache.get(&entry.exact).is_some_and(|stored| stored.id == entry.id)
+    }
+
+    /// The number of entries and their weight, as of the last housekeeping.
+    pub(crate) fn size(&self) -> (u64, u64) {
+        (self.cache.entry_count(), self.cache.weighted_size())
+    }
+
+    /// Does the housekeeping that is due: expired and superfluous entries go, counters are brought up to date.
+    pub(crate) fn run_pending(&self) {
+        let mut size = self.size();
+        for _ in 0..MAX_ROUNDS {
+            self.cache.run_pending_tasks();
+            if std::mem::replace(&mut size, self.size()) == size {
+                break;
+            }
+        }
+    }
+
+    /// Removes everything that is stored at the moment of the call.
+    pub(crate) fn clear(&self) {
+        for (key, _) in &self.cache {
+            self.cache.invalidate(key.as_ref());
+        }
+        self.run_pending();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn entries(&self) -> Vec<Arc<Entry>> {
+        self.cache.iter().map(|(_, entry)| entry).collect()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn alias_count(&self) -> usize {
+        self.aliases.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+}
+
+/// Takes the entry's alias away, unless it leads to a later entry by now.
+fn forget(aliases: &Aliases, entry: &Entry) {
+    let Some(normalised) = entry.normalised else { return };
+    let mut aliases = aliases.write().unwrap_or_else(PoisonError::into_inner);
+    if aliases.get(&normalised).is_some_and(|alias| alias.id == entry.id) {
+        aliases.remove(&normalised);
+    }
+}

@@ -1,0 +1,35 @@
+//! Vectors in, remembered answers out: the semantic cache.
+//!
+//! A request is looked up in three tiers, cheapest first: letter by letter ([`SemanticCache::exact`]), in its safely
+//! normalised form ([`SemanticCache::normalised`]), and by the nearness of its vector ([`SemanticCache::semantic`]).
+//! What must be equal before two requests may share an answer at all is their partition; partitions are physically
+//! separate, so that no search can reach into another one.
+//!
+//! | to read about | see |
+//! |---|---|
+//! | looking up and storing | [`cache`] |
+//! | keys of partitions and of requests | [`partition`] |
+//! | which rewritings of a text are safe | [`normalise`](mod@normalise) |
+//! | what is remembered | [`entry`] |
+//! | may this candidate answer? | [`decide`] |
+//! | finding near vectors | [`index`] |
+//! | where time comes from | [`clock`] |
+//!
+//! The crate does no I/O. Trouble inside it is a miss, never an error.
+
+pub mod cache;
+pub mod clock;
+pub mod decide;
+pub mod entry;
+mod exact;
+pub mod index;
+pub mod normalise;
+pub mod partition;
+mod store;
+
+pub use cache::{CacheConfig, Insert, SemanticCache, Stats};
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use entry::{Answer, Entry, Hit, Tier};
+pub use index::{IndexKind, Neighbour, VectorIndex};
+pub use normalise::normalise;
+pub use partition::{ExactKey, KeyHasher, PartitionKey};
