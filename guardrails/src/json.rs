@@ -1,0 +1,261 @@
+//! Redaction inside JSON: of values, and of JSON documents that stand in strings.
+
+use crate::guard::Guard;
+use crate::vault::{Blocked, Vault};
+use serde::de::IgnoredAny;
+use serde_json::{Map, Value};
+
+/// Numbers with fewer digits hold no personal data that a pattern could tell.
+const LONG_NUMBER: usize = 9;
+/// How deep documents within strings within documents are read; deeper ones are read as text.
+const DEEPEST: usize = 4;
+
+pub(crate) fn redact(
+    vault: &mut Vault,
+    guard: &Guard,
+    value: &mut Value,
+    path: &[&str],
+    skip: &dyn Fn(&[&str], &str) -> bool,
+) -> Result<bool, Blocked> {
+    let label = path.last().copied().unwrap_or("");
+    let mut changed = false;
+    match value {
+        Value::String(text) if !is_media(text) && !skip(path, text) => {
+            if let Some(redacted) = redact_string(vault, guard, text, label, 0)? {
+                *text = redacted;
+                changed = true;
+            }
+        }
+        Value::Number(number) => {
+            let text = number.to_string();
+            if is_long(&text)
+                && !skip(path, &text)
+                && let Some(redacted) = vault.redact_labelled(guard, &text, label)?
+            {
+                *value = Value::String(redacted);
+                changed = true;
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                changed |= redact(vault, guard, item, path, skip)?;
+            }
+        }
+        Value::Object(map) => {
+            changed |= redact_keys(vault, guard, map)?;
+            for (key, item) in map {
+                let path: Vec<&str> = path.iter().copied().chain([key.as_str()]).collect();
+                changed |= redact(vault, guard, item, &path, skip)?;
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+    }
+    Ok(changed)
+}
+
+fn redact_keys(vault: &mut Vault, guard: &Guard, map: &mut Map<String, Value>) -> Result<bool, Blocked> {
+    let mut redacted = Vec::with_capacity(map.len());
+    for key in map.keys() {
+        redacted.push(vault.redact(guard, key)?);
+    }
+    let changed = redacted.iter().any(Option::is_some);
+    if changed {
+        for ((key, item), redacted) in std::mem::take(map).into_iter().zip(redacted) {
+            let mut key = redacted.unwrap_or(key);
+            // Two prints of one value have one placeholder; neither entry may be lost.
+            while map.contains_key(&key) {
+                key.push('_');
+            }
+            map.insert(key, item);
+        }
+    }
+    Ok(changed)
+}
+
+fn redact_string(
+    vault: &mut Vault,
+    guard: &Guard,
+    text: &str,
+    label: &str,
+    depth: usize,
+) -> Result<Option<String>, Blocked> {
+    let document = depth < DEEPEST
+        && text.trim_start().starts_with(['{', '['])
+        && serde_json::from_str::<IgnoredAny>(text).is_ok();
+    if document {
+        redact_document(vault, guard, text, label, depth)
+    } else {
+        vault.redact_labelled(guard, text, label)
+    }
+}
+
+/// Rewrites the strings and numbers of a JSON document in which something is found and keeps all other bytes.
+fn redact_document(
+    vault: &mut Vault,
+    guard: &Guard,
+    text: &str,
+    label: &str,
+    depth: usize,
+) -> Result<Option<String>, Blocked> {
+    let mut label = label.to_owned();
+    let mut out = String::new();
+    // Everything before `copied` is in `out`.
+    let (mut copied, mut at) = (0, 0);
+    while let Some(&byte) = text.as_bytes().get(at) {
+        let token = match byte {
+            b'"' => &text[at..at + string_len(&text[at..])],
+            b'-' | b'0'..=b'9' => &text[at..at + number_len(&text[at..])],
+            _ => {
+                at += 1;
+                continue;
+            }
+        };
+        let start = at;
+        at += token.len();
+        let redacted = if byte == b'"' {
+            // A lone surrogate is JSON and no string; then the token is read as it is written.
+            let inner = serde_json::from_str(token).unwrap_or_else(|_| token[1..token.len() - 1].to_owned());
+            if text[at..].trim_start().starts_with(':') {
+                let redacted = vault.redact(guard, &inner)?;
+                label = inner;
+                redacted
+            } else if is_media(&inner) {
+                None
+            } else {
+                redact_string(vault, guard, &inner, &label, depth + 1)?
+            }
+        } else if is_long(token) {
+            vault.redact_labelled(guard, token, &label)?
+        } else {
+            None
+        };
+        if let Some(redacted) = redacted {
+            out.push_str(&text[copied..start]);
+            out.push_str(&Value::String(redacted).to_string());
+            copied = at;
+        }
+    }
+    if copied == 0 {
+        return Ok(None);
+    }
+    out.push_str(&text[copied..]);
+    Ok(Some(out))
+}
+
+/// Length of the JSON string, quotes included, that a valid document has at the start of `text`.
+fn string_len(text: &str) -> usize {
+    let mut escaped = false;
+    let closing = text.bytes().skip(1).position(|byte| {
+        let closes = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        closes
+    });
+    closing.map_or(text.len(), |at| at + 2)
+}
+
+/// Length of the JSON number at the start of `text`.
+fn number_len(text: &str) -> usize {
+    text.bytes().take_while(|byte| byte.is_ascii_digit() || b"+-.eE".contains(byte)).count()
+}
+
+fn is_long(number: &str) -> bool {
+    number.bytes().filter(u8::is_ascii_digit).count() >= LONG_NUMBER
+}
+
+/// Whether `text` is a `data:` URL (RFC 2397) of an image, a sound or a film in base64.
+fn is_media(text: &str) -> bool {
+    let Some(kind) = text.strip_prefix("data:") else { return false };
+    let head = kind.split_once(',').map_or("", |(head, _)| head);
+    head.ends_with(";base64") && ["image/", "audio/", "video/"].iter().any(|media| head.starts_with(media))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Form, Policy};
+    use serde_json::json;
+
+    fn redacted(mut value: Value) -> (Value, Vault) {
+        let (guard, mut vault) = (Guard::new(&Policy::default()), Vault::new());
+        vault.reserve_json(&value);
+        vault.redact_json(&guard, &mut value, &|_, _| false).unwrap();
+        (value, vault)
+    }
+
+    #[test]
+    fn every_string_key_and_long_number_is_read() {
+        let (value, _) = redacted(json!({
+            "messages": [{"content": [{"text": "I am ada@example.org"}, "ada@example.org"]}],
+            "by": {"ada@example.org": 1, "card": 4111111111111111u64, "ssn": 536228143, "n": 536228143},
+        }));
+        assert_eq!(
+            value,
+            json!({
+                "messages": [{"content": [{"text": "I am [EMAIL_ADDRESS_1]"}, "[EMAIL_ADDRESS_1]"]}],
+                "by": {"[EMAIL_ADDRESS_1]": 1, "card": "[CREDIT_CARD_1]", "ssn": "[US_SSN_1]", "n": 536228143},
+            })
+        );
+    }
+
+    #[test]
+    fn the_order_of_keys_survives() {
+        let (value, _) = redacted(json!({"z": 1, "ada@example.org": 2, "a": 3}));
+        assert_eq!(value.to_string(), r#"{"z":1,"[EMAIL_ADDRESS_1]":2,"a":3}"#);
+    }
+
+    #[test]
+    fn a_document_in_a_string_is_read_inside_and_keeps_its_layout() {
+        let arguments = "{ \"to\":\"ada\\u0040example.org\",\n  \"phone\" : 2125550142, \"x\": 1.50 }";
+        let (value, vault) = redacted(json!({"arguments": arguments}));
+        let sent = value["arguments"].as_str().unwrap();
+        assert_eq!(
+            sent,
+            "{ \"to\":\"[EMAIL_ADDRESS_1]\",\n  \"phone\" : \"[PHONE_NUMBER_1]\", \"x\": 1.50 }"
+        );
+        assert!(vault.rehydrate(sent, Form::Json).contains("ada@example.org"));
+    }
+
+    #[test]
+    fn a_document_without_findings_keeps_its_bytes() {
+        let arguments = r#"{"b": 1.0, "a":"\u00e9 \ud83d", "n":123456789012}"#;
+        let (value, vault) = redacted(json!({ "arguments": arguments }));
+        assert_eq!(value["arguments"], arguments);
+        assert!(vault.is_empty());
+    }
+
+    #[test]
+    fn documents_in_documents_are_read_to_a_depth_and_beyond_as_text() {
+        let mut text = r#"{"to":"ada@example.org"}"#.to_owned();
+        for _ in 0..6 {
+            text = json!({ "inner": text }).to_string();
+        }
+        let (value, _) = redacted(json!(text));
+        assert!(!value.to_string().contains("example.org"));
+    }
+
+    #[test]
+    fn pictures_and_what_the_caller_skips_are_left_alone() {
+        let (guard, mut vault) = (Guard::new(&Policy::default()), Vault::new());
+        let picture = ["data:image/png;base64,AKIA", "Q3EGZ5ZL", "4XYJ2VWT"].concat();
+        let before = json!({
+            "image_url": {"url": picture},
+            "model": "ada@example.org",
+            "seed": 4111111111111111u64,
+            "tools": [{"id": "ada@example.org"}],
+        });
+        let mut value = before.clone();
+        let skip = |path: &[&str], text: &str| {
+            matches!(path, ["model" | "seed"]) || (path == ["tools", "id"] && text.contains('@'))
+        };
+        assert_eq!(vault.redact_json(&guard, &mut value, &skip), Ok(false));
+        assert_eq!(value, before);
+        let text = json!({"url": "data:text/plain,ada@example.org"});
+        assert_eq!(redacted(text).0, json!({"url": "data:text/plain,[EMAIL_ADDRESS_1]"}));
+    }
+
+    #[test]
+    fn two_keys_with_one_placeholder_are_both_kept() {
+        let (value, _) = redacted(json!({"4111111111111111": 1, "4111 1111 1111 1111": 2}));
+        assert_eq!(value, json!({"[CREDIT_CARD_1]": 1, "[CREDIT_CARD_1]_": 2}));
+    }
+}

@@ -1,0 +1,41 @@
+//! Text in, verdict out: PII, secrets, prompt injection.
+//!
+//! A [`Guard`] is compiled from a [`Policy`] and reads text; a [`Vault`] belongs to one request, replaces what
+//! the guard found by placeholders and puts the originals back into the answer, whole or as a stream.
+//!
+//! ```
+//! use sluice_guardrails::{Form, Guard, Policy, Vault};
+//! let guard = Guard::new(&Policy::default());
+//! let mut vault = Vault::new();
+//! let prompt = "Write to ada@example.org, please.";
+//! vault.reserve(prompt);
+//! let sent = vault.redact(&guard, prompt).unwrap().unwrap();
+//! assert_eq!(sent, "Write to [EMAIL_ADDRESS_1], please.");
+//! assert_eq!(vault.rehydrate("Done: [EMAIL_ADDRESS_1].", Form::Text), "Done: ada@example.org.");
+//! ```
+
+// What to do, and the thing that does it.
+pub mod guard;
+pub mod policy;
+
+// Find → resolve → decide → operate.
+mod pipeline;
+pub mod text;
+
+// What is found.
+pub mod injection;
+pub mod pii;
+mod score;
+pub mod secrets;
+
+// What happens to a finding, and how it is undone.
+mod json;
+pub mod placeholder;
+pub mod stream;
+pub mod vault;
+
+pub use guard::{Class, Finding, Guard, InjectionReport, Recogniser};
+pub use placeholder::placeholders;
+pub use policy::{Action, InjectionAction, Policy};
+pub use stream::Rehydrator;
+pub use vault::{Blocked, Form, Vault};

@@ -1,0 +1,112 @@
+//! Find → resolve → decide: from a text to the spans that must not leave, and what is to be done with each.
+//! The last step, operate, is the vault's.
+
+use crate::guard::{Class, Finding, Recogniser};
+use crate::policy::{Action, Policy};
+use crate::text::Scan;
+
+/// Everything the recognisers see, in no order and possibly overlapping.
+pub(crate) fn find(recognisers: &[Box<dyn Recogniser>], scan: &Scan<'_>) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for recogniser in recognisers {
+        recogniser.find(scan, &mut found);
+    }
+    found
+}
+
+/// Sorts by start and merges what overlaps into its union, so that no byte of any found value is left over.
+/// The name of a union is that of its strongest member: what blocks before what is redacted, secrets before
+/// personal data, then the longer, the likelier, the earlier.
+pub(crate) fn resolve(mut found: Vec<Finding>, policy: &Policy) -> Vec<Finding> {
+    found.retain(|finding| !finding.span.is_empty());
+    found.sort_by_key(|finding| (finding.span.start, finding.span.end));
+    let mut resolved: Vec<(Finding, Finding)> = Vec::with_capacity(found.len());
+    for next in found {
+        match resolved.last_mut() {
+            Some((union, strongest)) if next.span.start < union.span.end => {
+                let end = union.span.end.max(next.span.end);
+                if outranks(&next, strongest, policy) {
+                    strongest.clone_from(&next);
+                }
+                *union = Finding { span: union.span.start..end, ..strongest.clone() };
+            }
+            _ => resolved.push((next.clone(), next)),
+        }
+    }
+    resolved.into_iter().map(|(union, _)| union).collect()
+}
+
+fn outranks(a: &Finding, b: &Finding, policy: &Policy) -> bool {
+    let rank =
+        |f: &Finding| (decide(policy, f.class) == Action::Block, f.class == Class::Secret, f.span.len());
+    match rank(a).cmp(&rank(b)) {
+        std::cmp::Ordering::Equal => a.score > b.score,
+        order => order.is_gt(),
+    }
+}
+
+/// What the policy says about a class of findings.
+pub(crate) fn decide(policy: &Policy, class: Class) -> Action {
+    match class {
+        Class::Pii => policy.pii,
+        Class::Secret => policy.secrets,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::ops::Range;
+
+    fn finding(entity: &'static str, class: Class, span: Range<usize>, score: f32) -> Finding {
+        Finding { entity, rule: entity, class, span, score }
+    }
+
+    #[test]
+    fn what_overlaps_becomes_its_union_named_by_the_strongest() {
+        let policy = Policy::default();
+        let found = vec![
+            finding("PHONE_NUMBER", Class::Pii, 10..30, 0.99),
+            finding("SECRET", Class::Secret, 5..12, 0.7),
+            finding("IP_ADDRESS", Class::Pii, 28..40, 0.9),
+            finding("US_SSN", Class::Pii, 40..51, 0.9),
+        ];
+        let resolved = resolve(found, &policy);
+        let short: Vec<_> = resolved.iter().map(|f| (f.entity, f.span.clone())).collect();
+        assert_eq!(short, [("SECRET", 5..40), ("US_SSN", 40..51)]);
+    }
+
+    #[test]
+    fn what_blocks_outranks_what_is_redacted() {
+        let policy = Policy { pii: Action::Block, ..Policy::default() };
+        let found = vec![
+            finding("SECRET", Class::Secret, 0..20, 1.0),
+            finding("EMAIL_ADDRESS", Class::Pii, 15..18, 0.9),
+        ];
+        assert_eq!(resolve(found, &policy)[0].class, Class::Pii);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn every_byte_of_every_finding_is_in_exactly_one_resolved_span(
+            spans in prop::collection::vec((0usize..200, 1usize..40, any::<bool>()), 0..30)
+        ) {
+            let found: Vec<_> = spans.iter().map(|&(start, len, secret)| {
+                let class = if secret { Class::Secret } else { Class::Pii };
+                finding("X", class, start..start + len, 0.9)
+            }).collect();
+            let resolved = resolve(found.clone(), &Policy::default());
+            for pair in resolved.windows(2) {
+                prop_assert!(pair[0].span.end <= pair[1].span.start);
+            }
+            for at in 0..240 {
+                let wanted = found.iter().any(|f| f.span.contains(&at));
+                let covered = resolved.iter().filter(|f| f.span.contains(&at)).count();
+                prop_assert_eq!(covered, usize::from(wanted));
+            }
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Evidence for a finding, added up as log-odds.
+//!
+//! A check digit is evidence, not certainty: one number in ten passes Luhn. So a finding starts from a prior for
+//! its printed form and collects weights, in powers of ten, from checksum, number range and context words.
+
+/// Findings below this score are dropped: the "likely" band of the project's three (possible, likely, certain).
+pub(crate) const LIKELY: f32 = 0.6;
+
+/// Decimal log-odds that a candidate is what it looks like.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Evidence(f32);
+
+impl Evidence {
+    /// Starts from the prior of a printed form: 0 means one in two, -1 one in eleven.
+    pub(crate) fn prior(log_odds: f32) -> Evidence {
+        Evidence(log_odds)
+    }
+
+    /// A check passed that a random candidate passes with probability `p`.
+    pub(crate) fn checksum(self, p: f32) -> Evidence {
+        Evidence(self.0 - p.log10())
+    }
+
+    /// Adds `weight` (negative: evidence against) if `seen`.
+    pub(crate) fn when(self, seen: bool, weight: f32) -> Evidence {
+        if seen { Evidence(self.0 + weight) } else { self }
+    }
+
+    /// The probability, if it is at least [`LIKELY`].
+    pub(crate) fn likely(self) -> Option<f32> {
+        let score = 1.0 / (1.0 + 10f32.powf(-self.0));
+        (score >= LIKELY).then_some(score)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_one_digit_checksum_moves_the_odds_tenfold_and_no_more() {
+        let score = Evidence::prior(0.0).checksum(0.1).likely().unwrap();
+        assert!((score - 10.0 / 11.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn weak_evidence_is_no_finding() {
+        assert!(Evidence::prior(0.0).likely().is_none());
+        assert!(Evidence::prior(1.0).when(true, -1.0).likely().is_none());
+    }
+}

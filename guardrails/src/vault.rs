@@ -1,0 +1,237 @@
+//! The vault of one request: which placeholder stands for which value.
+//!
+//! The same value gets the same placeholder throughout a request, numbered by first appearance, so that a
+//! conversation sent again has the same bytes and a provider's prompt cache keeps working.
+
+use crate::guard::{Class, Finding, Guard};
+use crate::placeholder;
+use crate::policy::Action;
+use crate::stream::{Rehydrator, Table};
+use crate::{json, pii, pipeline};
+use serde_json::Value;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::Arc;
+
+/// How often a text is read for what replacements have shown; a bound against texts made to take many rounds.
+const ROUNDS: usize = 16;
+
+/// Placeholders issued for one request, and their originals. Never logged: its `Debug` prints counts.
+#[derive(Default)]
+pub struct Vault {
+    entries: Vec<Entry>,
+    /// By entity and normalised value.
+    index: HashMap<(&'static str, String), usize>,
+    /// The highest number in use, by entity.
+    highest: BTreeMap<&'static str, u64>,
+}
+
+struct Entry {
+    entity: &'static str,
+    class: Class,
+    placeholder: String,
+    original: String,
+}
+
+/// The policy refuses a text because of what is in it. Names the kind, never the value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("found {entity} (rule {rule}), which the policy blocks")]
+pub struct Blocked {
+    /// Personal data or secret.
+    pub class: Class,
+    /// The entity's name.
+    pub entity: &'static str,
+    /// The rule that found it.
+    pub rule: &'static str,
+}
+
+/// Where originals are put back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Into plain text: as they are.
+    Text,
+    /// Into the text of a JSON document (a tool call's arguments): escaped as within a JSON string.
+    Json,
+}
+
+impl Vault {
+    /// An empty vault.
+    pub fn new() -> Vault {
+        Vault::default()
+    }
+
+    /// Notes the placeholders a user wrote: numbering starts above them, so they are never restored. Call it for
+    /// every string of a request before the first is redacted.
+    pub fn reserve(&mut self, text: &str) {
+        for token in placeholder::placeholders(text) {
+            if let Some(parsed) = placeholder::at_start(token) {
+                let highest = self.highest.entry(parsed.entity).or_default();
+                *highest = parsed.number.max(*highest);
+            }
+        }
+    }
+
+    /// [`Vault::reserve`] for every string and key of a JSON value.
+    pub fn reserve_json(&mut self, value: &Value) {
+        match value {
+            Value::String(text) => self.reserve(text),
+            Value::Array(items) => items.iter().for_each(|item| self.reserve_json(item)),
+            Value::Object(map) => map.iter().for_each(|(key, item)| {
+                self.reserve(key);
+                self.reserve_json(item);
+            }),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
+    /// Replaces what `guard` finds in `text`; `None` if it finds nothing. Redacting the result changes nothing.
+    ///
+    /// # Errors
+    /// [`Blocked`] if the policy blocks a class that was found.
+    pub fn redact(&mut self, guard: &Guard, text: &str) -> Result<Option<String>, Blocked> {
+        self.redact_labelled(guard, text, "")
+    }
+
+    /// [`Vault::redact`] for a text that is the value of something named `label`, which counts as context.
+    ///
+    /// # Errors
+    /// As [`Vault::redact`].
+    pub fn redact_labelled(
+        &mut self,
+        guard: &Guard,
+        text: &str,
+        label: &str,
+    ) -> Result<Option<String>, Blocked> {
+        self.reserve(text);
+        let mut redacted: Option<String> = None;
+        // A replacement moves context closer, which may show more; the second round rarely finds anything.
+        for _ in 0..ROUNDS {
+            let current = redacted.as_deref().unwrap_or(text);
+            let found = guard.inspect_labelled(current, label);
+            if found.is_empty() {
+                break;
+            }
+            redacted = Some(self.operate(guard, current, &found)?);
+        }
+        Ok(redacted)
+    }
+
+    /// Replaces resolved findings, left to right.
+    fn operate(&mut self, guard: &Guard, text: &str, found: &[Finding]) -> Result<String, Blocked> {
+        let blocks = |finding: &&Finding| pipeline::decide(guard.policy(), finding.class) == Action::Block;
+        if let Some(Finding { entity, rule, class, .. }) = found.iter().find(blocks) {
+            return Err(Blocked { class: *class, entity, rule });
+        }
+        let mut out = String::with_capacity(text.len());
+        let mut from = 0;
+        for finding in found {
+            out.push_str(&text[from..finding.span.start]);
+            out.push_str(self.issue(finding, &text[finding.span.clone()]));
+            from = finding.span.end;
+        }
+        out.push_str(&text[from..]);
+        Ok(out)
+    }
+
+    /// The placeholder of a value, a new one if it has none yet.
+    fn issue(&mut self, finding: &Finding, original: &str) -> &str {
+        let key = (finding.entity, pii::normalised(finding.entity, original));
+        let at = *self.index.entry(key).or_insert_with(|| {
+            let highest = self.highest.entry(finding.entity).or_default();
+            *highest += 1;
+            self.entries.push(Entry {
+                entity: finding.entity,
+                class: finding.class,
+                placeholder: placeholder::write(finding.entity, *highest),
+                original: original.to_owned(),
+            });
+            self.entries.len() - 1
+        });
+        &self.entries[at].placeholder
+    }
+
+    /// Redacts every string and every key of a JSON value in place, and tells whether anything changed.
+    ///
+    /// A number of nine digits or more is read as text and becomes a string if something is found in it. A string
+    /// that is itself a JSON object or array (a tool call's arguments) is redacted inside, its layout kept. The
+    /// key over a value counts as context. Left alone are `data:` URLs with images, audio or video in base64, and
+    /// what `skip` says: it is asked for each string and long number with the keys that lead to it (those of
+    /// arrays' items are those of the array) and its text. Keys are always read.
+    ///
+    /// # Errors
+    /// As [`Vault::redact`]; the value may then be redacted in part.
+    pub fn redact_json(
+        &mut self,
+        guard: &Guard,
+        value: &mut Value,
+        skip: &dyn Fn(&[&str], &str) -> bool,
+    ) -> Result<bool, Blocked> {
+        json::redact(self, guard, value, &[], skip)
+    }
+
+    /// The placeholders issued so far, in order.
+    pub fn issued(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|entry| entry.placeholder.as_str())
+    }
+
+    /// Whether nothing was replaced.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// How many different values were replaced, by entity.
+    pub fn counts(&self) -> BTreeMap<&'static str, usize> {
+        let mut counts = BTreeMap::new();
+        self.entries.iter().for_each(|entry| *counts.entry(entry.entity).or_default() += 1);
+        counts
+    }
+
+    /// Puts originals back in place of placeholders issued by this vault. Secrets stay replaced. A value printed
+    /// in several ways comes back as it stood first.
+    pub fn rehydrate<'t>(&self, text: &'t str, form: Form) -> Cow<'t, str> {
+        if self.is_empty() || !text.contains('[') {
+            return Cow::Borrowed(text);
+        }
+        let table = self.table(form);
+        if !placeholder::placeholders(text).any(|token| table.knows(token)) {
+            return Cow::Borrowed(text);
+        }
+        let mut out = String::with_capacity(text.len());
+        let rest = table.replace(text, &mut out);
+        out.push_str(rest);
+        Cow::Owned(out)
+    }
+
+    /// [`Vault::rehydrate`] for a text that arrives in pieces. Knows what was issued up to now; one for each stream.
+    pub fn rehydrator(&self, form: Form) -> Rehydrator {
+        Rehydrator::new(Arc::new(self.table(form)))
+    }
+
+    fn table(&self, form: Form) -> Table {
+        let restored = self.entries.iter().filter(|entry| entry.class == Class::Pii);
+        let pair = |entry: &Entry| (entry.placeholder.clone(), form.write(&entry.original));
+        Table::new(restored.map(pair).collect())
+    }
+}
+
+impl Form {
+    fn write(self, original: &str) -> String {
+        match self {
+            Form::Text => original.to_owned(),
+            Form::Json => {
+                let quoted = Value::from(original).to_string();
+                quoted[1..quoted.len() - 1].to_owned()
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Vault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vault").field("counts", &self.counts()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
