@@ -1,0 +1,258 @@
+//! The life of a chat request, from top to bottom.
+
+mod account;
+mod guards;
+pub mod remember;
+pub mod request;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, header};
+use sluice_guardrails::Vault;
+use tokio::sync::mpsc;
+
+use crate::body::Body;
+use crate::client_api::openai_chat::{self, StreamEncoder};
+use crate::error::ApiError;
+use crate::gateway::Core;
+use crate::keys::Caller;
+use crate::relay::{Relay, replay};
+use crate::route::answer::{Answer, Asking, Broken, Chunks};
+use crate::wire::chat::{Assembler, Chunk};
+use account::{Account, Source};
+use remember::{Found, Remembered, Ticket};
+
+/// Parts of an answer that may wait for a slow client; the provider waits with them.
+const PARTS_IN_FLIGHT: usize = 16;
+
+/// Who asks what, beside the body.
+pub struct Call {
+    /// The authenticated caller.
+    pub caller: Arc<Caller>,
+    /// Names the request in logs and in `x-request-id`.
+    pub id: String,
+    /// The request's headers.
+    pub headers: HeaderMap,
+    /// When it came in.
+    pub started: Instant,
+}
+
+/// Answers one chat request: from memory, else from the first target that can.
+///
+/// # Errors
+/// An [`ApiError`] as long as nothing was sent; what breaks later ends the stream with an error event.
+pub async fn chat(core: &Core, call: &Call, body: &Bytes) -> Result<Response<Body>, ApiError> {
+    let gateway = &core.gateway;
+    let mut request = openai_chat::parse(body)?;
+    let targets = gateway.routes.resolve(&request.model)?;
+    let vault = guards::input(gateway, call, &mut request)?;
+    let found = match &gateway.memory {
+        Some(memory) => memory.look_up(call, &request, &gateway.guard, &vault).await?,
+        None => Found::Nothing { ticket: None, bypass: true },
+    };
+    let (ticket, bypass) = match found {
+        Found::Hit(remembered) => return Ok(from_memory(core, call, &request, vault, *remembered)),
+        Found::Nothing { ticket, bypass } => (ticket, bypass),
+    };
+    gateway.metrics.lookup(if bypass { "bypass" } else { "miss" }, "");
+    let asking = Asking {
+        upstream: &core.upstream,
+        timeouts: &gateway.timeouts,
+        retry: &gateway.retry,
+        max_answer: gateway.limits.max_answer.0,
+        metrics: &gateway.metrics,
+    };
+    let asked = Instant::now();
+    let answer = asking.first_answer(&targets, &request).await?;
+    Ok(from_provider(core, call, &request, vault, ticket, bypass, answer, asked.elapsed()).await)
+}
+
+/// A hit walks the same way out as a live answer.
+fn from_memory(
+    core: &Core,
+    call: &Call,
+    request: &request::ChatRequest,
+    vault: Vault,
+    remembered: Remembered,
+) -> Response<Body> {
+    let gateway = &core.gateway;
+    let mut headers = HeaderMap::new();
+    let tier = remembered.tier.as_str();
+    put(&mut headers, "x-sluice-cache", "hit");
+    put(&mut headers, "x-sluice-cache-tier", tier);
+    put(&mut headers, "x-sluice-cache-similarity", &format!("{:.4}", remembered.similarity));
+    put(&mut headers, header::AGE.as_str(), &remembered.age.as_secs().to_string());
+    describe(&mut headers, &remembered.provider, &remembered.model, 0);
+    overhead(&mut headers, gateway, call, "cache", Duration::ZERO);
+    gateway.metrics.lookup("hit", tier);
+
+    let mut account = Account::open(gateway, call, Source::Cache { tier });
+    account.saved(remembered.cost);
+    let mut relay = Relay::new(vault);
+    let stored = Chunk { id: fresh_id(), created: unix_seconds(), ..remembered.answer };
+    let response = if request.stream {
+        let mut encoder = StreamEncoder::new(request.include_usage);
+        let mut out = Vec::new();
+        let chunks = replay(stored).into_iter().map(|chunk| relay.push(chunk)).collect::<Vec<_>>();
+        for chunk in chunks.into_iter().chain(relay.finish().0) {
+            out.extend(encoder.push(chunk).unwrap_or_default());
+        }
+        out.extend(encoder.finish());
+        respond(headers, true, Body::Full(Bytes::from(out)))
+    } else {
+        let mut seen = Assembler::default();
+        seen.push(&relay.push(stored));
+        relay.finish().0.iter().for_each(|rest| seen.push(rest));
+        respond(headers, false, Body::Full(openai_chat::encode_whole(seen.finish())))
+    };
+    account.close("complete");
+    response
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the hand-over of everything a request has gathered, called once"
+)]
+async fn from_provider(
+    core: &Core,
+    call: &Call,
+    request: &request::ChatRequest,
+    vault: Vault,
+    ticket: Option<Ticket>,
+    bypass: bool,
+    answer: Answer,
+    waited: Duration,
+) -> Response<Body> {
+    let gateway = &core.gateway;
+    let mut headers = HeaderMap::new();
+    put(&mut headers, "x-sluice-cache", if bypass { "bypass" } else { "miss" });
+    describe(&mut headers, &answer.target.provider.name, &answer.target.model, answer.attempts);
+    overhead(&mut headers, gateway, call, "provider", waited);
+
+    let account = Account::open(gateway, call, Source::Provider { target: answer.target, ticket });
+    let relay = Relay::new(vault);
+    if request.stream {
+        let (parts, body) = mpsc::channel(PARTS_IN_FLIGHT);
+        let encoder = StreamEncoder::new(request.include_usage);
+        let patience = gateway.timeouts.idle.0;
+        tokio::spawn(stream_out(answer.chunks, relay, account, encoder, parts, patience));
+        return respond(headers, true, Body::Stream(body));
+    }
+    match whole_out(answer.chunks, relay, account).await {
+        Ok(body) => respond(headers, false, Body::Full(body)),
+        // Whole answers are read to their end before they count as answers.
+        Err(_) => error_response(&ApiError::Internal),
+    }
+}
+
+async fn whole_out(mut chunks: Chunks, mut relay: Relay, mut account: Account) -> Result<Bytes, Broken> {
+    let mut seen = Assembler::default();
+    while let Some(chunk) = chunks.next().await? {
+        seen.push(&relay.push(chunk));
+    }
+    let (rest, redacted) = relay.finish();
+    rest.iter().for_each(|rest| seen.push(rest));
+    account.settle(&redacted);
+    account.close("complete");
+    Ok(openai_chat::encode_whole(seen.finish()))
+}
+
+/// Relays a stream. The client's pace is the provider's pace; a client that is gone, or takes nothing for as long as
+/// `patience`, ends it.
+async fn stream_out(
+    mut chunks: Chunks,
+    mut relay: Relay,
+    mut account: Account,
+    mut encoder: StreamEncoder,
+    parts: mpsc::Sender<Bytes>,
+    patience: Duration,
+) {
+    loop {
+        let chunk = tokio::select! {
+            chunk = chunks.next() => chunk,
+            () = parts.closed() => return account.close("client_gone"),
+        };
+        let event = match chunk {
+            Ok(Some(chunk)) => encoder.push(relay.push(chunk)),
+            Ok(None) => break,
+            Err(broken) => {
+                let error = ApiError::StreamBroken(broken.to_string());
+                account.close("broken");
+                drop(parts.send_timeout(encoder.fail(&error), patience).await);
+                return;
+            }
+        };
+        if let Some(event) = event
+            && parts.send_timeout(event, patience).await.is_err()
+        {
+            return account.close("client_gone");
+        }
+    }
+    let (rest, redacted) = relay.finish();
+    // Remembered before the client sees the end, so that its next request finds it.
+    account.settle(&redacted);
+    account.close("complete");
+    let mut end = rest.and_then(|rest| encoder.push(rest)).unwrap_or_default().to_vec();
+    end.extend(encoder.finish());
+    drop(parts.send_timeout(Bytes::from(end), patience).await);
+}
+
+fn respond(mut headers: HeaderMap, stream: bool, body: Body) -> Response<Body> {
+    if stream {
+        put(&mut headers, header::CONTENT_TYPE.as_str(), "text/event-stream; charset=utf-8");
+        put(&mut headers, header::CACHE_CONTROL.as_str(), "no-cache");
+    } else {
+        put(&mut headers, header::CONTENT_TYPE.as_str(), "application/json");
+    }
+    let mut response = Response::new(body);
+    *response.headers_mut() = headers;
+    response
+}
+
+/// An error as a response, in OpenAI's shape.
+pub fn error_response(error: &ApiError) -> Response<Body> {
+    let mut headers = HeaderMap::new();
+    if let Some(seconds) = error.retry_after() {
+        put(&mut headers, header::RETRY_AFTER.as_str(), &seconds.to_string());
+    }
+    let mut response = respond(headers, false, Body::Full(Bytes::from(error.body().to_string())));
+    *response.status_mut() = error.status();
+    response
+}
+
+fn describe(headers: &mut HeaderMap, provider: &str, model: &str, attempts: u32) {
+    put(headers, "x-sluice-provider", provider);
+    put(headers, "x-sluice-model", model);
+    put(headers, "x-sluice-attempts", &attempts.to_string());
+}
+
+/// The gateway's own share of the time until the answer's head.
+fn overhead(
+    headers: &mut HeaderMap,
+    gateway: &crate::gateway::Gateway,
+    call: &Call,
+    source: &'static str,
+    waited: Duration,
+) {
+    let total = call.started.elapsed();
+    let own = total.saturating_sub(waited);
+    gateway.metrics.timed(source, total, own);
+    put(headers, "x-sluice-overhead-ms", &format!("{:.3}", own.as_secs_f64() * 1000.0));
+}
+
+/// Header values made of names and numbers; one that can't stand in a header is left out.
+fn put(headers: &mut HeaderMap, name: &'static str, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+fn fresh_id() -> String {
+    format!("chatcmpl-{}", uuid::Uuid::now_v7().simple())
+}
+
+fn unix_seconds() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs())
+}

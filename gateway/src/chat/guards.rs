@@ -1,0 +1,65 @@
+//! The guards on the way in: every string of the request, before anything else sees it.
+
+use serde_json::Value;
+use sluice_guardrails::{Guard, InjectionReport, Vault};
+
+use super::Call;
+use super::request::ChatRequest;
+use crate::error::ApiError;
+use crate::gateway::Gateway;
+
+/// Redacts the request in place. The vault keeps the originals for the way back.
+///
+/// # Errors
+/// [`ApiError::Blocked`] where the policy says so.
+pub(super) fn input(gateway: &Gateway, call: &Call, request: &mut ChatRequest) -> Result<Vault, ApiError> {
+    let guard = &gateway.guard;
+    if let Some(report) = worst_injection(guard, request) {
+        gateway.metrics.injection();
+        tracing::warn!(request_id = call.id, key = call.caller.key, score = report.score, signals = ?report.signals,
+            "the prompt looks like an injection");
+    }
+    let mut vault = Vault::new();
+    let redacted = request.rewrite(|fields| {
+        vault.reserve_json(fields);
+        vault.redact_json(guard, fields, &|path, _| is_structure(path))
+    });
+    if let Err(blocked) = redacted {
+        let error = ApiError::from(blocked);
+        gateway.metrics.refused(error.code());
+        return Err(error);
+    }
+    for (entity, values) in vault.counts() {
+        gateway.metrics.redacted(entity, values);
+    }
+    Ok(vault)
+}
+
+/// What looks most like an injection among the texts that do not come from the operator or the model.
+fn worst_injection(guard: &Guard, request: &ChatRequest) -> Option<InjectionReport> {
+    let messages = request.fields().get("messages")?.as_array()?;
+    let foreign = |message: &&Value| {
+        matches!(message.get("role").and_then(Value::as_str), Some("user" | "tool" | "function"))
+    };
+    let texts =
+        messages.iter().filter(foreign).filter_map(|message| message.get("content")).flat_map(|content| {
+            match content {
+                Value::String(text) => vec![text.as_str()],
+                Value::Array(parts) => parts.iter().filter_map(|part| part.get("text")?.as_str()).collect(),
+                _ => Vec::new(),
+            }
+        });
+    texts.filter_map(|text| guard.injection(text)).max_by(|a, b| a.score.total_cmp(&b.score))
+}
+
+/// What is a word of the API and not of people: the model's name, the roles and kinds of messages and parts, the seed,
+/// and sound in base64.
+fn is_structure(path: &[&str]) -> bool {
+    matches!(
+        path,
+        ["model" | "seed"]
+            | ["messages", "role"]
+            | ["messages", "content", "type"]
+            | ["messages", "content", "input_audio", "data"]
+    )
+}

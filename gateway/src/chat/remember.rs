@@ -1,0 +1,245 @@
+//! The cache as a chat request sees it: which requests may share an answer, and in what form answers are kept.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sluice_engine::{Entry, ExactKey, Hit, Insert, KeyHasher, PartitionKey, SemanticCache, Tier, normalise};
+use sluice_guardrails::{Guard, Vault, placeholders};
+use sluice_models::EmbedPool;
+
+use super::Call;
+use super::account::is_rememberable;
+use super::request::ChatRequest;
+use crate::error::ApiError;
+use crate::ledger::Nanodollars;
+use crate::wire::chat::Chunk;
+use crate::wire::json::canonical;
+
+/// The request header that asks for more similarity than configured; it can't ask for less.
+const SIMILARITY_HEADER: &str = "x-sluice-cache-similarity";
+
+/// Fields that say who asks or how the answer travels, and nothing about what it says.
+const NOT_PART_OF_THE_QUESTION: [&str; 8] = [
+    "model",
+    "messages",
+    "stream",
+    "stream_options",
+    "user",
+    "metadata",
+    "safety_identifier",
+    "prompt_cache_key",
+];
+
+/// The cache with what it takes to ask it.
+pub struct Memory {
+    cache: SemanticCache,
+    hash_key: [u8; 32],
+    embedder: Option<EmbedPool>,
+}
+
+/// What a lookup gave.
+pub enum Found {
+    /// An answer.
+    Hit(Box<Remembered>),
+    /// None; the ticket lets the provider's answer be remembered. `bypass`: the cache could not be asked in full.
+    Nothing {
+        /// Where the answer would go.
+        ticket: Option<Ticket>,
+        /// The cache is off, or its embedding model was not to be had.
+        bypass: bool,
+    },
+}
+
+/// An answer out of the cache, in its redacted form.
+pub struct Remembered {
+    /// How it was found.
+    pub tier: Tier,
+    /// How near the two prompts are.
+    pub similarity: f32,
+    /// How old the answer is.
+    pub age: Duration,
+    /// The answer.
+    pub answer: Chunk,
+    /// Who gave it.
+    pub provider: String,
+    /// What the provider calls the model.
+    pub model: String,
+    /// What it cost then, and does not cost now.
+    pub cost: Nanodollars,
+}
+
+/// Where an answer goes once it is whole.
+pub struct Ticket {
+    partition: PartitionKey,
+    exact: ExactKey,
+    normalised: Option<ExactKey>,
+    vector: Option<Vec<f32>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    provider: String,
+    model: String,
+    cost: Nanodollars,
+    answer: Chunk,
+}
+
+impl Memory {
+    /// A cache; without an embedder only its exact and normalised tiers answer.
+    pub fn new(cache: SemanticCache, hash_key: [u8; 32], embedder: Option<EmbedPool>) -> Self {
+        Self { cache, hash_key, embedder }
+    }
+
+    /// The cache itself, for its figures.
+    pub fn cache(&self) -> &SemanticCache {
+        &self.cache
+    }
+
+    /// Looks for an answer: letter by letter, then normalised, then by meaning.
+    ///
+    /// # Errors
+    /// [`ApiError::Invalid`] for a similarity header that is no number from 0 to 1. Trouble in the cache is a miss.
+    pub async fn look_up(
+        &self,
+        call: &Call,
+        request: &ChatRequest,
+        guard: &Guard,
+        vault: &Vault,
+    ) -> Result<Found, ApiError> {
+        let asked = asked_similarity(call)?;
+        let turn = request.last_turn();
+        let text = turn.as_ref().map(|turn| turn.text.as_str());
+        let partition = self.partition(call, request, guard, text.is_some());
+        let exact = partition.exact(&[b"text", text.unwrap_or_default().as_bytes()]);
+        let normalised =
+            text.and_then(normalise).map(|normal| partition.exact(&[b"normalised", normal.as_bytes()]));
+        let issued: HashSet<&str> = vault.issued().collect();
+        let admit = |entry: &Entry| names_only(entry, &issued);
+        let mut ticket = Ticket { partition, exact, normalised, vector: None };
+
+        let hit = self
+            .cache
+            .exact(&exact, &admit)
+            .or_else(|| normalised.and_then(|key| self.cache.normalised(&key, &admit)));
+        if let Some(remembered) = hit.as_ref().and_then(read) {
+            return Ok(Found::Hit(Box::new(remembered)));
+        }
+        let (Some(text), true) = (text, one_choice(request)) else {
+            return Ok(Found::Nothing { ticket: Some(ticket), bypass: false });
+        };
+        let Some(embedder) = &self.embedder else {
+            return Ok(Found::Nothing { ticket: Some(ticket), bypass: true });
+        };
+        let embedding = match embedder.embed_within(&call.caller.tenant, text).await {
+            Ok(embedding) => embedding,
+            Err(error) => {
+                tracing::debug!(request_id = call.id, %error, "the semantic tier was skipped");
+                return Ok(Found::Nothing { ticket: Some(ticket), bypass: true });
+            }
+        };
+        // Of a text that was cut the model saw only the beginning: two different ones could look the same.
+        if !embedding.truncated {
+            let hit = self.cache.semantic(&ticket.partition, &embedding.vector, asked, &admit);
+            if let Some(remembered) = hit.as_ref().and_then(read) {
+                return Ok(Found::Hit(Box::new(remembered)));
+            }
+            ticket.vector = Some(embedding.vector.clone());
+        }
+        Ok(Found::Nothing { ticket: Some(ticket), bypass: false })
+    }
+
+    /// Keeps a whole answer, if it is one worth keeping.
+    pub fn remember(&self, ticket: Ticket, redacted: &Chunk, provider: &str, model: &str, cost: Nanodollars) {
+        if !is_rememberable(redacted) {
+            return;
+        }
+        let stored =
+            Stored { provider: provider.to_owned(), model: model.to_owned(), cost, answer: redacted.clone() };
+        let Ok(payload) = serde_json::to_vec(&stored) else { return };
+        self.cache.insert(Insert {
+            partition: ticket.partition,
+            exact: ticket.exact,
+            normalised: ticket.normalised,
+            vector: ticket.vector,
+            payload: Bytes::from(payload),
+            ttl: None,
+        });
+    }
+
+    /// Everything that must be equal before two requests may share an answer: all of the request but the last turn's
+    /// words. Fields we do not know are part of it.
+    fn partition(&self, call: &Call, request: &ChatRequest, guard: &Guard, has_text: bool) -> PartitionKey {
+        let mut hasher = KeyHasher::new(&self.hash_key);
+        hasher.field("tenant", call.caller.tenant.as_bytes());
+        hasher.field("model", request.model.as_bytes());
+        hasher.field("embedding", self.embedder.as_ref().map_or("", EmbedPool::id).as_bytes());
+        hasher.field("policy", guard.fingerprint().as_bytes());
+        let mut spelled = Vec::new();
+        let mut fields: Vec<_> = request
+            .fields()
+            .iter()
+            .filter(|(key, value)| !NOT_PART_OF_THE_QUESTION.contains(&key.as_str()) && !value.is_null())
+            .collect();
+        fields.sort_unstable_by_key(|(key, _)| *key);
+        for (key, value) in fields {
+            spelled.clear();
+            canonical(value, &mut spelled);
+            hasher.field(key, &spelled);
+        }
+        let messages =
+            request.fields().get("messages").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        for (at, message) in messages.iter().enumerate() {
+            spelled.clear();
+            if has_text && at + 1 == messages.len() {
+                let mut rest = message.clone();
+                if let Value::Object(rest) = &mut rest {
+                    rest.remove("content");
+                }
+                canonical(&rest, &mut spelled);
+            } else {
+                canonical(message, &mut spelled);
+            }
+            hasher.field("messages", &spelled);
+        }
+        hasher.partition()
+    }
+}
+
+/// Several choices are wanted for their variety: they are shared only by the same question letter by letter.
+fn one_choice(request: &ChatRequest) -> bool {
+    request.fields().get("n").is_none_or(|n| n.is_null() || n.as_u64() == Some(1))
+}
+
+fn asked_similarity(call: &Call) -> Result<f32, ApiError> {
+    let Some(value) = call.headers.get(SIMILARITY_HEADER) else { return Ok(0.0) };
+    let number = value.to_str().ok().and_then(|text| text.trim().parse::<f32>().ok());
+    number.filter(|n| (0.0..=1.0).contains(n)).ok_or_else(|| {
+        ApiError::invalid(
+            SIMILARITY_HEADER,
+            format!("the header '{SIMILARITY_HEADER}' must be a number from 0 to 1"),
+        )
+    })
+}
+
+/// An answer that names a placeholder can serve only a request that issued it.
+fn names_only(entry: &Entry, issued: &HashSet<&str>) -> bool {
+    std::str::from_utf8(entry.payload())
+        .is_ok_and(|text| placeholders(text).all(|name| issued.contains(name)))
+}
+
+fn read(hit: &Hit) -> Option<Remembered> {
+    let stored: Stored = serde_json::from_slice(hit.entry.payload()).ok()?;
+    let remembered = Remembered {
+        tier: hit.tier,
+        similarity: hit.similarity,
+        age: hit.entry.age(),
+        answer: stored.answer,
+        provider: stored.provider,
+        model: stored.model,
+        cost: stored.cost,
+    };
+    remembered.is_whole().then_some(remembered)
+}

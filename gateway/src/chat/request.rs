@@ -1,0 +1,206 @@
+//! A chat request on its way: what the client sent, as one JSON object, and what the pipeline needs to know of it.
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+/// A chat completion request. No `Debug`: it holds what people wrote.
+pub struct ChatRequest {
+    fields: Map<String, Value>,
+    /// The client's own bytes, as long as they say the same as `fields`.
+    original: Option<Bytes>,
+    /// The model asked for.
+    pub model: String,
+    /// Whether the answer is to be streamed.
+    pub stream: bool,
+    /// Whether the client asked for token counts at the end of the stream.
+    pub include_usage: bool,
+}
+
+/// The last turn, where a user wrote it and it is all text.
+pub struct LastTurn {
+    /// Its text; parts are joined by a blank line.
+    pub text: String,
+}
+
+impl ChatRequest {
+    /// A request of these fields, which `original` spells.
+    pub fn new(
+        fields: Map<String, Value>,
+        original: Bytes,
+        model: String,
+        stream: bool,
+        include_usage: bool,
+    ) -> Self {
+        Self { fields, original: Some(original), model, stream, include_usage }
+    }
+
+    /// The fields, to read.
+    pub fn fields(&self) -> &Map<String, Value> {
+        &self.fields
+    }
+
+    /// Lets `change` rewrite the fields; it says whether it did.
+    ///
+    /// # Errors
+    /// Whatever `change` gives.
+    pub fn rewrite<E>(&mut self, change: impl FnOnce(&mut Value) -> Result<bool, E>) -> Result<bool, E> {
+        let mut value = Value::Object(std::mem::take(&mut self.fields));
+        let changed = change(&mut value);
+        if let Value::Object(fields) = value {
+            self.fields = fields;
+        }
+        if !matches!(changed, Ok(false)) {
+            self.original = None;
+        }
+        changed
+    }
+
+    /// The user's last turn; none if the last message is of another role or holds more than text.
+    pub fn last_turn(&self) -> Option<LastTurn> {
+        let message = self.fields.get("messages")?.as_array()?.last()?.as_object()?;
+        if message.get("role")?.as_str()? != "user" {
+            return None;
+        }
+        let text = match message.get("content")? {
+            Value::String(text) => text.clone(),
+            Value::Array(parts) => {
+                let texts: Option<Vec<&str>> = parts
+                    .iter()
+                    .map(|part| {
+                        (part.get("type")?.as_str()? == "text").then(|| part.get("text")?.as_str()).flatten()
+                    })
+                    .collect();
+                texts?.join("\n\n")
+            }
+            _ => return None,
+        };
+        Some(LastTurn { text })
+    }
+
+    /// The body to send: the client's own values, byte for byte where no guard changed them, with `model` replaced. In a
+    /// stream token counts are asked for as well, since the ledger needs them.
+    pub fn upstream_body(&self, model: &str) -> Bytes {
+        let original =
+            self.original.as_ref().and_then(|bytes| serde_json::from_slice::<RawObject>(bytes).ok());
+        let mut out = Vec::with_capacity(self.original.as_ref().map_or(1024, |o| o.len() + 64));
+        out.push(b'{');
+        member(&mut out, "model", json!(model).to_string().as_bytes());
+        match &original {
+            Some(RawObject(members)) => {
+                for (key, value) in members.iter().filter(|(key, _)| self.forwarded(key)) {
+                    member(&mut out, key, value.get().as_bytes());
+                }
+            }
+            None => {
+                for (key, value) in self.fields.iter().filter(|(key, _)| self.forwarded(key)) {
+                    member(&mut out, key, value.to_string().as_bytes());
+                }
+            }
+        }
+        if self.stream {
+            let mut options = self.fields.get("stream_options").cloned().unwrap_or_else(|| json!({}));
+            if !options.is_object() {
+                options = json!({});
+            }
+            options["include_usage"] = json!(true);
+            member(&mut out, "stream_options", options.to_string().as_bytes());
+        }
+        out.push(b'}');
+        Bytes::from(out)
+    }
+
+    fn forwarded(&self, key: &str) -> bool {
+        key != "model" && !(self.stream && key == "stream_options")
+    }
+}
+
+fn member(out: &mut Vec<u8>, key: &str, value: &[u8]) {
+    if out.len() > 1 {
+        out.push(b',');
+    }
+    out.extend_from_slice(json!(key).to_string().as_bytes());
+    out.push(b':');
+    out.extend_from_slice(value);
+}
+
+/// The members of an object in their order, values as they were spelled.
+struct RawObject<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for RawObject<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = RawObject<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    members.push(entry);
+                }
+                Ok(RawObject(members))
+            }
+        }
+        deserializer.deserialize_map(Members)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client_api::openai_chat::parse;
+
+    fn request(body: &str) -> ChatRequest {
+        parse(&Bytes::copy_from_slice(body.as_bytes())).ok().unwrap()
+    }
+
+    #[test]
+    fn an_untouched_request_goes_up_byte_for_byte_but_for_the_model() {
+        let body = r#"{"messages":[{"role":"user","content":"\u00fc  x"}],"model":"m","seed": 12345678901234567890123,"top_k":1.50}"#;
+        let sent = request(body).upstream_body("other");
+        assert_eq!(
+            sent,
+            r#"{"model":"other","messages":[{"role":"user","content":"\u00fc  x"}],"seed":12345678901234567890123,"top_k":1.50}"#
+        );
+    }
+
+    #[test]
+    fn a_stream_asks_for_token_counts_and_keeps_its_other_options() {
+        let body = r#"{"model":"m","stream":true,"stream_options":{"x":1},"messages":[{"role":"user","content":"a"}]}"#;
+        let sent: Value = serde_json::from_slice(&request(body).upstream_body("m")).unwrap();
+        assert_eq!(sent["stream_options"], json!({"x": 1, "include_usage": true}));
+    }
+
+    #[test]
+    fn a_rewritten_request_goes_up_as_rewritten() {
+        let mut request = request(r#"{"model":"m","messages":[{"role":"user","content":"a"}]}"#);
+        let done: Result<bool, ()> = request.rewrite(|value| {
+            value["messages"][0]["content"] = json!("b");
+            Ok(true)
+        });
+        assert_eq!(done, Ok(true));
+        assert_eq!(request.upstream_body("m"), r#"{"model":"m","messages":[{"role":"user","content":"b"}]}"#);
+    }
+
+    #[test]
+    fn the_last_turn_is_text_that_a_user_wrote_last() {
+        let last = |messages: &str| {
+            request(&format!(r#"{{"model":"m","messages":{messages}}}"#)).last_turn().map(|t| t.text)
+        };
+        assert_eq!(last(r#"[{"role":"user","content":"a"}]"#).as_deref(), Some("a"));
+        let parts = r#"[{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}]"#;
+        assert_eq!(last(parts).as_deref(), Some("a\n\nb"));
+        assert_eq!(last(r#"[{"role":"user","content":"a"},{"role":"assistant","content":"b"}]"#), None);
+        assert_eq!(
+            last(r#"[{"role":"user","content":[{"type":"image_url","image_url":{"url":"x"}}]}]"#),
+            None
+        );
+    }
+}

@@ -1,0 +1,218 @@
+//! OpenAI's chat completions: parse a request, write an answer whole or as server-sent events.
+
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+
+use crate::chat::request::ChatRequest;
+use crate::error::ApiError;
+use crate::wire::chat::{Choice, Chunk};
+use crate::wire::{json as strict, sse};
+
+/// Reads a request body, checking the fields that the gateway itself looks at. What it does not know it leaves to the
+/// provider.
+///
+/// # Errors
+/// [`ApiError::Json`] and [`ApiError::Invalid`] with the path of the field.
+pub fn parse(body: &Bytes) -> Result<ChatRequest, ApiError> {
+    let Value::Object(fields) = strict::parse(body).map_err(ApiError::Json)? else {
+        return Err(ApiError::Json("expected an object".to_owned()));
+    };
+    let model = match fields.get("model") {
+        Some(Value::String(model)) if !model.is_empty() => model.clone(),
+        Some(_) => return Err(ApiError::invalid("model", "'model' must be a non-empty string")),
+        None => {
+            return Err(ApiError::invalid("model", "'model' is missing: name the model that is to answer"));
+        }
+    };
+    let stream = flag(&fields, "stream")?;
+    let include_usage = match fields.get("stream_options") {
+        None | Some(Value::Null) => false,
+        Some(Value::Object(options)) => flag(options, "include_usage")?,
+        Some(_) => return Err(ApiError::invalid("stream_options", "'stream_options' must be an object")),
+    };
+    if let Some(n) = fields.get("n").filter(|n| !n.is_null()) {
+        n.as_u64()
+            .filter(|n| *n > 0)
+            .ok_or_else(|| ApiError::invalid("n", "'n' must be a positive integer"))?;
+    }
+    check_messages(&fields)?;
+    Ok(ChatRequest::new(fields, body.clone(), model, stream, include_usage))
+}
+
+fn flag(fields: &Map<String, Value>, name: &str) -> Result<bool, ApiError> {
+    match fields.get(name) {
+        None | Some(Value::Null) => Ok(false),
+        Some(Value::Bool(set)) => Ok(*set),
+        Some(_) => Err(ApiError::invalid(name, format!("'{name}' must be true or false"))),
+    }
+}
+
+fn check_messages(fields: &Map<String, Value>) -> Result<(), ApiError> {
+    let messages = match fields.get("messages") {
+        Some(Value::Array(messages)) if !messages.is_empty() => messages,
+        Some(_) => return Err(ApiError::invalid("messages", "'messages' must be a non-empty array")),
+        None => return Err(ApiError::invalid("messages", "'messages' is missing")),
+    };
+    for (at, message) in messages.iter().enumerate() {
+        let path = format!("messages[{at}]");
+        let Value::Object(message) = message else {
+            return Err(ApiError::invalid(
+                &path,
+                format!("'{path}' must be an object with 'role' and 'content'"),
+            ));
+        };
+        if !message.get("role").is_some_and(Value::is_string) {
+            return Err(ApiError::invalid(format!("{path}.role"), format!("'{path}.role' must be a string")));
+        }
+        match message.get("content") {
+            None | Some(Value::Null | Value::String(_)) => {}
+            Some(Value::Array(parts)) => {
+                if let Some(part) = parts.iter().position(|p| !p.get("type").is_some_and(Value::is_string)) {
+                    let path = format!("{path}.content[{part}]");
+                    return Err(ApiError::invalid(
+                        &path,
+                        format!("'{path}' must be an object with a 'type'"),
+                    ));
+                }
+            }
+            Some(_) => {
+                let path = format!("{path}.content");
+                return Err(ApiError::invalid(
+                    &path,
+                    format!("'{path}' must be a string or an array of parts"),
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes a whole answer.
+pub fn encode_whole(whole: Chunk) -> Bytes {
+    let choices: Vec<Value> = whole.choices.into_iter().map(message).collect();
+    let mut body = json!({
+        "id": whole.id, "object": "chat.completion", "created": whole.created, "model": whole.model, "choices": choices,
+    });
+    if let Some(usage) = whole.usage {
+        body["usage"] = json!(usage);
+    }
+    if let Value::Object(fields) = &mut body {
+        fields.extend(whole.rest);
+    }
+    Bytes::from(body.to_string())
+}
+
+fn message(choice: Choice) -> Value {
+    let mut delta = choice.delta;
+    for call in &mut delta.tool_calls {
+        call.index = None;
+    }
+    let mut message = json!({
+        "role": delta.role.take().unwrap_or_else(|| "assistant".to_owned()),
+        "content": delta.content.take(),
+        "refusal": delta.refusal.take(),
+    });
+    if let (Value::Object(fields), Value::Object(more)) = (&mut message, json!(delta)) {
+        fields.extend(more);
+    }
+    let mut out = json!({ "index": choice.index, "message": message, "finish_reason": choice.finish_reason });
+    if let Value::Object(fields) = &mut out {
+        fields.extend(choice.rest);
+    }
+    out
+}
+
+/// Writes an answer as server-sent events.
+pub struct StreamEncoder {
+    include_usage: bool,
+}
+
+impl StreamEncoder {
+    /// `include_usage`: the client asked for the token counts.
+    pub fn new(include_usage: bool) -> Self {
+        Self { include_usage }
+    }
+
+    /// The event of one chunk; none for a chunk that holds nothing but token counts nobody asked for.
+    pub fn push(&mut self, mut chunk: Chunk) -> Option<Bytes> {
+        if !self.include_usage && chunk.usage.take().is_some() && chunk.choices.is_empty() {
+            return None;
+        }
+        let mut body = json!({ "id": "", "object": "chat.completion.chunk" });
+        if let (Value::Object(fields), Value::Object(more)) = (&mut body, json!(chunk)) {
+            fields.extend(more);
+        }
+        Some(sse::event(body.to_string().as_bytes()))
+    }
+
+    /// The terminator.
+    pub fn finish(self) -> Bytes {
+        sse::event(b"[DONE]")
+    }
+
+    /// The last event of a stream that failed after it began: an error, and no terminator.
+    pub fn fail(self, error: &ApiError) -> Bytes {
+        sse::event(error.body().to_string().as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn param_of(body: &str) -> String {
+        match parse(&Bytes::copy_from_slice(body.as_bytes())).err() {
+            Some(ApiError::Invalid { param, .. }) => param,
+            Some(ApiError::Json(_)) => "json".to_owned(),
+            other => panic!("{body} gave {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_bad_field_is_named_by_its_path() {
+        let cases = [
+            ("[]", "json"),
+            ("{", "json"),
+            ("{}", "model"),
+            (r#"{"model":""}"#, "model"),
+            (r#"{"model":"m"}"#, "messages"),
+            (r#"{"model":"m","messages":[]}"#, "messages"),
+            (r#"{"model":"m","messages":["hi"]}"#, "messages[0]"),
+            (
+                r#"{"model":"m","messages":[{"role":"user","content":"a"},{"content":"b"}]}"#,
+                "messages[1].role",
+            ),
+            (r#"{"model":"m","messages":[{"role":"user","content":7}]}"#, "messages[0].content"),
+            (r#"{"model":"m","messages":[{"role":"user","content":["a"]}]}"#, "messages[0].content[0]"),
+            (r#"{"model":"m","messages":[{"role":"user"}],"stream":"yes"}"#, "stream"),
+            (r#"{"model":"m","messages":[{"role":"user"}],"stream_options":1}"#, "stream_options"),
+            (r#"{"model":"m","messages":[{"role":"user"}],"n":0}"#, "n"),
+        ];
+        for (body, param) in cases {
+            assert_eq!(param_of(body), param, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_whole_answer_keeps_what_we_do_not_know() {
+        let text = r#"{"id":"c","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":null,"tool_calls":[{"id":"t","type":"function","function":{"name":"f","arguments":"{}"}}],"annotations":[1]},"finish_reason":"tool_calls","logprobs":null}],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2},"service_tier":"x"}"#;
+        let out: Value = serde_json::from_slice(&encode_whole(serde_json::from_str(text).unwrap())).unwrap();
+        let message = &out["choices"][0]["message"];
+        assert_eq!(out["object"], "chat.completion");
+        assert_eq!((&message["content"], &message["annotations"]), (&Value::Null, &json!([1])));
+        assert_eq!(
+            message["tool_calls"][0],
+            json!({"id":"t","type":"function","function":{"name":"f","arguments":"{}"}})
+        );
+        assert_eq!((&out["service_tier"], &out["usage"]["total_tokens"]), (&json!("x"), &json!(2)));
+        assert!(out["choices"][0].as_object().unwrap().contains_key("logprobs"));
+    }
+
+    #[test]
+    fn token_counts_go_only_to_those_who_asked() {
+        let counts: Chunk = serde_json::from_str(r#"{"choices":[],"usage":{"total_tokens":2}}"#).unwrap();
+        assert!(StreamEncoder::new(false).push(counts.clone()).is_none());
+        let event = StreamEncoder::new(true).push(counts).unwrap();
+        assert!(std::str::from_utf8(&event).unwrap().contains("\"total_tokens\":2"));
+    }
+}

@@ -1,0 +1,217 @@
+//! What the operator wrote: one YAML file, every field documented, unknown fields refused.
+
+mod file;
+mod units;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use sluice_engine::{CacheConfig, IndexKind};
+use sluice_guardrails::Policy;
+
+pub use file::{ConfigError, load, parse, schema};
+pub use units::{ByteSize, Span};
+
+use crate::secret::SecretSource;
+
+/// The configuration file of Sluice.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where clients connect. An address other than loopback needs at least one key.
+    pub listen: SocketAddr,
+    /// Where operators connect: `/metrics` and health. Keep it internal; it asks for no key.
+    pub admin: SocketAddr,
+    /// Virtual keys that clients must present. Without any, everybody who reaches the address may ask.
+    pub keys: Vec<KeyConfig>,
+    /// Where models are served, by a name of your choice. Without any: those whose key is in the environment, else the
+    /// built-in mock.
+    pub providers: BTreeMap<String, ProviderConfig>,
+    /// Public model names and the targets that answer for them. `NAME/MODEL` always works without a route.
+    pub routes: Vec<RouteConfig>,
+    /// The semantic cache.
+    pub cache: CacheSection,
+    /// The local embedding model.
+    pub embedding: EmbeddingSection,
+    /// What is done about personal data, secrets and prompt injection.
+    pub guardrails: Policy,
+    /// How long to wait for providers.
+    pub timeouts: TimeoutSection,
+    /// How often to try again.
+    pub retry: RetrySection,
+    /// What one request may cost the gateway itself.
+    pub limits: LimitSection,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            admin: SocketAddr::from(([127, 0, 0, 1], 8081)),
+            keys: Vec::new(),
+            providers: BTreeMap::new(),
+            routes: Vec::new(),
+            cache: CacheSection::default(),
+            embedding: EmbeddingSection::default(),
+            guardrails: Policy::default(),
+            timeouts: TimeoutSection::default(),
+            retry: RetrySection::default(),
+            limits: LimitSection::default(),
+        }
+    }
+}
+
+/// A virtual key: a credential that this gateway issues.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyConfig {
+    /// Names the key in logs and metrics.
+    pub name: String,
+    /// What clients send.
+    pub secret: SecretSource,
+    /// Who may share cached answers: keys of one tenant do. By default each key is a tenant of its own.
+    #[serde(default)]
+    pub tenant: Option<String>,
+}
+
+/// A place where models are served.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProviderConfig {
+    /// A kind of the catalogue (`openai`, `groq`, `ollama`, …), `openai_compatible` for any other server that speaks the
+    /// OpenAI API, or `mock`.
+    pub kind: String,
+    /// Where its API is, up to and with the version, such as `https://api.openai.com/v1`. By default the catalogue's.
+    #[serde(default)]
+    pub base_url: Option<String>,
+    /// The provider's key. By default the catalogue's environment variable.
+    #[serde(default)]
+    pub api_key: Option<SecretSource>,
+}
+
+/// A public model name.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RouteConfig {
+    /// What clients write into `model`.
+    pub model: String,
+    /// `PROVIDER/MODEL`, in order: the first that answers does.
+    pub targets: Vec<String>,
+}
+
+/// `cache:`
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CacheSection {
+    /// False: every request goes to a provider.
+    pub enabled: bool,
+    /// Least cosine similarity of two prompts that may share an answer, from 0 to 1. It belongs to the embedding model.
+    pub similarity: f32,
+    /// How near prompts are found: `flat` (exact scan), `hnsw` (graph), or `auto` (by the size of a partition).
+    pub index: IndexKind,
+    /// How long an answer may be served.
+    pub ttl: Span,
+    /// Memory for answers and vectors.
+    pub max_bytes: ByteSize,
+}
+
+impl Default for CacheSection {
+    fn default() -> Self {
+        let engine = CacheConfig::default();
+        Self {
+            enabled: true,
+            similarity: engine.similarity,
+            index: engine.index,
+            ttl: Span(engine.ttl),
+            max_bytes: ByteSize(engine.max_bytes),
+        }
+    }
+}
+
+/// `embedding:`
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct EmbeddingSection {
+    /// A model of the registry.
+    pub model: String,
+    /// Threads that compute embeddings.
+    pub workers: usize,
+    /// Prompts that may wait. When full, the semantic tier is skipped and `/v1/embeddings` answers 503.
+    pub queue: usize,
+}
+
+impl Default for EmbeddingSection {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { model: sluice_models::DEFAULT_MODEL.to_owned(), workers: (cores / 2).max(1), queue: 64 }
+    }
+}
+
+/// `timeouts:`
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TimeoutSection {
+    /// Until a connection to the provider stands.
+    pub connect: Span,
+    /// Until the first content of a stream, or the head of a whole answer.
+    pub first_byte: Span,
+    /// Between two parts of an answer.
+    pub idle: Span,
+    /// For the whole request, with every retry and fallback.
+    pub total: Span,
+    /// For a client to send its request.
+    pub client: Span,
+    /// After the signal to stop: for answers under way to end.
+    pub shutdown: Span,
+}
+
+impl Default for TimeoutSection {
+    fn default() -> Self {
+        Self {
+            connect: Span::seconds(5),
+            first_byte: Span::seconds(60),
+            idle: Span::seconds(60),
+            total: Span::seconds(600),
+            client: Span::seconds(30),
+            shutdown: Span::seconds(30),
+        }
+    }
+}
+
+/// `retry:` After every target of a route failed once, all are tried again after a pause.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetrySection {
+    /// Further rounds through the targets. 0: each target is asked once.
+    pub rounds: u32,
+    /// Pause before the first further round; it doubles each time, and a random half of it is taken off.
+    pub backoff: Span,
+    /// Longest pause, also for a provider's `Retry-After`: beyond it the client is told to wait itself.
+    pub max_backoff: Span,
+}
+
+impl Default for RetrySection {
+    fn default() -> Self {
+        Self { rounds: 2, backoff: Span::millis(250), max_backoff: Span::seconds(8) }
+    }
+}
+
+/// `limits:`
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitSection {
+    /// Largest request body.
+    pub max_body: ByteSize,
+    /// Largest whole answer taken from a provider.
+    pub max_answer: ByteSize,
+    /// Threads that serve connections. By default one per core.
+    pub threads: Option<usize>,
+}
+
+impl Default for LimitSection {
+    fn default() -> Self {
+        Self { max_body: ByteSize::mebibytes(16), max_answer: ByteSize::mebibytes(32), threads: None }
+    }
+}

@@ -1,0 +1,95 @@
+//! Durations and sizes as people write them: `250ms`, `24h`, `256MiB`.
+
+use std::fmt;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, de};
+
+const DURATIONS: &[(&str, u64)] =
+    &[("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+const SIZES: &[(&str, u64)] = &[
+    ("B", 1),
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("kB", 1_000),
+    ("KB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+];
+
+/// A duration: a number with `ms`, `s`, `m`, `h` or `d`.
+#[derive(Clone, Copy, PartialEq, Eq, JsonSchema)]
+#[schemars(with = "String", description = "a number with ms, s, m, h or d, such as 30s or 24h")]
+pub struct Span(pub Duration);
+
+impl Span {
+    /// So many seconds.
+    pub const fn seconds(n: u64) -> Self {
+        Self(Duration::from_secs(n))
+    }
+
+    /// So many milliseconds.
+    pub const fn millis(n: u64) -> Self {
+        Self(Duration::from_millis(n))
+    }
+}
+
+impl fmt::Debug for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A size in bytes: a number with `B`, `KiB`, `MiB`, `GiB`, `kB`, `MB` or `GB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+#[schemars(with = "String", description = "a number with B, KiB, MiB, GiB, kB, MB or GB, such as 256MiB")]
+pub struct ByteSize(pub u64);
+
+impl ByteSize {
+    /// So many mebibytes.
+    pub const fn mebibytes(n: u64) -> Self {
+        Self(n << 20)
+    }
+}
+
+fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let split = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(split);
+    let (_, factor) = units.iter().find(|(name, _)| *name == unit.trim())?;
+    number.parse::<u64>().ok()?.checked_mul(*factor)
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        scaled(&text, DURATIONS).map(Self::millis).ok_or_else(|| {
+            de::Error::custom("expected a duration: a number with ms, s, m, h or d, such as 30s")
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for ByteSize {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        scaled(&text, SIZES).map(Self).ok_or_else(|| {
+            de::Error::custom("expected a size: a number with B, KiB, MiB or GiB, such as 256MiB")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_and_sizes_read_as_people_write_them() {
+        assert_eq!(scaled("24h", DURATIONS), Some(86_400_000));
+        assert_eq!(scaled("250 ms", DURATIONS), Some(250));
+        assert_eq!(scaled("256MiB", SIZES), Some(256 << 20));
+        for wrong in ["", "5", "h", "-1s", "1.5h", "99999999999999999999d", "99999999999999d", "5 weeks"] {
+            assert_eq!(scaled(wrong, DURATIONS), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! What a client is told when a request can't be answered: one table from error to status, type and code.
+
+use http::StatusCode;
+use serde_json::{Value, json};
+use sluice_guardrails::{Blocked, Class};
+
+/// Why a request got no answer. Messages name fields, models and targets; never content, never a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// The body could not be read to its end.
+    #[error("the request body could not be read: {0}")]
+    BodyUnreadable(&'static str),
+    /// The body is larger than `limits.max_body`.
+    #[error("the request body is larger than {limit} bytes (limits.max_body)")]
+    BodyTooLarge {
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The body is no JSON, or repeats a key.
+    #[error("the request body is not valid JSON: {0}")]
+    Json(String),
+    /// A field or header has the wrong form.
+    #[error("{message}")]
+    Invalid {
+        /// The field's path, such as `messages[2].content`, or the header's name.
+        param: String,
+        /// What was expected.
+        message: String,
+    },
+    /// No virtual key was sent.
+    #[error(
+        "no API key was sent: put a virtual key of this gateway into 'Authorization: Bearer <key>', 'x-api-key' or 'api-key'"
+    )]
+    KeyMissing,
+    /// The key is none of ours.
+    #[error("the API key is not known to this gateway")]
+    KeyUnknown,
+    /// No route and no provider serves this model.
+    #[error("the model '{model}' does not exist here: {hint}")]
+    ModelNotFound {
+        /// As asked for.
+        model: String,
+        /// What exists.
+        hint: String,
+    },
+    /// No such path.
+    #[error("no such endpoint: {method} {path}")]
+    NoSuchEndpoint {
+        /// The request's method.
+        method: String,
+        /// The request's path, without the query.
+        path: String,
+    },
+    /// The path exists for another method.
+    #[error("this endpoint takes {allowed} only")]
+    MethodNotAllowed {
+        /// The methods it takes.
+        allowed: &'static str,
+    },
+    /// A guard refused the request.
+    #[error("the request was refused by policy: it holds {what}, which must not leave ({setting})")]
+    Blocked {
+        /// `secret_detected` or `pii_detected`.
+        code: &'static str,
+        /// The entity or rule that was found.
+        what: String,
+        /// The setting that says so.
+        setting: &'static str,
+    },
+    /// The local model is not there, or its queue is full.
+    #[error("{message}")]
+    LocalModel {
+        /// True if trying again soon makes sense.
+        busy: bool,
+        /// What happened.
+        message: String,
+    },
+    /// The provider refused the request itself; its own words are passed on.
+    #[error("the provider refused the request with status {status}")]
+    Provider {
+        /// The provider's status, 400 to 499.
+        status: StatusCode,
+        /// Its error object.
+        error: Value,
+    },
+    /// Every target failed.
+    #[error("{message}")]
+    TargetsFailed {
+        /// 429, 502, 503 or 504, after the last failure.
+        status: StatusCode,
+        /// One sentence.
+        message: String,
+        /// One line per attempt: target and outcome.
+        attempts: Vec<String>,
+        /// Seconds after which the provider would take another request.
+        retry_after: Option<u64>,
+    },
+    /// The answer broke off after it had begun; sent as the last event of a stream.
+    #[error("{0}")]
+    StreamBroken(String),
+    /// A bug of ours, caught.
+    #[error("internal error")]
+    Internal,
+}
+
+/// What one error is to the outside and to the log.
+struct Row {
+    status: StatusCode,
+    kind: &'static str,
+    code: Option<&'static str>,
+}
+
+impl ApiError {
+    /// Shorthand for [`ApiError::Invalid`].
+    pub fn invalid(param: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Invalid { param: param.into(), message: message.into() }
+    }
+
+    fn row(&self) -> Row {
+        let row = |status, kind, code| Row { status, kind, code: Some(code) };
+        let request = "invalid_request_error";
+        match self {
+            Self::BodyUnreadable(_) => row(StatusCode::BAD_REQUEST, request, "body_unreadable"),
+            Self::BodyTooLarge { .. } => row(StatusCode::PAYLOAD_TOO_LARGE, request, "request_too_large"),
+            Self::Json(_) => row(StatusCode::BAD_REQUEST, request, "invalid_json"),
+            Self::Invalid { .. } => row(StatusCode::BAD_REQUEST, request, "invalid_value"),
+            Self::KeyMissing | Self::KeyUnknown => {
+                row(StatusCode::UNAUTHORIZED, "authentication_error", "invalid_api_key")
+            }
+            Self::ModelNotFound { .. } => row(StatusCode::NOT_FOUND, request, "model_not_found"),
+            Self::NoSuchEndpoint { .. } => row(StatusCode::NOT_FOUND, request, "unknown_url"),
+            Self::MethodNotAllowed { .. } => {
+                row(StatusCode::METHOD_NOT_ALLOWED, request, "method_not_allowed")
+            }
+            Self::Blocked { code, .. } => row(StatusCode::BAD_REQUEST, "guardrail_blocked", code),
+            Self::LocalModel { busy: true, .. } => {
+                row(StatusCode::SERVICE_UNAVAILABLE, "overloaded_error", "gateway_overloaded")
+            }
+            Self::LocalModel { busy: false, .. } => {
+                row(StatusCode::SERVICE_UNAVAILABLE, "server_error", "dependency_unavailable")
+            }
+            Self::Provider { status, .. } => Row { status: *status, kind: request, code: None },
+            Self::TargetsFailed { status, .. } => row(*status, "upstream_error", "all_targets_failed"),
+            Self::StreamBroken(_) => row(StatusCode::BAD_GATEWAY, "upstream_error", "stream_interrupted"),
+            Self::Internal => row(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "internal_error"),
+        }
+    }
+
+    /// The HTTP status.
+    pub fn status(&self) -> StatusCode {
+        self.row().status
+    }
+
+    /// A short name for logs and metrics.
+    pub fn code(&self) -> &'static str {
+        self.row().code.unwrap_or("provider_error")
+    }
+
+    /// Seconds to wait, for the `Retry-After` header.
+    pub fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::TargetsFailed { retry_after, .. } => *retry_after,
+            Self::LocalModel { busy: true, .. } => Some(1),
+            _ => None,
+        }
+    }
+
+    /// The body in OpenAI's shape: `{"error": {message, type, param, code}}`.
+    pub fn body(&self) -> Value {
+        if let Self::Provider { error, .. } = self {
+            return json!({ "error": error });
+        }
+        let row = self.row();
+        let param = match self {
+            Self::Invalid { param, .. } => Some(param.as_str()),
+            Self::ModelNotFound { .. } => Some("model"),
+            _ => None,
+        };
+        let mut error =
+            json!({ "message": self.to_string(), "type": row.kind, "param": param, "code": row.code });
+        if let Self::TargetsFailed { attempts, .. } = self {
+            error["attempts"] = json!(attempts);
+        }
+        json!({ "error": error })
+    }
+}
+
+impl From<Blocked> for ApiError {
+    fn from(blocked: Blocked) -> Self {
+        let (code, setting) = match blocked.class {
+            Class::Secret => ("secret_detected", "guardrails.secrets: block"),
+            Class::Pii => ("pii_detected", "guardrails.pii: block"),
+        };
+        Self::Blocked { code, what: format!("{} ({})", blocked.entity, blocked.rule), setting }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_have_the_shape_that_openai_clients_read() {
+        let error = ApiError::invalid("messages[0].role", "expected a string");
+        assert_eq!(error.status(), 400);
+        assert_eq!(
+            error.body(),
+            json!({"error": {"message": "expected a string", "type": "invalid_request_error", "param": "messages[0].role", "code": "invalid_value"}})
+        );
+    }
+
+    #[test]
+    fn the_words_of_a_provider_are_passed_on_as_they_are() {
+        let said = json!({"message": "too long", "type": "invalid_request_error", "code": "context_length_exceeded", "param": null});
+        let error = ApiError::Provider { status: StatusCode::BAD_REQUEST, error: said.clone() };
+        assert_eq!(error.body(), json!({ "error": said }));
+    }
+}

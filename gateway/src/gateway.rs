@@ -1,0 +1,198 @@
+//! What runs: everything a request needs, built once from the configuration and read-only from then on.
+
+use std::sync::Arc;
+
+use rustls::crypto::ring;
+use sluice_engine::{CacheConfig, SemanticCache};
+use sluice_guardrails::Guard;
+use sluice_models::EmbedPool;
+
+use crate::chat::remember::Memory;
+use crate::config::{Config, ConfigError, LimitSection, RetrySection, TimeoutSection};
+use crate::keys::Keys;
+use crate::ledger::Prices;
+use crate::route::catalogue::Catalogue;
+use crate::route::{RouteNotes, Routes};
+use crate::telemetry::metrics::Metrics;
+use crate::upstream::Upstream;
+
+/// Everything that requests share.
+pub struct Gateway {
+    /// Who may ask.
+    pub keys: Keys,
+    /// What is looked for on the way in.
+    pub guard: Guard,
+    /// The cache, unless it is off.
+    pub memory: Option<Memory>,
+    /// The local embedding model, if it could be loaded.
+    pub embedder: Option<EmbedPool>,
+    /// Who answers for which model.
+    pub routes: Routes,
+    /// What answers cost.
+    pub prices: Prices,
+    /// Counters.
+    pub metrics: Metrics,
+    /// How long to wait.
+    pub timeouts: TimeoutSection,
+    /// How often to try again.
+    pub retry: RetrySection,
+    /// What one request may cost the gateway.
+    pub limits: LimitSection,
+}
+
+/// What the configuration alone can't give.
+#[derive(Default)]
+pub struct Parts<'a> {
+    /// The loaded embedding model.
+    pub embedder: Option<EmbedPool>,
+    /// Base URL of the built-in mock, if it runs.
+    pub mock: Option<&'a str>,
+}
+
+/// What one I/O thread works with: the shared gateway and outbound connections of its own.
+pub struct Core {
+    /// Shared by all threads.
+    pub gateway: Arc<Gateway>,
+    /// This thread's connections to providers.
+    pub upstream: Upstream,
+}
+
+impl Gateway {
+    /// Builds the gateway. `env` looks up environment variables.
+    ///
+    /// # Errors
+    /// [`ConfigError::Values`] with every problem found.
+    pub fn build(
+        config: &Config,
+        parts: Parts<'_>,
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<(Self, RouteNotes), ConfigError> {
+        let internal = |problem: String| ConfigError::Values(vec![problem]);
+        let catalogue = Catalogue::shipped().map_err(internal)?;
+        let prices = Prices::shipped().map_err(internal)?;
+        let mut problems = check_values(config);
+        let keys = Keys::build(&config.keys, fresh_key().map_err(internal)?, env)
+            .map_err(|mut found| problems.append(&mut found));
+        let routes = Routes::build(config, &catalogue, &prices, parts.mock, env)
+            .map_err(|mut found| problems.append(&mut found));
+        let (Ok(keys), Ok((routes, notes)), true) = (keys, routes, problems.is_empty()) else {
+            return Err(ConfigError::Values(problems));
+        };
+        let memory = if config.cache.enabled {
+            let cache = SemanticCache::new(CacheConfig {
+                similarity: config.cache.similarity,
+                index: config.cache.index,
+                ttl: config.cache.ttl.0,
+                max_bytes: config.cache.max_bytes.0,
+            });
+            Some(Memory::new(cache, fresh_key().map_err(internal)?, parts.embedder.clone()))
+        } else {
+            None
+        };
+        let gateway = Self {
+            keys,
+            guard: Guard::new(&config.guardrails),
+            memory,
+            embedder: parts.embedder,
+            routes,
+            prices,
+            metrics: Metrics::default(),
+            timeouts: config.timeouts.clone(),
+            retry: config.retry.clone(),
+            limits: config.limits.clone(),
+        };
+        Ok((gateway, notes))
+    }
+
+    /// The metrics as a scrape sees them.
+    pub fn scrape(&self) -> String {
+        let (entries, bytes) = self.memory.as_ref().map_or((0, 0), |memory| {
+            memory.cache().run_pending();
+            let stats = memory.cache().stats();
+            (stats.entries, stats.bytes)
+        });
+        self.metrics.scrape(entries, bytes, self.embedder.as_ref().map_or(0, EmbedPool::queued))
+    }
+}
+
+/// What types can't say.
+fn check_values(config: &Config) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut expect = |holds: bool, problem: &str| {
+        if !holds {
+            problems.push(problem.to_owned());
+        }
+    };
+    let open = config.keys.is_empty();
+    expect(
+        config.listen.ip().is_loopback() || !open,
+        "listen: an address that others can reach needs at least one key under 'keys', or anybody could spend your providers' credit",
+    );
+    expect(
+        config.admin.ip().is_loopback() || !open,
+        "admin: an address that others can reach needs at least one key under 'keys'",
+    );
+    expect(
+        config.listen != config.admin || config.listen.port() == 0,
+        "admin: must be another address than 'listen'",
+    );
+    expect((0.0..=1.0).contains(&config.cache.similarity), "cache.similarity: expected a number from 0 to 1");
+    expect(
+        !config.cache.ttl.0.is_zero(),
+        "cache.ttl: must be longer than 0 (to switch the cache off, set cache.enabled: false)",
+    );
+    expect(config.embedding.workers > 0, "embedding.workers: at least 1");
+    expect(config.embedding.queue > 0, "embedding.queue: at least 1");
+    expect(config.limits.threads != Some(0), "limits.threads: at least 1");
+    expect(config.limits.max_body.0 > 0, "limits.max_body: must be larger than 0");
+    expect(
+        sluice_models::find(&config.embedding.model).is_some(),
+        &format!(
+            "embedding.model: '{}' is not in the registry (possible: {})",
+            config.embedding.model,
+            sluice_models::known().iter().map(|m| m.name).collect::<Vec<_>>().join(", ")
+        ),
+    );
+    problems
+}
+
+/// A key for keyed hashes, new in each process: nobody outside can compute where an answer is kept.
+fn fresh_key() -> Result<[u8; 32], String> {
+    let mut key = [0; 32];
+    let random = ring::default_provider().secure_random;
+    random.fill(&mut key).map_err(|_| "the system gives no random numbers".to_owned())?;
+    Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+
+    fn problems(yaml: &str) -> String {
+        let config = parse(yaml, "test").unwrap();
+        let built = Gateway::build(
+            &config,
+            Parts { mock: Some("http://127.0.0.1:1/v1"), ..Parts::default() },
+            &|_| None,
+        );
+        built.err().map_or_else(String::new, |e| e.to_string())
+    }
+
+    #[test]
+    fn an_address_that_others_can_reach_needs_a_key() {
+        assert!(problems("listen: 0.0.0.0:8080").starts_with("listen: an address that others can reach"));
+        assert!(problems("admin: '[::]:8081'").starts_with("admin: "));
+        assert_eq!(problems("listen: 127.0.0.2:8080"), "");
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once() {
+        let told = problems(
+            "cache: {similarity: 1.5, ttl: 0s}\nembedding: {model: nope}\nproviders: {a: {kind: nope}}",
+        );
+        for field in ["cache.similarity", "cache.ttl", "embedding.model", "providers.a.kind"] {
+            assert!(told.contains(field), "{field} in {told}");
+        }
+    }
+}

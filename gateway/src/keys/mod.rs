@@ -1,0 +1,160 @@
+//! Virtual keys: who is asking, and whose cached answers they may see.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use http::{HeaderMap, header::AUTHORIZATION};
+
+use crate::config::KeyConfig;
+use crate::error::ApiError;
+use crate::secret::{Secret, SecretSource};
+
+/// The headers in which clients send a key, in the order we look. None of them is ever forwarded.
+pub const CREDENTIAL_HEADERS: [&str; 3] = ["authorization", "x-api-key", "api-key"];
+
+/// Who is asking.
+#[derive(Debug, PartialEq)]
+pub struct Caller {
+    /// The key's name, for logs.
+    pub key: String,
+    /// Who may share cached answers.
+    pub tenant: String,
+}
+
+/// All virtual keys. Looked up by a keyed hash, so that the time it takes says nothing about a key.
+pub struct Keys {
+    hash_key: [u8; 32],
+    callers: HashMap<[u8; 32], Arc<Caller>>,
+    anonymous: Option<Arc<Caller>>,
+}
+
+impl Keys {
+    /// Reads every key. Without any, everybody is the one anonymous caller.
+    ///
+    /// # Errors
+    /// One sentence per problem.
+    pub fn build(
+        configs: &[KeyConfig],
+        hash_key: [u8; 32],
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, Vec<String>> {
+        let (mut callers, mut problems) = (HashMap::new(), Vec::new());
+        let mut names = std::collections::BTreeSet::new();
+        for (at, config) in configs.iter().enumerate() {
+            let field = format!("keys[{at}] ('{}')", config.name);
+            if config.name.is_empty() || !names.insert(&config.name) {
+                problems.push(format!("{field}: the name must be there and be the only one of its kind"));
+            }
+            if matches!(config.secret, SecretSource::Literal(_)) {
+                problems.push(format!(
+                    "{field}.secret: a virtual key does not belong into this file: use env:NAME or file:PATH"
+                ));
+                continue;
+            }
+            let tenant = config.tenant.clone().unwrap_or_else(|| format!("key:{}", config.name));
+            let caller = Arc::new(Caller { key: config.name.clone(), tenant });
+            match config.secret.read(env) {
+                Err(problem) => problems.push(format!("{field}.secret: {problem}")),
+                Ok(secret) => {
+                    if callers.insert(hash(&hash_key, secret.expose()), caller).is_some() {
+                        problems.push(format!("{field}.secret: another key has the same secret"));
+                    }
+                }
+            }
+        }
+        let anonymous = configs
+            .is_empty()
+            .then(|| Arc::new(Caller { key: "anonymous".to_owned(), tenant: "anonymous".to_owned() }));
+        if problems.is_empty() { Ok(Self { hash_key, callers, anonymous }) } else { Err(problems) }
+    }
+
+    /// Who sent these headers.
+    ///
+    /// # Errors
+    /// [`ApiError::KeyMissing`] and [`ApiError::KeyUnknown`].
+    pub fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Caller>, ApiError> {
+        if let Some(anonymous) = &self.anonymous {
+            return Ok(Arc::clone(anonymous));
+        }
+        let sent = credential(headers).ok_or(ApiError::KeyMissing)?;
+        self.callers.get(&hash(&self.hash_key, sent.expose())).cloned().ok_or(ApiError::KeyUnknown)
+    }
+}
+
+fn hash(key: &[u8; 32], secret: &str) -> [u8; 32] {
+    *blake3::keyed_hash(key, secret.as_bytes()).as_bytes()
+}
+
+fn credential(headers: &HeaderMap) -> Option<Secret> {
+    CREDENTIAL_HEADERS.iter().find_map(|name| {
+        let value = headers.get(*name)?.to_str().ok()?.trim();
+        let value = if *name == AUTHORIZATION.as_str() {
+            let (scheme, token) = value.split_once(' ')?;
+            scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())?
+        } else {
+            value
+        };
+        (!value.is_empty()).then(|| Secret::new(value.to_owned()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys() -> Keys {
+        let config = |name: &str, tenant: Option<&str>| KeyConfig {
+            name: name.to_owned(),
+            secret: SecretSource::Env(name.to_owned()),
+            tenant: tenant.map(str::to_owned),
+        };
+        let env = |name: &str| Some(format!("sk-{name}"));
+        Keys::build(&[config("a", None), config("b", Some("shared"))], [7; 32], &env).unwrap()
+    }
+
+    fn ask(name: &'static str, value: &str) -> Result<Arc<Caller>, ApiError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, value.parse().unwrap());
+        keys().authenticate(&headers)
+    }
+
+    #[test]
+    fn a_key_is_taken_from_each_of_its_headers() {
+        for (name, value) in [
+            ("authorization", "Bearer sk-a"),
+            ("authorization", "bearer  sk-a"),
+            ("x-api-key", "sk-a"),
+            ("api-key", "sk-a"),
+        ] {
+            assert_eq!(ask(name, value).unwrap().tenant, "key:a");
+        }
+        assert_eq!(ask("x-api-key", "sk-b").unwrap().tenant, "shared");
+    }
+
+    #[test]
+    fn a_missing_and_an_unknown_key_are_told_apart() {
+        assert!(matches!(keys().authenticate(&HeaderMap::new()), Err(ApiError::KeyMissing)));
+        assert!(matches!(ask("authorization", "Basic sk-a"), Err(ApiError::KeyMissing)));
+        assert!(matches!(ask("authorization", "Bearer sk-c"), Err(ApiError::KeyUnknown)));
+    }
+
+    #[test]
+    fn without_keys_everybody_is_one_anonymous_caller() {
+        let keys = Keys::build(&[], [0; 32], &|_| None).unwrap();
+        assert_eq!(keys.authenticate(&HeaderMap::new()).unwrap().tenant, "anonymous");
+    }
+
+    #[test]
+    fn a_literal_a_missing_and_a_doubled_secret_are_refused() {
+        let config = |secret| KeyConfig { name: "a".to_owned(), secret, tenant: None };
+        let none = |_: &str| None;
+        let literal = SecretSource::Literal(Secret::new("sk-x".to_owned()));
+        let errors =
+            Keys::build(&[config(literal), config(SecretSource::Env("NOPE".to_owned()))], [0; 32], &none)
+                .err()
+                .unwrap()
+                .join("\n");
+        assert!(errors.contains("keys[0] ('a').secret") && errors.contains("NOPE is not set"), "{errors}");
+        assert!(errors.contains("only one of its kind") && !errors.contains("sk-x"), "{errors}");
+    }
+}

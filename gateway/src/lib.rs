@@ -1,0 +1,25 @@
+//! HTTP in, HTTP out: keys, routing, providers, accounting.
+//!
+//! The way of a request: [`serve`] accepts, [`endpoints`] finds what answers, [`chat`] tells the story from the guards
+//! to the answer, [`relay`] is the way out. [`config`] is what the operator wrote, [`gateway`] is what runs.
+
+pub mod body;
+pub mod chat;
+pub mod client_api;
+pub mod commands;
+pub mod config;
+pub mod embeddings;
+pub mod endpoints;
+pub mod error;
+pub mod gateway;
+pub mod keys;
+pub mod ledger;
+pub mod mock;
+pub mod provider_api;
+pub mod relay;
+pub mod route;
+pub mod secret;
+pub mod serve;
+pub mod telemetry;
+pub mod upstream;
+pub mod wire;

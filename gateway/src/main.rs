@@ -1,0 +1,65 @@
+//! The `sluice` command.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use sluice::commands::{config, demo, mock, model, serve};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Sluice: the one door in front of all model providers. It redacts what must not leave, answers from a semantic cache
+/// what was answered before, and only then asks a provider, with fallback.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the gateway.
+    Serve(serve::ServeArgs),
+    /// Show the main job on a thousand customer questions, without key or network.
+    Demo(demo::DemoArgs),
+    /// Run the scripted provider by itself.
+    Mock(mock::MockArgs),
+    /// Check a configuration, or print its schema.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Fetch local embedding models.
+    #[command(subcommand)]
+    Model(model::ModelCommand),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    sluice::telemetry::init_logging(match cli.command {
+        // Its table is the log; only what concerns the weights is said beside it.
+        Command::Demo(_) => "error,sluice_models=warn",
+        _ => "info",
+    });
+    sluice::telemetry::hide_panic_messages();
+    // The one TLS provider of the process. A second installation is the only way to fail.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let done = match &cli.command {
+        Command::Serve(args) => serve::run(args).map(|()| String::new()),
+        Command::Demo(args) => demo::run(args),
+        Command::Mock(args) => mock::run(args).map(|()| String::new()),
+        Command::Config(command) => config::run(command),
+        Command::Model(command) => model::run(command),
+    };
+    match done {
+        Ok(text) => {
+            // Nobody reading is no reason to fail.
+            drop(std::io::stdout().write_all(text.as_bytes()));
+            ExitCode::SUCCESS
+        }
+        Err(problem) => {
+            drop(writeln!(std::io::stderr(), "error: {problem}"));
+            ExitCode::FAILURE
+        }
+    }
+}

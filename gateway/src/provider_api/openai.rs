@@ -1,0 +1,133 @@
+//! The OpenAI API, spoken by OpenAI and by most others.
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::{DecodeError, ProviderApi, StreamDecoder, StreamEvent};
+use crate::chat::request::ChatRequest;
+use crate::wire::chat::Chunk;
+use crate::wire::sse::SseDecoder;
+
+/// `POST {base}/chat/completions`.
+pub struct OpenAi;
+
+impl ProviderApi for OpenAi {
+    fn path(&self) -> &'static str {
+        "/chat/completions"
+    }
+
+    fn encode(&self, request: &ChatRequest, model: &str) -> Bytes {
+        request.upstream_body(model)
+    }
+
+    fn decode_whole(&self, body: &[u8]) -> Result<Chunk, DecodeError> {
+        let mut chunk = decode(body)?;
+        if chunk.choices.is_empty() {
+            return Err(DecodeError("the answer has no choices".to_owned()));
+        }
+        for choice in &mut chunk.choices {
+            for (at, call) in choice.delta.tool_calls.iter_mut().enumerate() {
+                call.index = Some(u32::try_from(at).unwrap_or(u32::MAX));
+            }
+        }
+        Ok(chunk)
+    }
+
+    fn stream(&self) -> Box<dyn StreamDecoder> {
+        Box::<OpenAiStream>::default()
+    }
+
+    fn decode_error(&self, body: &[u8]) -> Option<Value> {
+        let body: Value = serde_json::from_slice(body).ok()?;
+        match body.get("error")? {
+            error @ Value::Object(_) => Some(error.clone()),
+            Value::String(message) => Some(error_object(message)),
+            _ => None,
+        }
+    }
+}
+
+/// Some servers send a bare text where OpenAI sends an object.
+fn error_object(message: &str) -> Value {
+    serde_json::json!({ "message": message, "type": "invalid_request_error", "param": null, "code": null })
+}
+
+/// serde's messages may quote values, so only the place is repeated.
+fn decode(bytes: &[u8]) -> Result<Chunk, DecodeError> {
+    let mut chunk: Chunk = serde_json::from_slice(bytes).map_err(|e| {
+        DecodeError(format!("not a chat completion (at line {} column {} of the JSON)", e.line(), e.column()))
+    })?;
+    // The encoder writes its own.
+    chunk.rest.remove("object");
+    Ok(chunk)
+}
+
+#[derive(Default)]
+struct OpenAiStream {
+    sse: SseDecoder,
+    data: Vec<Bytes>,
+}
+
+impl StreamDecoder for OpenAiStream {
+    fn push(&mut self, bytes: &[u8], events: &mut Vec<StreamEvent>) -> Result<(), DecodeError> {
+        self.sse.push(bytes, &mut self.data).map_err(|e| DecodeError(e.to_string()))?;
+        for data in self.data.drain(..) {
+            match data.trim_ascii() {
+                b"" => {}
+                b"[DONE]" => events.push(StreamEvent::Done),
+                data => match OpenAi.decode_error(data) {
+                    Some(error) => events.push(StreamEvent::Error(error)),
+                    None => events.push(StreamEvent::Chunk(decode(data)?)),
+                },
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::chat::Assembler;
+
+    #[test]
+    fn a_stream_reads_the_same_wherever_it_is_cut() {
+        let stream = concat!(
+            ": wait\n\n",
+            "data: {\"id\":\"a\",\"object\":\"chat.completion.chunk\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"Gr\u{fc}\"}}]}\r\n\r\n",
+            "data: {\"id\":\"a\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\u{df}e \u{1f642}\"},\"finish_reason\":\"stop\"}]}\n\n",
+            "data: [DONE]\n\n"
+        )
+        .as_bytes();
+        for cut in 0..=stream.len() {
+            let (mut decoder, mut events, mut whole) = (OpenAi.stream(), Vec::new(), Assembler::default());
+            decoder.push(&stream[..cut], &mut events).unwrap();
+            decoder.push(&stream[cut..], &mut events).unwrap();
+            assert!(matches!(events.pop(), Some(StreamEvent::Done)));
+            for event in &events {
+                let StreamEvent::Chunk(chunk) = event else { panic!("a chunk at cut {cut}") };
+                whole.push(chunk);
+            }
+            let whole = whole.finish();
+            assert_eq!(whole.choices[0].delta.content.as_deref(), Some("Grüße 🙂"));
+            assert_eq!(whole.choices[0].finish_reason.as_deref(), Some("stop"));
+        }
+    }
+
+    #[test]
+    fn an_error_inside_a_stream_is_seen_as_one() {
+        let mut events = Vec::new();
+        OpenAi.stream().push(b"data: {\"error\":{\"message\":\"overloaded\"}}\n\n", &mut events).unwrap();
+        assert!(matches!(&events[0], StreamEvent::Error(e) if e["message"] == "overloaded"));
+    }
+
+    #[test]
+    fn what_is_no_answer_is_refused_without_quoting_it() {
+        for body in
+            ["<html>secret</html>", "{\"choices\":\"secret\"}", "{}", "[]", "{\"id\": 5, \"secret\": 1}"]
+        {
+            let error = OpenAi.decode_whole(body.as_bytes()).err().unwrap().to_string();
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+}

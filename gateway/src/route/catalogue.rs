@@ -1,0 +1,109 @@
+//! The catalogue of provider kinds: `catalogue/providers.yaml`. An OpenAI-compatible provider is a few lines of it.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::MOCK;
+
+/// One kind of provider.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kind {
+    /// Where its API is; none where only the operator can know.
+    #[serde(default)]
+    pub base_url: Option<String>,
+    /// Environment variables that hold its key, the usual one first.
+    #[serde(default)]
+    pub env: Vec<String>,
+    /// Whether it wants a key.
+    #[serde(default)]
+    pub auth: Auth,
+    /// Other names of the kind.
+    #[serde(default)]
+    pub aliases: Vec<String>,
+}
+
+/// Whether a provider wants a key.
+#[derive(Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Auth {
+    /// `Authorization: Bearer KEY`.
+    #[default]
+    Bearer,
+    /// Not by itself; a key that the operator gives is still sent.
+    None,
+}
+
+/// All kinds by name.
+pub struct Catalogue(BTreeMap<String, Kind>);
+
+impl Catalogue {
+    /// The catalogue that ships with this binary, and the built-in mock.
+    ///
+    /// # Errors
+    /// What is wrong with the file; a test makes sure that it is right.
+    pub fn shipped() -> Result<Self, String> {
+        let mut kinds: BTreeMap<String, Kind> =
+            serde_saphyr::from_str(include_str!("../../catalogue/providers.yaml"))
+                .map_err(|e| format!("catalogue/providers.yaml: {}", e.without_snippet()))?;
+        kinds.insert(MOCK.to_owned(), Kind { auth: Auth::None, ..Kind::default() });
+        Ok(Self(kinds))
+    }
+
+    /// The kind of this name or alias.
+    pub fn get(&self, name: &str) -> Option<&Kind> {
+        self.0
+            .get(name)
+            .or_else(|| self.0.values().find(|kind| kind.aliases.iter().any(|alias| alias == name)))
+    }
+
+    /// The kinds whose key is set, with the variable that says so.
+    pub fn from_environment<'c>(
+        &'c self,
+        env: &'c dyn Fn(&str) -> Option<String>,
+    ) -> impl Iterator<Item = (&'c str, &'c str)> {
+        self.0.iter().filter(|(_, kind)| kind.base_url.is_some()).filter_map(move |(name, kind)| {
+            let variable = kind.env.iter().find(|v| env(v).is_some_and(|value| !value.trim().is_empty()))?;
+            Some((name.as_str(), variable.as_str()))
+        })
+    }
+
+    /// What to say about a kind that is not there.
+    pub fn unknown(&self, name: &str) -> String {
+        let near = self
+            .0
+            .keys()
+            .max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)));
+        let hint = near
+            .filter(|near| strsim::jaro_winkler(near, name) > 0.8)
+            .map_or_else(String::new, |near| format!(": did you mean '{near}'?"));
+        let names: Vec<&str> = self.0.keys().map(String::as_str).collect();
+        format!("unknown kind '{name}'{hint} (possible: {})", names.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shipped_kind_has_an_address_over_tls_or_on_this_machine() {
+        for (name, kind) in Catalogue::shipped().unwrap().0 {
+            if let Some(url) = &kind.base_url {
+                let local = ["http://127.0.0.1:", "http://localhost:"].iter().any(|p| url.starts_with(p));
+                assert!((url.starts_with("https://") || local) && !url.ends_with('/'), "{name}: {url}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_name_or_alias_stands_for_two_kinds() {
+        let catalogue = Catalogue::shipped().unwrap();
+        let mut seen = std::collections::BTreeSet::new();
+        for name in catalogue.0.iter().flat_map(|(name, kind)| std::iter::once(name).chain(&kind.aliases)) {
+            assert!(seen.insert(name.clone()), "{name}");
+        }
+        assert!(catalogue.get("openai").is_some() && catalogue.get("openai_compatible").is_some());
+    }
+}

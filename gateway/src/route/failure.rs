@@ -1,0 +1,152 @@
+//! How one attempt failed, and what follows from it: one table.
+
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderMap, StatusCode};
+use serde_json::Value;
+
+use crate::error::ApiError;
+
+/// How an attempt failed.
+pub(super) enum Failure {
+    /// No connection, or it broke before content.
+    Connection(String),
+    /// Nothing came in time: which time.
+    Timeout(&'static str),
+    /// The provider answered with an error status.
+    Status { status: StatusCode, error: Option<Value>, retry_after: Option<Duration> },
+    /// The provider sent an error, or an end, where the answer should begin.
+    NoAnswer(String),
+}
+
+/// What follows.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) enum Next {
+    /// Ask the next target, and this one again in the next round.
+    Again,
+    /// Ask the next target, and this one no more: its key or its model's name is wrong.
+    Never,
+    /// The request itself is wrong: no other target will like it.
+    Stop,
+}
+
+impl Failure {
+    /// What follows from it.
+    pub(super) fn next(&self) -> Next {
+        match self {
+            Self::Connection(_) | Self::Timeout(_) | Self::NoAnswer(_) => Next::Again,
+            Self::Status { status, .. } => match status.as_u16() {
+                408 | 409 | 425 | 429 | 500..=599 => Next::Again,
+                401..=404 => Next::Never,
+                _ => Next::Stop,
+            },
+        }
+    }
+
+    /// In few words, for the client, the log and metrics.
+    pub(super) fn outcome(&self) -> String {
+        match self {
+            Self::Connection(_) => "no_connection".to_owned(),
+            Self::Timeout(which) => format!("timeout_{which}"),
+            Self::Status { status, .. } => status.as_u16().to_string(),
+            Self::NoAnswer(_) => "no_answer".to_owned(),
+        }
+    }
+
+    /// For the log alone: what the system said. Nothing of the content.
+    pub(super) fn detail(&self) -> &str {
+        match self {
+            Self::Connection(words) | Self::NoAnswer(words) => words,
+            Self::Timeout(_) | Self::Status { .. } => "",
+        }
+    }
+
+    /// How long the provider asked to be left alone.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// What the client is told if this was the last one.
+    pub(super) fn into_error(self, attempts: Vec<String>, retry_after: Option<Duration>) -> ApiError {
+        let next = self.next();
+        let status = match self {
+            Self::Status { status, error, .. } if next == Next::Stop || status == StatusCode::NOT_FOUND => {
+                let error = error.unwrap_or_else(|| {
+                    serde_json::json!({ "message": format!("the provider refused the request with status {}", status.as_u16()),
+                        "type": "invalid_request_error", "param": null, "code": null })
+                });
+                return ApiError::Provider { status, error };
+            }
+            Self::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
+            // Our key was refused there: never a 401 or 403 to a client whose own key is fine.
+            Self::Status { status, .. } if next == Next::Again && status.as_u16() >= 429 => status,
+            _ => StatusCode::BAD_GATEWAY,
+        };
+        let message = format!("no target answered: {}", attempts.join(", "));
+        let retry_after = retry_after.map(|d| d.as_secs_f64().ceil() as u64);
+        ApiError::TargetsFailed { status, message, attempts, retry_after }
+    }
+}
+
+/// How long to wait, from `retry-after-ms` or `Retry-After` (seconds or a date, RFC 9110 section 10.2.3).
+pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).map(str::trim);
+    if let Some(ms) = text("retry-after-ms").and_then(|v| v.parse::<f64>().ok()) {
+        return Duration::try_from_secs_f64(ms / 1000.0).ok();
+    }
+    let value = text("retry-after")?;
+    match value.parse::<f64>() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
+        Err(_) => httpdate::parse_http_date(value).ok().map(|at| at.duration_since(now).unwrap_or_default()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_read_in_every_form_that_providers_use() {
+        let read = |name: &'static str, value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, value.parse().unwrap());
+            retry_after(&headers, SystemTime::UNIX_EPOCH)
+        };
+        assert_eq!(read("retry-after-ms", "1500"), Some(Duration::from_millis(1500)));
+        assert_eq!(read("retry-after", "2"), Some(Duration::from_secs(2)));
+        assert_eq!(read("retry-after", "Thu, 01 Jan 1970 00:00:09 GMT"), Some(Duration::from_secs(9)));
+        for wrong in ["soon", "-5", "NaN", "1e300"] {
+            assert_eq!(read("retry-after", wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_the_client_is_told_never_blames_its_own_key() {
+        let told = |status: u16| {
+            let status = StatusCode::from_u16(status).unwrap();
+            Failure::Status { status, error: None, retry_after: None }
+                .into_error(vec![], None)
+                .status()
+                .as_u16()
+        };
+        let expected = [
+            (400, 400),
+            (401, 502),
+            (403, 502),
+            (404, 404),
+            (408, 502),
+            (422, 422),
+            (429, 429),
+            (500, 500),
+            (503, 503),
+            (529, 529),
+        ];
+        for (status, answer) in expected {
+            assert_eq!(told(status), answer, "{status}");
+        }
+        assert_eq!(Failure::Timeout("first_byte").into_error(vec![], None).status(), 504);
+    }
+}

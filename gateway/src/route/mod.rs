@@ -1,0 +1,373 @@
+//! Which providers there are, and which targets answer for a model.
+
+pub mod answer;
+pub mod catalogue;
+mod failure;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::{HeaderValue, Uri};
+
+use crate::config::{Config, ProviderConfig};
+use crate::error::ApiError;
+use crate::ledger::Prices;
+use crate::provider_api::ProviderApi;
+use crate::provider_api::openai::OpenAi;
+use crate::secret::{Secret, SecretSource};
+use catalogue::{Auth, Catalogue};
+
+/// The kind of the built-in scripted provider.
+pub const MOCK: &str = "mock";
+
+/// Where models are served.
+pub struct Provider {
+    /// The operator's name for it.
+    pub name: String,
+    /// Its kind in the catalogue.
+    pub kind: String,
+    /// Base URL without a slash at the end.
+    pub base_url: String,
+    /// The `Authorization` header to send.
+    pub authorization: Option<HeaderValue>,
+    /// How it speaks.
+    pub api: &'static dyn ProviderApi,
+}
+
+impl Provider {
+    /// The address of a path of its API.
+    ///
+    /// # Errors
+    /// Never for a provider that [`Routes::build`] made: it checked the base URL.
+    pub fn uri(&self, path: &str) -> Result<Uri, http::uri::InvalidUri> {
+        format!("{}{path}", self.base_url).parse()
+    }
+}
+
+/// A provider and the name of a model there.
+#[derive(Clone)]
+pub struct Target {
+    /// Where.
+    pub provider: Arc<Provider>,
+    /// What the provider calls the model.
+    pub model: String,
+}
+
+impl Target {
+    /// `PROVIDER/MODEL`.
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.provider.name, self.model)
+    }
+}
+
+/// All providers and routes.
+pub struct Routes {
+    providers: BTreeMap<String, Arc<Provider>>,
+    routes: BTreeMap<String, Vec<Target>>,
+    /// Models of the price table by their bare name.
+    bare: BTreeMap<String, Target>,
+}
+
+/// What [`Routes::build`] found out on its way, for the start-up message.
+#[derive(Debug, Default)]
+pub struct RouteNotes {
+    /// Providers that are there because a variable is set: name and variable.
+    pub from_environment: Vec<(String, String)>,
+    /// No provider was configured or found, so the mock stands in.
+    pub mock_alone: bool,
+    /// Providers whose key stands in the file itself.
+    pub literal_keys: Vec<String>,
+}
+
+/// True if building these providers needs the built-in mock.
+pub fn needs_mock(config: &Config, catalogue: &Catalogue, env: &dyn Fn(&str) -> Option<String>) -> bool {
+    let named = config.providers.values().any(|p| p.kind == MOCK && p.base_url.is_none());
+    named || (config.providers.is_empty() && catalogue.from_environment(env).next().is_none())
+}
+
+impl Routes {
+    /// Builds what the configuration says. `mock` is the base URL of the built-in mock, where one is running.
+    ///
+    /// # Errors
+    /// One sentence per problem, each naming its field.
+    pub fn build(
+        config: &Config,
+        catalogue: &Catalogue,
+        prices: &Prices,
+        mock: Option<&str>,
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<(Self, RouteNotes), Vec<String>> {
+        let (mut notes, mut problems) = (RouteNotes::default(), Vec::new());
+        let mut configs = config.providers.clone();
+        if configs.is_empty() {
+            for (kind, variable) in catalogue.from_environment(env) {
+                notes.from_environment.push((kind.to_owned(), variable.to_owned()));
+                configs.insert(kind.to_owned(), provider_of_kind(kind));
+            }
+        }
+        if configs.is_empty() {
+            notes.mock_alone = true;
+            configs.insert(MOCK.to_owned(), provider_of_kind(MOCK));
+        }
+        let mut providers = BTreeMap::new();
+        for (name, provider) in &configs {
+            if matches!(provider.api_key, Some(SecretSource::Literal(_))) {
+                notes.literal_keys.push(name.clone());
+            }
+            match build_provider(name, provider, catalogue, mock, env) {
+                Ok(provider) => drop(providers.insert(name.clone(), Arc::new(provider))),
+                Err(mut found) => problems.append(&mut found),
+            }
+        }
+        // A problem with a provider would be told again by each route to it.
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let mut routes = BTreeMap::new();
+        for (at, route) in config.routes.iter().enumerate() {
+            match build_route(&format!("routes[{at}] ('{}')", route.model), &route.targets, &providers) {
+                Ok(targets) => {
+                    if routes.insert(route.model.clone(), targets).is_some() {
+                        problems
+                            .push(format!("routes[{at}]: the model '{}' has a route already", route.model));
+                    }
+                }
+                Err(problem) => problems.push(problem),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let bare = bare_names(&providers, prices);
+        Ok((Self { providers, routes, bare }, notes))
+    }
+
+    /// The targets for a model, in order: a route, else `PROVIDER/MODEL`, else a bare name that the price table knows.
+    ///
+    /// # Errors
+    /// [`ApiError::ModelNotFound`].
+    pub fn resolve(&self, model: &str) -> Result<Vec<Target>, ApiError> {
+        if let Some(targets) = self.routes.get(model) {
+            return Ok(targets.clone());
+        }
+        if let Some(target) = target(model, &self.providers) {
+            return Ok(vec![target]);
+        }
+        if let Some(target) = self.bare.get(model) {
+            return Ok(vec![target.clone()]);
+        }
+        let names: Vec<&str> = self.providers.keys().map(String::as_str).collect();
+        let routes: Vec<&str> = self.routes.keys().map(String::as_str).take(20).collect();
+        let hint = if routes.is_empty() {
+            format!("use PROVIDER/MODEL with one of the providers {}", names.join(", "))
+        } else {
+            format!("there are routes for {} and the providers {}", routes.join(", "), names.join(", "))
+        };
+        Err(ApiError::ModelNotFound { model: model.chars().take(100).collect(), hint })
+    }
+
+    /// Every model name that can be listed: id and who serves it.
+    pub fn list(&self) -> Vec<(String, String)> {
+        let routes = self.routes.iter().map(|(model, targets)| {
+            (model.clone(), targets.first().map_or_else(String::new, |t| t.provider.name.clone()))
+        });
+        let bare = self.bare.values().map(|target| (target.name(), target.provider.name.clone()));
+        routes.chain(bare).collect()
+    }
+}
+
+fn provider_of_kind(kind: &str) -> ProviderConfig {
+    ProviderConfig { kind: kind.to_owned(), base_url: None, api_key: None }
+}
+
+fn build_provider(
+    name: &str,
+    config: &ProviderConfig,
+    catalogue: &Catalogue,
+    mock: Option<&str>,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Provider, Vec<String>> {
+    let field = format!("providers.{name}");
+    let mut problems = Vec::new();
+    if name.is_empty() || name.contains('/') {
+        problems.push(format!("{field}: a provider's name must not be empty or hold a '/'"));
+    }
+    let Some(kind) = catalogue.get(&config.kind) else {
+        problems.push(format!("{field}.kind: {}", catalogue.unknown(&config.kind)));
+        return Err(problems);
+    };
+    let default = if config.kind == MOCK { mock } else { kind.base_url.as_deref() };
+    let base_url =
+        config.base_url.as_deref().or(default).unwrap_or_default().trim_end_matches('/').to_owned();
+    if let Err(problem) = check_url(&base_url, &config.kind) {
+        problems.push(format!("{field}.base_url: {problem}"));
+    }
+    let key = match (&config.api_key, &kind.auth) {
+        (Some(source), _) => Some(source.read(env).map_err(|e| format!("{field}.api_key: {e}"))),
+        (None, Auth::None) => None,
+        (None, Auth::Bearer) => match kind.env.iter().find_map(|name| env(name)) {
+            Some(value) => Some(Ok(Secret::new(value.trim().to_owned()))),
+            // Another address than the catalogue's: whether that server wants a key is for the operator to know.
+            None if config.base_url.is_some() || kind.env.is_empty() => None,
+            None => Some(Err(format!(
+                "{field}.api_key: missing: give env:NAME or file:PATH, or set {}",
+                kind.env.join(" or ")
+            ))),
+        },
+    };
+    let authorization = match key.transpose() {
+        Err(problem) => {
+            problems.push(problem);
+            None
+        }
+        Ok(key) => key.map(|key| bearer(&key)).transpose().unwrap_or_else(|()| {
+            problems.push(format!("{field}.api_key: holds characters that can't stand in an HTTP header"));
+            None
+        }),
+    };
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    Ok(Provider { name: name.to_owned(), kind: config.kind.clone(), base_url, authorization, api: &OpenAi })
+}
+
+fn bearer(key: &Secret) -> Result<HeaderValue, ()> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose())).map_err(|_| ())?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn check_url(url: &str, kind: &str) -> Result<(), String> {
+    if url.is_empty() {
+        return Err(format!("missing: the kind '{kind}' has no address of its own"));
+    }
+    let expected = "expected an address such as https://host/v1";
+    let uri: Uri = url.parse().map_err(|_| expected.to_owned())?;
+    match (uri.scheme_str(), uri.host(), uri.query()) {
+        (Some("http" | "https"), Some(_), None)
+            if !uri.authority().is_some_and(|a| a.as_str().contains('@')) =>
+        {
+            Ok(())
+        }
+        _ => Err(format!("{expected}, without user name or query")),
+    }
+}
+
+fn target(name: &str, providers: &BTreeMap<String, Arc<Provider>>) -> Option<Target> {
+    let (provider, model) = name.split_once('/')?;
+    let provider = providers.get(provider)?;
+    (!model.is_empty()).then(|| Target { provider: Arc::clone(provider), model: model.to_owned() })
+}
+
+fn build_route(
+    field: &str,
+    targets: &[String],
+    providers: &BTreeMap<String, Arc<Provider>>,
+) -> Result<Vec<Target>, String> {
+    if targets.is_empty() {
+        return Err(format!("{field}.targets: name at least one PROVIDER/MODEL"));
+    }
+    targets
+        .iter()
+        .map(|name| {
+            target(name, providers).ok_or_else(|| {
+                let known: Vec<&str> = providers.keys().map(String::as_str).collect();
+                format!(
+                    "{field}.targets: '{name}' is no PROVIDER/MODEL of the providers {}",
+                    known.join(", ")
+                )
+            })
+        })
+        .collect()
+}
+
+/// `gpt-4o` instead of `openai/gpt-4o`, where one provider serves a model of that name; with several of a kind, the first.
+fn bare_names(providers: &BTreeMap<String, Arc<Provider>>, prices: &Prices) -> BTreeMap<String, Target> {
+    let mut bare = BTreeMap::new();
+    for provider in providers.values() {
+        for model in prices.models(&provider.kind) {
+            let target = Target { provider: Arc::clone(provider), model: model.to_owned() };
+            bare.entry(model.to_owned()).or_insert(target);
+        }
+    }
+    bare
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+
+    fn build(yaml: &str, env: &[(&str, &str)]) -> Result<(Routes, RouteNotes), String> {
+        let config = parse(yaml, "test").map_err(|e| e.to_string())?;
+        let lookup = |name: &str| env.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+        let (catalogue, prices) = (Catalogue::shipped().unwrap(), Prices::shipped().unwrap());
+        Routes::build(&config, &catalogue, &prices, Some("http://127.0.0.1:1/v1"), &lookup)
+            .map_err(|p| p.join("\n"))
+    }
+
+    #[test]
+    fn keys_in_the_environment_enable_their_providers() {
+        let (routes, notes) = build("", &[("OPENAI_API_KEY", "sk-1"), ("GROQ_API_KEY", "g")]).unwrap();
+        assert!(!notes.mock_alone && notes.from_environment.len() == 2);
+        let targets = routes.resolve("openai/gpt-4o").unwrap();
+        assert_eq!(
+            targets[0].provider.uri("/chat/completions").unwrap(),
+            "https://api.openai.com/v1/chat/completions"
+        );
+        assert_eq!(routes.resolve("gpt-4o").unwrap()[0].name(), "openai/gpt-4o");
+    }
+
+    #[test]
+    fn without_any_provider_the_mock_stands_in_and_it_is_said() {
+        let (routes, notes) = build("", &[]).unwrap();
+        assert!(notes.mock_alone);
+        assert_eq!(routes.resolve("mock").unwrap()[0].name(), "mock/mock");
+        assert_eq!(routes.resolve("mock/any/thing").unwrap()[0].model, "any/thing");
+    }
+
+    #[test]
+    fn a_route_lists_its_targets_in_order() {
+        let yaml = "providers:\n  a: {kind: ollama}\n  b: {kind: openai_compatible, base_url: 'http://h:1/v1/', api_key: x}\nroutes:\n  - {model: chat, targets: [a/one, b/org/two]}\n";
+        let (routes, notes) = build(yaml, &[]).unwrap();
+        let names: Vec<String> = routes.resolve("chat").unwrap().iter().map(Target::name).collect();
+        assert_eq!(names, ["a/one", "b/org/two"]);
+        assert_eq!(notes.literal_keys, ["b"]);
+        assert_eq!(routes.resolve("b/m").unwrap()[0].provider.base_url, "http://h:1/v1");
+        assert!(matches!(routes.resolve("nope"), Err(ApiError::ModelNotFound { .. })));
+    }
+
+    #[test]
+    fn every_mistake_is_told_with_its_field() {
+        let cases = [
+            (
+                "providers: {a: {kind: opnai}}",
+                "providers.a.kind: unknown kind 'opnai': did you mean 'openai'?",
+            ),
+            (
+                "providers: {a: {kind: openai}}",
+                "providers.a.api_key: missing: give env:NAME or file:PATH, or set OPENAI_API_KEY",
+            ),
+            ("providers: {a: {kind: openai_compatible}}", "providers.a.base_url: missing"),
+            ("providers: {a: {kind: ollama, base_url: 'ftp://x'}}", "providers.a.base_url: expected"),
+            ("providers: {a: {kind: ollama, base_url: 'http://me:pw@x/v1'}}", "without user name"),
+            (
+                "providers: {a: {kind: ollama, api_key: 'env:NONE'}}",
+                "providers.a.api_key: the environment variable NONE",
+            ),
+            ("providers: {a/b: {kind: ollama}}", "must not be empty or hold a '/'"),
+            (
+                "providers: {a: {kind: ollama}}\nroutes: [{model: m, targets: [b/x]}]",
+                "routes[0] ('m').targets: 'b/x'",
+            ),
+            (
+                "providers: {a: {kind: ollama}}\nroutes: [{model: m, targets: []}]",
+                "routes[0] ('m').targets: name at least",
+            ),
+        ];
+        for (yaml, words) in cases {
+            let error = build(yaml, &[]).err().unwrap();
+            assert!(error.contains(words) && !error.contains("pw@"), "{yaml} gave {error}");
+        }
+    }
+}

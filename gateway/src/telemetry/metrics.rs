@@ -1,0 +1,215 @@
+//! Metrics in Prometheus' text format, served on the admin address.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::ledger::Nanodollars;
+use crate::wire::usage::Usage;
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RequestLabels {
+    endpoint: &'static str,
+    status: u16,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct LookupLabels {
+    result: &'static str,
+    tier: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct AttemptLabels {
+    provider: String,
+    outcome: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct EntityLabels {
+    entity: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct TokenLabels {
+    provider: String,
+    direction: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct SourceLabels {
+    source: &'static str,
+}
+
+/// Every counter and histogram.
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    lookups: Family<LookupLabels, Counter>,
+    attempts: Family<AttemptLabels, Counter>,
+    redactions: Family<EntityLabels, Counter>,
+    refusals: Family<EntityLabels, Counter>,
+    injections: Counter,
+    tokens: Family<TokenLabels, Counter>,
+    cost: Counter,
+    saved: Counter,
+    unpriced: Counter,
+    seconds: Family<SourceLabels, Histogram>,
+    overhead: Family<SourceLabels, Histogram>,
+    entries: Gauge,
+    bytes: Gauge,
+    queued: Gauge,
+}
+
+fn histogram() -> Histogram {
+    Histogram::new([
+        0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
+        2.5, 5.0, 10.0, 30.0, 60.0,
+    ])
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("sluice"),
+            requests: Family::default(),
+            lookups: Family::default(),
+            attempts: Family::default(),
+            redactions: Family::default(),
+            refusals: Family::default(),
+            injections: Counter::default(),
+            tokens: Family::default(),
+            cost: Counter::default(),
+            saved: Counter::default(),
+            unpriced: Counter::default(),
+            seconds: Family::new_with_constructor(histogram),
+            overhead: Family::new_with_constructor(histogram),
+            entries: Gauge::default(),
+            bytes: Gauge::default(),
+            queued: Gauge::default(),
+        };
+        metrics.register();
+        metrics
+    }
+}
+
+impl Metrics {
+    fn register(&mut self) {
+        let r = &mut self.registry;
+        r.register("requests", "Requests by endpoint and status", self.requests.clone());
+        r.register(
+            "cache_lookups",
+            "Cache lookups by result (hit, miss, bypass) and tier",
+            self.lookups.clone(),
+        );
+        r.register("upstream_attempts", "Attempts by provider and outcome", self.attempts.clone());
+        r.register(
+            "redactions",
+            "Distinct values redacted before egress, by entity",
+            self.redactions.clone(),
+        );
+        r.register("guardrail_refusals", "Requests refused by a guard, by code", self.refusals.clone());
+        r.register(
+            "injection_flags",
+            "Requests in which the injection check saw something",
+            self.injections.clone(),
+        );
+        r.register("tokens", "Tokens that providers counted", self.tokens.clone());
+        r.register("cost_nanodollars", "Spent on providers, in billionths of a US dollar", self.cost.clone());
+        r.register("saved_nanodollars", "Not spent because of cache hits", self.saved.clone());
+        r.register(
+            "unpriced_answers",
+            "Answers of models that the price table does not know",
+            self.unpriced.clone(),
+        );
+        let s = Unit::Seconds;
+        r.register_with_unit(
+            "request",
+            "Until the answer's head, by where it came from",
+            s.clone(),
+            self.seconds.clone(),
+        );
+        r.register_with_unit(
+            "overhead",
+            "The same without the time spent on providers",
+            s,
+            self.overhead.clone(),
+        );
+        r.register("cache_entries", "Answers in the cache", self.entries.clone());
+        r.register_with_unit("cache", "Memory of the cache", Unit::Bytes, self.bytes.clone());
+        r.register("embedding_queue", "Prompts waiting for the embedding model", self.queued.clone());
+    }
+
+    /// Counts a finished request.
+    pub fn request(&self, endpoint: &'static str, status: u16) {
+        self.requests.get_or_create(&RequestLabels { endpoint, status }).inc();
+    }
+
+    /// Counts a cache lookup.
+    pub fn lookup(&self, result: &'static str, tier: &'static str) {
+        self.lookups.get_or_create(&LookupLabels { result, tier }).inc();
+    }
+
+    /// Counts an attempt at a provider.
+    pub fn attempt(&self, provider: &str, outcome: &str) {
+        let labels = AttemptLabels { provider: provider.to_owned(), outcome: outcome.to_owned() };
+        self.attempts.get_or_create(&labels).inc();
+    }
+
+    /// Counts redacted values.
+    pub fn redacted(&self, entity: &'static str, values: usize) {
+        self.redactions.get_or_create(&EntityLabels { entity }).inc_by(values as u64);
+    }
+
+    /// Counts a refusal.
+    pub fn refused(&self, code: &'static str) {
+        self.refusals.get_or_create(&EntityLabels { entity: code }).inc();
+    }
+
+    /// Counts a request that looks like an injection.
+    pub fn injection(&self) {
+        self.injections.inc();
+    }
+
+    /// Counts what an answer of a provider cost; `None`: its model has no price.
+    pub fn spent(&self, provider: &str, usage: &Usage, cost: Option<Nanodollars>) {
+        for (direction, tokens) in [("input", usage.prompt_tokens), ("output", usage.completion_tokens)] {
+            self.tokens
+                .get_or_create(&TokenLabels { provider: provider.to_owned(), direction })
+                .inc_by(tokens);
+        }
+        match cost {
+            Some(cost) => drop(self.cost.inc_by(cost)),
+            None => drop(self.unpriced.inc()),
+        }
+    }
+
+    /// Counts what a hit saved.
+    pub fn saved(&self, cost: Nanodollars) {
+        self.saved.inc_by(cost);
+    }
+
+    /// Times a request until its answer's head; `source` is `cache` or `provider`.
+    pub fn timed(&self, source: &'static str, total: Duration, overhead: Duration) {
+        self.seconds.get_or_create(&SourceLabels { source }).observe(total.as_secs_f64());
+        self.overhead.get_or_create(&SourceLabels { source }).observe(overhead.as_secs_f64());
+    }
+
+    /// The text for a scrape, with these gauges.
+    pub fn scrape(&self, entries: u64, bytes: u64, queued: usize) -> String {
+        self.entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
+        self.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.queued.set(i64::try_from(queued).unwrap_or(i64::MAX));
+        let mut text = String::new();
+        // Writing into a String has no way to fail.
+        let written = encode(&mut text, &self.registry);
+        debug_assert!(written.is_ok());
+        text
+    }
+}
