@@ -27,6 +27,9 @@ use remember::{Found, Remembered, Ticket};
 /// Parts of an answer that may wait for a slow client; the provider waits with them.
 const PARTS_IN_FLIGHT: usize = 16;
 
+/// Silence in a stream after which a comment is sent.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
 /// Who asks what, beside the body.
 pub struct Call {
     /// The authenticated caller.
@@ -170,9 +173,8 @@ async fn stream_out(
     patience: Duration,
 ) {
     loop {
-        let chunk = tokio::select! {
-            chunk = chunks.next() => chunk,
-            () = parts.closed() => return account.close("client_gone"),
+        let Some(chunk) = next_or_gone(&mut chunks, &parts).await else {
+            return account.close("client_gone");
         };
         let event = match chunk {
             Ok(Some(chunk)) => encoder.push(relay.push(chunk)),
@@ -197,6 +199,25 @@ async fn stream_out(
     let mut end = rest.and_then(|rest| encoder.push(rest)).unwrap_or_default().to_vec();
     end.extend(encoder.finish());
     drop(parts.send_timeout(Bytes::from(end), patience).await);
+}
+
+/// The next chunk; none if the client went away meanwhile. Silence is filled with comments, so that nothing on the way
+/// takes the connection for dead, and so that we see when the client left.
+async fn next_or_gone(
+    chunks: &mut Chunks,
+    parts: &mpsc::Sender<Bytes>,
+) -> Option<Result<Option<Chunk>, Broken>> {
+    let mut next = std::pin::pin!(chunks.next());
+    loop {
+        tokio::select! {
+            chunk = &mut next => return Some(chunk),
+            () = parts.closed() => return None,
+            () = tokio::time::sleep(KEEP_ALIVE) => {
+                // Full means that the client is reading, only slowly.
+                drop(parts.try_send(Bytes::from_static(b": keep-alive\n\n")));
+            }
+        }
+    }
 }
 
 fn respond(mut headers: HeaderMap, stream: bool, body: Body) -> Response<Body> {

@@ -62,6 +62,10 @@ impl Relay {
 
     fn restore(&mut self, choice: &mut Choice) {
         let index = choice.index;
+        // They speak of tokens that the client will not see.
+        if let Some(logprobs) = choice.rest.get_mut("logprobs") {
+            *logprobs = Value::Null;
+        }
         let mut push = |field: Field, text: &mut String| {
             let form = if matches!(field, Field::Arguments(_)) { Form::Json } else { Form::Text };
             let vault = &self.vault;

@@ -23,7 +23,7 @@ use crate::endpoints;
 use crate::gateway::{Core, Gateway};
 use crate::upstream::Upstream;
 
-/// Largest head of a request. hyper's default of about 400 KiB is more than any client needs.
+/// About the largest head of a request; hyper's default of 400 KiB is more than any client needs.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
 /// A gateway at work. Dropping it stops it without waiting for answers under way.
@@ -179,7 +179,8 @@ async fn housekeeping(gateway: Arc<Gateway>) {
 
 fn http_server(client_timeout: Duration) -> http1::Builder {
     let mut builder = http1::Builder::new();
-    // A client that has sent everything and closed its side still gets its answer.
+    // A client that has sent everything and closed its side still gets its answer. The price: until something is written,
+    // one that left looks the same. Its answer is remembered then, for when it asks again.
     builder
         .half_close(true)
         .timer(TokioTimer::new())

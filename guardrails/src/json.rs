@@ -28,9 +28,10 @@ pub(crate) fn redact(
         }
         Value::Number(number) => {
             let text = number.to_string();
-            if is_long(&text)
-                && !skip(path, &text)
-                && let Some(redacted) = vault.redact_labelled(guard, &text, label)?
+            let text = whole_part(&text);
+            if is_long(text)
+                && !skip(path, text)
+                && let Some(redacted) = vault.redact_labelled(guard, text, label)?
             {
                 *value = Value::String(redacted);
                 changed = true;
@@ -125,7 +126,7 @@ fn redact_document(
                 redact_string(vault, guard, &inner, &label, depth + 1)?
             }
         } else if is_long(token) {
-            vault.redact_labelled(guard, token, &label)?
+            vault.redact_labelled(guard, whole_part(token), &label)?
         } else {
             None
         };
@@ -158,6 +159,14 @@ fn number_len(text: &str) -> usize {
     text.bytes().take_while(|byte| byte.is_ascii_digit() || b"+-.eE".contains(byte)).count()
 }
 
+/// A number without a fraction of nothing: programs write whole numbers as `4111111111111111.0` too.
+fn whole_part(number: &str) -> &str {
+    match number.split_once('.') {
+        Some((whole, fraction)) if fraction.bytes().all(|byte| byte == b'0') => whole,
+        _ => number,
+    }
+}
+
 fn is_long(number: &str) -> bool {
     number.bytes().filter(u8::is_ascii_digit).count() >= LONG_NUMBER
 }
@@ -187,12 +196,16 @@ mod tests {
         let (value, _) = redacted(json!({
             "messages": [{"content": [{"text": "I am ada@example.org"}, "ada@example.org"]}],
             "by": {"ada@example.org": 1, "card": 4111111111111111u64, "ssn": 536228143, "n": 536228143},
+            "float": 4111111111111111.0,
+            "document": "{\"card\": 4111111111111111.00}",
         }));
         assert_eq!(
             value,
             json!({
                 "messages": [{"content": [{"text": "I am [EMAIL_ADDRESS_1]"}, "[EMAIL_ADDRESS_1]"]}],
                 "by": {"[EMAIL_ADDRESS_1]": 1, "card": "[CREDIT_CARD_1]", "ssn": "[US_SSN_1]", "n": 536228143},
+                "float": "[CREDIT_CARD_1]",
+                "document": "{\"card\": \"[CREDIT_CARD_1]\"}",
             })
         );
     }

@@ -19,10 +19,14 @@ pub(super) fn input(gateway: &Gateway, call: &Call, request: &mut ChatRequest) -
         tracing::warn!(request_id = call.id, key = call.caller.key, score = report.score, signals = ?report.signals,
             "the prompt looks like an injection");
     }
+    if !guard.inspect(&request.model).is_empty() {
+        // It goes to the provider and into the log as it is.
+        return Err(ApiError::invalid("model", "'model' holds what looks like personal data or a secret"));
+    }
     let mut vault = Vault::new();
     let redacted = request.rewrite(|fields| {
         vault.reserve_json(fields);
-        vault.redact_json(guard, fields, &|path, _| is_structure(path))
+        vault.redact_json(guard, fields, &is_structure)
     });
     if let Err(blocked) = redacted {
         let error = ApiError::from(blocked);
@@ -52,14 +56,15 @@ fn worst_injection(guard: &Guard, request: &ChatRequest) -> Option<InjectionRepo
     texts.filter_map(|text| guard.injection(text)).max_by(|a, b| a.score.total_cmp(&b.score))
 }
 
-/// What is a word of the API and not of people: the model's name, the roles and kinds of messages and parts, the seed,
-/// and sound in base64.
-fn is_structure(path: &[&str]) -> bool {
-    matches!(
-        path,
-        ["model" | "seed"]
-            | ["messages", "role"]
-            | ["messages", "content", "type"]
-            | ["messages", "content", "input_audio", "data"]
-    )
+/// What is a word of the API and not of people: the model's name, the roles and kinds of messages and parts (where they
+/// are words, so that nothing hides there), a number as seed, and sound in base64.
+fn is_structure(path: &[&str], text: &str) -> bool {
+    match path {
+        ["messages", "role"] | ["messages", "content", "type"] => {
+            text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+        }
+        ["seed"] => text.bytes().all(|b| b.is_ascii_digit() || b == b'-'),
+        ["model"] | ["messages", "content", "input_audio", "data"] => true,
+        _ => false,
+    }
 }
