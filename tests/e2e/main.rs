@@ -1,0 +1,36 @@
+//! What Sluice promises, kept over real sockets. One binary, one promise per module.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail their test, too")]
+
+// The same question twice, in other words, as a stream: answered from memory.
+mod cache_hits;
+// What must be equal before two requests share an answer.
+mod cache_partitions;
+// Which answers are worth remembering.
+mod cache_storing;
+// The configurations in fixtures/: good ones are read, bad ones are refused with place and reason.
+mod configs;
+// `sluice demo` does what it shows.
+mod demo;
+// Vectors of the local model.
+mod embeddings;
+// A target that fails before its first content is never noticed by the client.
+mod fallback;
+// What comes over the wire and is no clean request.
+mod hardening;
+// Who may ask, and which credentials go where.
+mod keys;
+// The real OpenAI Python SDK.
+mod openai_sdk;
+// Personal data never reaches a provider, and comes back to its owner.
+mod redaction;
+// Secrets leave in no form and come back in none.
+mod secrets;
+// Threads, draining, metrics, the list of models.
+mod serving;
+// Raw bytes: half-closed, slow, pipelined, cut.
+mod sockets;
+// Streams that break after their first content.
+mod streams;
+// What keeps the repository in order.
+mod tidy;

@@ -1,0 +1,15 @@
+//! The harness of the end-to-end tests: a gateway on a free port, scripted providers behind it, clients in front.
+//!
+//! Everything here panics with a sentence where a test can't go on. Nothing sleeps: tests wait for what happens.
+
+pub mod client;
+pub mod gate;
+pub mod leak;
+pub mod log;
+pub mod raw;
+pub mod stub;
+
+pub use client::{Client, Reply, question, streamed};
+pub use gate::{Gate, TWO_TARGETS, script};
+pub use raw::Raw;
+pub use stub::{Stub, Then};
