@@ -1,0 +1,169 @@
+//! What a hop through the gateway costs, and on which kind of runtime it costs less.
+//!
+//! `cargo run --release -p sluice-benches --bin hop`
+//!
+//! One process: a scripted provider without latency, the gateway, and a client with keep-alive connections that each
+//! ask again as soon as they have their answer. Rounds go through all ways in turn, so that a machine whose speed drifts
+//! does so for all of them alike; the table shows medians over the rounds and their ratio to asking the provider directly.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hdrhistogram::Histogram;
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1 as client;
+use hyper::server::conn::http1 as server;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use sluice::config;
+use sluice::endpoints;
+use sluice::gateway::{Core, Gateway, Parts};
+use sluice::mock::{Mock, Script};
+use sluice::serve::Server;
+use sluice::upstream::Upstream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Builder;
+
+const ROUNDS: usize = 7;
+const ROUND: Duration = Duration::from_millis(1500);
+const BODY: &str = r#"{"model":"mock","temperature":0,"messages":[{"role":"system","content":"You are a helpful assistant for the customers of a bank."},{"role":"user","content":"How long does a transfer to another bank take, and can I still stop it?"}]}"#;
+
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// One way to an answer, and what it took: the p50 and p99 in microseconds and the answers per second of each round.
+struct Way {
+    name: &'static str,
+    address: SocketAddr,
+    rounds: Vec<[f64; 3]>,
+}
+
+#[expect(clippy::print_stderr, reason = "errors are for whoever runs it")]
+fn main() -> ExitCode {
+    // The one TLS provider of the process. A second installation is the only way to fail.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the table is what it is for")]
+fn run() -> Result<(), AnyError> {
+    let mock = Mock::start(([127, 0, 0, 1], 0).into(), Script::default())?;
+    let loopback = ([127, 0, 0, 1], 0).into();
+    let start = |cache| Server::start(gateway(&mock, cache)?, loopback, loopback).map_err(AnyError::from);
+    let (miss, hit) = (start(false)?, start(true)?);
+    for connections in [1, 8, 64] {
+        let mut ways = [
+            way("provider directly", mock.address),
+            way("gateway, cache off, a runtime per core", miss.address),
+            way("gateway, cache off, one multi-thread runtime", multi_thread(gateway(&mock, false)?)?),
+            way("gateway, exact hit, a runtime per core", hit.address),
+            way("gateway, exact hit, one multi-thread runtime", multi_thread(gateway(&mock, true)?)?),
+        ];
+        for _ in 0..ROUNDS {
+            for way in &mut ways {
+                way.rounds.push(round(way.address, connections)?);
+            }
+        }
+        println!(
+            "\n{connections} connection(s), median of {ROUNDS} rounds of {ROUND:?}, ratio to the provider asked directly"
+        );
+        println!("{:46} {:>16} {:>16} {:>18}", "", "p50 µs", "p99 µs", "answers/s");
+        let base = [0, 1, 2].map(|figure| median(&ways[0], figure));
+        for way in &ways {
+            let cell = |figure: usize| {
+                let value = median(way, figure);
+                format!("{value:.0} ({:.2})", value / base[figure])
+            };
+            println!("{:46} {:>16} {:>16} {:>18}", way.name, cell(0), cell(1), cell(2));
+        }
+    }
+    miss.stop();
+    hit.stop();
+    Ok(())
+}
+
+fn way(name: &'static str, address: SocketAddr) -> Way {
+    Way { name, address, rounds: Vec::new() }
+}
+
+fn median(way: &Way, figure: usize) -> f64 {
+    let mut values: Vec<f64> = way.rounds.iter().map(|round| round[figure]).collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn gateway(mock: &Mock, cache: bool) -> Result<Arc<Gateway>, AnyError> {
+    let yaml = format!(
+        "providers: {{mock: {{kind: mock, base_url: '{}'}}}}\ncache: {{enabled: {cache}}}\n",
+        mock.base_url()
+    );
+    let config = config::parse(&yaml, "bench")?;
+    let (gateway, _) = Gateway::build(&config, Parts::default(), &|_| None)?;
+    Ok(Arc::new(gateway))
+}
+
+/// The same request handler on one work-stealing runtime with as many threads.
+fn multi_thread(gateway: Arc<Gateway>) -> Result<SocketAddr, AnyError> {
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
+    let address = listener.local_addr()?;
+    let core = Arc::new(Core { gateway, upstream: Upstream::new(Duration::from_secs(5)) });
+    let accept = async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            drop(stream.set_nodelay(true));
+            let core = Arc::clone(&core);
+            let service = service_fn(move |request| endpoints::handle(Arc::clone(&core), request));
+            tokio::spawn(server::Builder::new().serve_connection(TokioIo::new(stream), service));
+        }
+    };
+    thread::spawn(move || runtime.block_on(async { tokio::spawn(accept).await }));
+    Ok(address)
+}
+
+/// Asks for a while and gives p50 and p99 in microseconds and the answers per second.
+fn round(address: SocketAddr, connections: usize) -> Result<[f64; 3], AnyError> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let end = Instant::now() + ROUND;
+        let tasks: Vec<_> = (0..connections).map(|_| tokio::spawn(ask(address, end))).collect();
+        let mut all = Histogram::<u64>::new(3)?;
+        for task in tasks {
+            all.add(task.await??)?;
+        }
+        let micros = |quantile| all.value_at_quantile(quantile) as f64 / 1000.0;
+        Ok([micros(0.5), micros(0.99), all.len() as f64 / ROUND.as_secs_f64()])
+    })
+}
+
+async fn ask(address: SocketAddr, end: Instant) -> Result<Histogram<u64>, AnyError> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let (mut sender, connection) = client::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let mut times = Histogram::new(3)?;
+    while Instant::now() < end {
+        let request = Request::post("/v1/chat/completions")
+            .header("host", "bench")
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from_static(BODY.as_bytes())))?;
+        let asked = Instant::now();
+        let response = sender.send_request(request).await?;
+        if !response.status().is_success() {
+            return Err(format!("status {}", response.status()).into());
+        }
+        response.into_body().collect().await?;
+        times.record(u64::try_from(asked.elapsed().as_nanos())?)?;
+        sender.ready().await?;
+    }
+    Ok(times)
+}
