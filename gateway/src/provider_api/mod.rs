@@ -13,8 +13,8 @@ pub trait ProviderApi: Send + Sync {
     /// What to append to the provider's base URL.
     fn path(&self) -> &'static str;
 
-    /// The request's body for this model.
-    fn encode(&self, request: &ChatRequest, model: &str) -> Bytes;
+    /// The request's body for this model. `stream_usage`: the provider can be asked for token counts in a stream.
+    fn encode(&self, request: &ChatRequest, model: &str, stream_usage: bool) -> Bytes;
 
     /// Reads a whole answer.
     ///

@@ -16,12 +16,21 @@ impl ProviderApi for OpenAi {
         "/chat/completions"
     }
 
-    fn encode(&self, request: &ChatRequest, model: &str) -> Bytes {
-        request.upstream_body(model)
+    fn encode(&self, request: &ChatRequest, model: &str, stream_usage: bool) -> Bytes {
+        request.upstream_body(model, stream_usage)
     }
 
     fn decode_whole(&self, body: &[u8]) -> Result<Chunk, DecodeError> {
-        let mut chunk = decode(body)?;
+        let mut body = parse(body)?;
+        for choice in body.get_mut("choices").and_then(Value::as_array_mut).into_iter().flatten() {
+            // Some send an empty delta beside the message. Here the message is meant, in a stream the delta.
+            if let Value::Object(choice) = choice
+                && choice.get("message").is_some_and(Value::is_object)
+            {
+                choice.remove("delta");
+            }
+        }
+        let mut chunk = read(body)?;
         if chunk.choices.is_empty() {
             return Err(DecodeError("the answer has no choices".to_owned()));
         }
@@ -38,27 +47,34 @@ impl ProviderApi for OpenAi {
     }
 
     fn decode_error(&self, body: &[u8]) -> Option<Value> {
-        let body: Value = serde_json::from_slice(body).ok()?;
-        match body.get("error")? {
-            error @ Value::Object(_) => Some(error.clone()),
-            Value::String(message) => Some(error_object(message)),
-            _ => None,
-        }
+        error_of(&serde_json::from_slice(body).ok()?)
     }
 }
 
-/// Some servers send a bare text where OpenAI sends an object.
-fn error_object(message: &str) -> Value {
-    serde_json::json!({ "message": message, "type": "invalid_request_error", "param": null, "code": null })
+/// The error that this body reports. Some servers send a bare text where OpenAI sends an object.
+fn error_of(body: &Value) -> Option<Value> {
+    match body.get("error")? {
+        error @ Value::Object(_) => Some(error.clone()),
+        Value::String(message) => Some(serde_json::json!({
+            "message": message, "type": "invalid_request_error", "param": null, "code": null,
+        })),
+        _ => None,
+    }
 }
 
-/// serde's messages may quote values, so only the place is repeated.
-fn decode(bytes: &[u8]) -> Result<Chunk, DecodeError> {
-    let mut chunk: Chunk = serde_json::from_slice(bytes).map_err(|e| {
-        DecodeError(format!("not a chat completion (at line {} column {} of the JSON)", e.line(), e.column()))
-    })?;
+fn parse(bytes: &[u8]) -> Result<Value, DecodeError> {
+    serde_json::from_slice(bytes)
+        .map_err(|e| DecodeError(format!("not JSON (at line {} column {})", e.line(), e.column())))
+}
+
+/// serde's messages may quote values, so they are not repeated.
+fn read(body: Value) -> Result<Chunk, DecodeError> {
+    let mut chunk: Chunk =
+        serde_json::from_value(body).map_err(|_| DecodeError("not a chat completion".to_owned()))?;
     // The encoder writes its own.
     chunk.rest.remove("object");
+    // Random padding against those who guess texts from the sizes of packets. It says nothing.
+    chunk.rest.remove("obfuscation");
     Ok(chunk)
 }
 
@@ -75,10 +91,13 @@ impl StreamDecoder for OpenAiStream {
             match data.trim_ascii() {
                 b"" => {}
                 b"[DONE]" => events.push(StreamEvent::Done),
-                data => match OpenAi.decode_error(data) {
-                    Some(error) => events.push(StreamEvent::Error(error)),
-                    None => events.push(StreamEvent::Chunk(decode(data)?)),
-                },
+                data => {
+                    let body = parse(data)?;
+                    events.push(match error_of(&body) {
+                        Some(error) => StreamEvent::Error(error),
+                        None => StreamEvent::Chunk(read(body)?),
+                    });
+                }
             }
         }
         Ok(())
@@ -119,6 +138,18 @@ mod tests {
         let mut events = Vec::new();
         OpenAi.stream().push(b"data: {\"error\":{\"message\":\"overloaded\"}}\n\n", &mut events).unwrap();
         assert!(matches!(&events[0], StreamEvent::Error(e) if e["message"] == "overloaded"));
+    }
+
+    #[test]
+    fn where_message_and_delta_stand_together_a_stream_means_the_delta() {
+        let body = r#"{"error":null,"obfuscation":"aK3","choices":[{"delta":{"content":"b"},"message":{"content":"ab"}}]}"#;
+        let whole = OpenAi.decode_whole(body.as_bytes()).unwrap();
+        assert_eq!(whole.choices[0].delta.content.as_deref(), Some("ab"));
+        let mut events = Vec::new();
+        OpenAi.stream().push(format!("data: {body}\n\n").as_bytes(), &mut events).unwrap();
+        let Some(StreamEvent::Chunk(chunk)) = events.pop() else { panic!("a chunk") };
+        assert_eq!(chunk.choices[0].delta.content.as_deref(), Some("b"));
+        assert!(!chunk.rest.contains_key("obfuscation"));
     }
 
     #[test]

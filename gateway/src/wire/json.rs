@@ -94,12 +94,11 @@ impl<'de> Visitor<'de> for StrictVisitor {
     }
 }
 
-/// One spelling per value, for cache keys: object keys sorted, members that are `null` left out (absent and null mean
-/// the same to the providers), whole floats written as integers.
+/// One spelling per value, for cache keys: object keys sorted, whole floats written as integers.
 pub fn canonical(value: &Value, out: &mut Vec<u8>) {
     match value {
         Value::Object(object) => {
-            let mut members: Vec<_> = object.iter().filter(|(_, v)| !v.is_null()).collect();
+            let mut members: Vec<_> = object.iter().collect();
             members.sort_unstable_by_key(|(key, _)| *key);
             out.push(b'{');
             for (key, member) in members {
@@ -169,7 +168,8 @@ mod tests {
 
     #[test]
     fn values_that_mean_the_same_have_one_spelling() {
-        assert_eq!(spelled(r#"{"b":1.0,"a":null,"c":[true]}"#), spelled(r#"{"c":[true],"b":1}"#));
+        assert_eq!(spelled(r#"{"b":1.0,"c":[true]}"#), spelled(r#"{"c":[true],"b":1}"#));
+        assert_ne!(spelled(r#"{"const":null}"#), spelled("{}"), "in a schema null is a value");
         assert_ne!(spelled(r#"{"a":"01"}"#), spelled(r#"{"a":"1"}"#));
         assert_ne!(spelled("[null]"), spelled("[]"));
         assert_ne!(spelled("0.1"), spelled("0.2"));
