@@ -1,6 +1,6 @@
 //! Bodies: reading a client's within limits, and writing ours whole or as it comes.
 
-use std::convert::Infallible;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -18,24 +18,35 @@ use crate::error::ApiError;
 pub enum Body {
     /// All of it.
     Full(Bytes),
-    /// Parts as they come; the end of the channel is the end of the body.
-    Stream(mpsc::Receiver<Bytes>),
+    /// Parts as they come. A channel that closes without [`Part::End`] cuts the connection, so that nobody takes what
+    /// came for all of it.
+    Stream(mpsc::Receiver<Part>),
+}
+
+/// A part of a streamed body.
+pub enum Part {
+    /// Bytes to send.
+    Bytes(Bytes),
+    /// The body is complete.
+    End,
 }
 
 impl HttpBody for Body {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = io::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match &mut *self {
             Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Self::Stream(parts) => {
-                parts.poll_recv(context).map(|part| part.map(|bytes| Ok(Frame::data(bytes))))
-            }
+            Self::Stream(parts) => parts.poll_recv(context).map(|part| match part {
+                Some(Part::Bytes(bytes)) => Some(Ok(Frame::data(bytes))),
+                Some(Part::End) => None,
+                None => Some(Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the answer broke off"))),
+            }),
         }
     }
 

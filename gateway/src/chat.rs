@@ -13,19 +13,24 @@ use http::{HeaderMap, HeaderValue, Response, header};
 use sluice_guardrails::Vault;
 use tokio::sync::mpsc;
 
-use crate::body::Body;
+use crate::body::{Body, Part};
 use crate::client_api::openai_chat::{self, StreamEncoder};
 use crate::error::ApiError;
-use crate::gateway::Core;
+use crate::gateway::{Core, Gateway};
 use crate::keys::Caller;
 use crate::relay::{Relay, replay};
+use crate::route::Target;
 use crate::route::answer::{Answer, Asking, Broken, Chunks};
 use crate::wire::chat::{Assembler, Chunk};
 use account::{Account, Source};
 use remember::{Found, Remembered, Ticket};
+use request::ChatRequest;
 
 /// Parts of an answer that may wait for a slow client; the provider waits with them.
 const PARTS_IN_FLIGHT: usize = 16;
+
+/// Bodies from this size on are read off the I/O thread.
+const LARGE_BODY: usize = 64 * 1024;
 
 /// Silence in a stream after which a comment is sent.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -46,11 +51,16 @@ pub struct Call {
 ///
 /// # Errors
 /// An [`ApiError`] as long as nothing was sent; what breaks later ends the stream with an error event.
-pub async fn chat(core: &Core, call: &Call, body: &Bytes) -> Result<Response<Body>, ApiError> {
+pub async fn chat(core: &Core, call: &Arc<Call>, body: Bytes) -> Result<Response<Body>, ApiError> {
     let gateway = &core.gateway;
-    let mut request = openai_chat::parse(body)?;
-    let targets = gateway.routes.resolve(&request.model)?;
-    let vault = guards::input(gateway, call, &mut request)?;
+    let (request, targets, vault) = if body.len() < LARGE_BODY {
+        read(gateway, call, &body)?
+    } else {
+        // Scanning it takes milliseconds, which the other clients of this thread would wait.
+        let (gateway, call) = (Arc::clone(gateway), Arc::clone(call));
+        let reading = tokio::task::spawn_blocking(move || read(&gateway, &call, &body));
+        reading.await.map_err(|_| ApiError::Internal)??
+    };
     let found = match &gateway.memory {
         Some(memory) => memory.look_up(call, &request, &gateway.guard, &vault).await?,
         None => Found::Nothing { ticket: None, bypass: true },
@@ -72,11 +82,19 @@ pub async fn chat(core: &Core, call: &Call, body: &Bytes) -> Result<Response<Bod
     Ok(from_provider(core, call, &request, vault, ticket, bypass, answer, asked.elapsed()).await)
 }
 
+/// From bytes to a request that may be seen by others: parsed, routed, redacted.
+fn read(gateway: &Gateway, call: &Call, body: &Bytes) -> Result<(ChatRequest, Vec<Target>, Vault), ApiError> {
+    let mut request = openai_chat::parse(body)?;
+    let targets = gateway.routes.resolve(&request.model)?;
+    let vault = guards::input(gateway, call, &mut request)?;
+    Ok((request, targets, vault))
+}
+
 /// A hit walks the same way out as a live answer.
 fn from_memory(
     core: &Core,
     call: &Call,
-    request: &request::ChatRequest,
+    request: &ChatRequest,
     vault: Vault,
     remembered: Remembered,
 ) -> Response<Body> {
@@ -121,7 +139,7 @@ fn from_memory(
 async fn from_provider(
     core: &Core,
     call: &Call,
-    request: &request::ChatRequest,
+    request: &ChatRequest,
     vault: Vault,
     ticket: Option<Ticket>,
     bypass: bool,
@@ -169,9 +187,10 @@ async fn stream_out(
     mut relay: Relay,
     mut account: Account,
     mut encoder: StreamEncoder,
-    parts: mpsc::Sender<Bytes>,
+    parts: mpsc::Sender<Part>,
     patience: Duration,
 ) {
+    let send = async |bytes: Bytes| parts.send_timeout(Part::Bytes(bytes), patience).await.is_ok();
     loop {
         let Some(chunk) = next_or_gone(&mut chunks, &parts).await else {
             return account.close("client_gone");
@@ -180,14 +199,15 @@ async fn stream_out(
             Ok(Some(chunk)) => encoder.push(relay.push(chunk)),
             Ok(None) => break,
             Err(broken) => {
-                let error = ApiError::StreamBroken(broken.to_string());
                 account.close("broken");
-                drop(parts.send_timeout(encoder.fail(&error), patience).await);
+                if send(encoder.fail(&ApiError::StreamBroken(broken.to_string()))).await {
+                    drop(parts.send(Part::End).await);
+                }
                 return;
             }
         };
         if let Some(event) = event
-            && parts.send_timeout(event, patience).await.is_err()
+            && !send(event).await
         {
             return account.close("client_gone");
         }
@@ -198,14 +218,16 @@ async fn stream_out(
     account.close("complete");
     let mut end = rest.and_then(|rest| encoder.push(rest)).unwrap_or_default().to_vec();
     end.extend(encoder.finish());
-    drop(parts.send_timeout(Bytes::from(end), patience).await);
+    if send(Bytes::from(end)).await {
+        drop(parts.send(Part::End).await);
+    }
 }
 
 /// The next chunk; none if the client went away meanwhile. Silence is filled with comments, so that nothing on the way
 /// takes the connection for dead, and so that we see when the client left.
 async fn next_or_gone(
     chunks: &mut Chunks,
-    parts: &mpsc::Sender<Bytes>,
+    parts: &mpsc::Sender<Part>,
 ) -> Option<Result<Option<Chunk>, Broken>> {
     let mut next = std::pin::pin!(chunks.next());
     loop {
@@ -214,7 +236,7 @@ async fn next_or_gone(
             () = parts.closed() => return None,
             () = tokio::time::sleep(KEEP_ALIVE) => {
                 // Full means that the client is reading, only slowly.
-                drop(parts.try_send(Bytes::from_static(b": keep-alive\n\n")));
+                drop(parts.try_send(Part::Bytes(Bytes::from_static(b": keep-alive\n\n"))));
             }
         }
     }
@@ -238,6 +260,12 @@ pub fn error_response(error: &ApiError) -> Response<Body> {
     if let Some(seconds) = error.retry_after() {
         put(&mut headers, header::RETRY_AFTER.as_str(), &seconds.to_string());
     }
+    if let ApiError::TargetsFailed { attempts, .. } = error {
+        put(&mut headers, "x-sluice-attempts", &attempts.len().to_string());
+    }
+    if let ApiError::MethodNotAllowed { allowed } = error {
+        put(&mut headers, header::ALLOW.as_str(), allowed);
+    }
     let mut response = respond(headers, false, Body::Full(Bytes::from(error.body().to_string())));
     *response.status_mut() = error.status();
     response
@@ -250,13 +278,7 @@ fn describe(headers: &mut HeaderMap, provider: &str, model: &str, attempts: u32)
 }
 
 /// The gateway's own share of the time until the answer's head.
-fn overhead(
-    headers: &mut HeaderMap,
-    gateway: &crate::gateway::Gateway,
-    call: &Call,
-    source: &'static str,
-    waited: Duration,
-) {
+fn overhead(headers: &mut HeaderMap, gateway: &Gateway, call: &Call, source: &'static str, waited: Duration) {
     let total = call.started.elapsed();
     let own = total.saturating_sub(waited);
     gateway.metrics.timed(source, total, own);

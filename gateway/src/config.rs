@@ -5,6 +5,7 @@ mod units;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -155,8 +156,9 @@ impl Default for EmbeddingSection {
 pub struct TimeoutSection {
     /// Until a connection to the provider stands.
     pub connect: Span,
-    /// Until the first content of a stream, or the head of a whole answer.
-    pub first_byte: Span,
+    /// Until the first content of a stream, or the head of a whole answer. By default 60s for a stream, and 5m for a
+    /// whole answer, whose head comes only when all of it is there.
+    pub first_byte: Option<Span>,
     /// Between two parts of an answer.
     pub idle: Span,
     /// For the whole request, with every retry and fallback.
@@ -171,12 +173,20 @@ impl Default for TimeoutSection {
     fn default() -> Self {
         Self {
             connect: Span::seconds(5),
-            first_byte: Span::seconds(60),
+            first_byte: None,
             idle: Span::seconds(60),
             total: Span::seconds(600),
             client: Span::seconds(30),
             shutdown: Span::seconds(30),
         }
+    }
+}
+
+impl TimeoutSection {
+    /// How long to wait for a provider to begin.
+    pub fn until_first_byte(&self, stream: bool) -> Duration {
+        let standard = if stream { Span::seconds(60) } else { Span::seconds(300) };
+        self.first_byte.unwrap_or(standard).0
     }
 }
 

@@ -1,5 +1,7 @@
 //! `POST /v1/embeddings`: vectors of the local model. Nothing leaves this process, so nothing is redacted.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -14,6 +16,9 @@ use crate::endpoints::json_response;
 use crate::error::ApiError;
 use crate::gateway::Core;
 use crate::wire::json as strict;
+
+/// Until a text of a list asks for a place in a full queue again.
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 /// As many inputs as OpenAI takes.
 const MAX_INPUTS: usize = 2048;
@@ -55,9 +60,19 @@ pub async fn embeddings(core: &Core, call: &Call, body: &Bytes) -> Result<Respon
         return Err(ApiError::invalid("dimensions", message));
     }
     let tenant = call.caller.tenant.as_str();
-    let embedding = |text: String| async move { embedder.embed_within(tenant, &text).await };
-    let vectors: Vec<_> =
-        stream::iter(inputs).map(embedding).buffered(4).try_collect().await.map_err(|e| refused(&e))?;
+    let at_once = inputs.len() == 1;
+    let embedding = |text: String| async move {
+        loop {
+            match embedder.embed_within(tenant, &text).await {
+                // Within a list, what was computed would be lost: its later texts wait for a place in the queue.
+                Err(EmbedError::Busy) if !at_once => tokio::time::sleep(BUSY_PAUSE).await,
+                done => return done,
+            }
+        }
+    };
+    let all = stream::iter(inputs).map(embedding).buffered(4).try_collect::<Vec<_>>();
+    let done = tokio::time::timeout(core.gateway.timeouts.total.0, all).await;
+    let vectors = done.unwrap_or(Err(EmbedError::Busy)).map_err(|e| refused(&e))?;
     let tokens: usize = vectors.iter().map(|e| e.tokens).sum();
     let truncated = vectors.iter().filter(|e| e.truncated).count();
     let data: Vec<Value> = vectors

@@ -1,14 +1,17 @@
 //! From a path to what answers it.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::{HeaderValue, Method, Request, Response, header};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
 use hyper::body::Incoming;
+use percent_encoding::percent_decode_str;
 use serde_json::json;
 
 use crate::body::{self, Body};
@@ -108,6 +111,9 @@ async fn answer(
         Endpoint::Chat | Endpoint::Embeddings | Endpoint::Models => {}
     }
     let caller = gateway.keys.authenticate(request.headers())?;
+    if gateway.keys.are_none() {
+        refuse_foreign_pages(request.headers())?;
+    }
     if endpoint == Endpoint::Models {
         return models(gateway, request.uri().path());
     }
@@ -120,32 +126,71 @@ async fn answer(
     }
     let within = Duration::max(gateway.timeouts.client.0, Duration::from_millis(1));
     let body = body::read(incoming, gateway.limits.max_body.0, within).await?;
-    let call = Call { caller, id, headers: head.headers, started };
+    let call = Arc::new(Call { caller, id, headers: head.headers, started });
     match endpoint {
-        Endpoint::Chat => chat::chat(core, &call, &body).await,
+        Endpoint::Chat => chat::chat(core, &call, body).await,
         _ => embeddings::embeddings(core, &call, &body).await,
     }
 }
 
-/// Answers one request on the admin address.
+/// A page that the user happens to visit can reach loopback, by a form or by a name that it makes point there. Browsers
+/// say where a request comes from; other clients send neither header.
+fn refuse_foreign_pages(headers: &HeaderMap) -> Result<(), ApiError> {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let foreign_origin = text("origin").is_some_and(|origin| {
+        let host = origin.parse::<Uri>().ok().and_then(|uri| uri.host().map(is_loopback_name));
+        host != Some(true)
+    });
+    let foreign_name = text("sec-fetch-site").is_some()
+        && !text("host").is_some_and(|host| {
+            host.parse::<Authority>().is_ok_and(|authority| is_loopback_name(authority.host()))
+        });
+    if foreign_origin || foreign_name { Err(ApiError::ForeignPage) } else { Ok(()) }
+}
+
+/// `localhost`, or an address of this machine alone.
+pub fn is_loopback_name(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Answers one request on the admin address. Where others can reach it (`public`), the metrics take a key.
 ///
 /// # Errors
 /// None.
-pub fn handle_admin(gateway: &Gateway, request: &Request<Incoming>) -> Result<Response<Body>, Infallible> {
-    let path = request.uri().path();
-    Ok(match (request.method(), path) {
+pub fn handle_admin(
+    gateway: &Gateway,
+    public: bool,
+    request: &Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let answered = answer_admin(gateway, public, request);
+    Ok(answered.unwrap_or_else(|error| error_response(&error)))
+}
+
+fn answer_admin(
+    gateway: &Gateway,
+    public: bool,
+    request: &Request<Incoming>,
+) -> Result<Response<Body>, ApiError> {
+    match (request.method(), request.uri().path()) {
         (&Method::GET, "/metrics") => {
+            if public {
+                gateway.keys.authenticate(request.headers())?;
+            }
+            refuse_foreign_pages(request.headers())?;
             let mut response = Response::new(Body::Full(Bytes::from(gateway.scrape())));
             let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
             response.headers_mut().insert(header::CONTENT_TYPE, kind);
-            response
+            Ok(response)
         }
-        (&Method::GET, "/health/live") => json_response(&json!({ "status": "ok" })),
-        (&Method::GET, "/health/ready" | "/health") => ready(gateway),
-        (method, path) => {
-            error_response(&ApiError::NoSuchEndpoint { method: method.to_string(), path: path.to_owned() })
-        }
-    })
+        (&Method::GET, "/health/live") => Ok(json_response(&json!({ "status": "ok" }))),
+        (&Method::GET, "/health/ready" | "/health") => Ok(ready(gateway)),
+        (method, path) => Err(ApiError::NoSuchEndpoint {
+            method: method.to_string(),
+            path: path.chars().take(200).collect(),
+        }),
+    }
 }
 
 fn ready(gateway: &Gateway) -> Response<Body> {
@@ -163,13 +208,17 @@ fn models(gateway: &Gateway, path: &str) -> Result<Response<Body>, ApiError> {
         None => Ok(json_response(
             &json!({ "object": "list", "data": listed.iter().map(object).collect::<Vec<_>>() }),
         )),
-        Some((_, name)) => match listed.iter().find(|(id, _)| id == name) {
-            Some(model) => Ok(json_response(&object(model))),
-            None => {
-                let target = gateway.routes.resolve(name)?.swap_remove(0);
-                Ok(json_response(&object(&(name.to_owned(), target.provider.name.clone()))))
+        Some((_, name)) => {
+            // OpenAI's SDKs write the slash of `provider/model` as %2F.
+            let name = &percent_decode_str(name).decode_utf8_lossy();
+            match listed.iter().find(|(id, _)| id == name) {
+                Some(model) => Ok(json_response(&object(model))),
+                None => {
+                    let target = gateway.routes.resolve(name)?.swap_remove(0);
+                    Ok(json_response(&object(&(name.to_string(), target.provider.name.clone()))))
+                }
             }
-        },
+        }
     }
 }
 
@@ -191,5 +240,36 @@ fn request_id(request: &Request<Incoming>) -> String {
             id.to_owned()
         }
         _ => format!("req_{}", uuid::Uuid::now_v7().simple()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_pages_of_this_machine_may_use_a_gateway_without_keys() {
+        let asked = |lines: &[(&'static str, &'static str)]| {
+            let headers = lines
+                .iter()
+                .map(|(name, value)| (http::HeaderName::from_static(name), HeaderValue::from_static(value)));
+            refuse_foreign_pages(&headers.collect()).is_ok()
+        };
+        assert!(asked(&[("host", "gateway.internal:8080")]), "a program");
+        assert!(asked(&[
+            ("host", "localhost:8080"),
+            ("origin", "http://localhost:3000"),
+            ("sec-fetch-site", "same-site")
+        ]));
+        assert!(asked(&[("host", "[::1]:8080"), ("origin", "http://127.0.0.1")]));
+        assert!(
+            !asked(&[("host", "localhost:8080"), ("origin", "https://evil.example")]),
+            "a form elsewhere"
+        );
+        assert!(!asked(&[("host", "localhost:8080"), ("origin", "null")]), "a sandboxed page");
+        assert!(
+            !asked(&[("host", "evil.example:8080"), ("sec-fetch-site", "same-origin")]),
+            "a name made to point here"
+        );
     }
 }

@@ -32,6 +32,11 @@ pub enum ApiError {
         "no API key was sent: put a virtual key of this gateway into 'Authorization: Bearer <key>', 'x-api-key' or 'api-key'"
     )]
     KeyMissing,
+    /// A web page of elsewhere asks a gateway that wants no key.
+    #[error(
+        "a web page of another site may not use a gateway without keys: configure 'keys', or ask from a program"
+    )]
+    ForeignPage,
     /// The key is none of ours.
     #[error("the API key is not known to this gateway")]
     KeyUnknown,
@@ -86,7 +91,7 @@ pub enum ApiError {
     /// Every target failed.
     #[error("{message}")]
     TargetsFailed {
-        /// 429, 502, 503 or 504, after the last failure.
+        /// The provider's own 429 or 5xx, else 502, or 504 where none answered in time.
         status: StatusCode,
         /// One sentence.
         message: String,
@@ -127,6 +132,7 @@ impl ApiError {
             Self::KeyMissing | Self::KeyUnknown => {
                 row(StatusCode::UNAUTHORIZED, "authentication_error", "invalid_api_key")
             }
+            Self::ForeignPage => row(StatusCode::FORBIDDEN, "permission_error", "origin_not_allowed"),
             Self::ModelNotFound { .. } => row(StatusCode::NOT_FOUND, request, "model_not_found"),
             Self::NoSuchEndpoint { .. } => row(StatusCode::NOT_FOUND, request, "unknown_url"),
             Self::MethodNotAllowed { .. } => {

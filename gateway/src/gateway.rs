@@ -143,6 +143,17 @@ fn check_values(config: &Config) -> Vec<String> {
     );
     expect(config.embedding.workers > 0, "embedding.workers: at least 1");
     expect(config.embedding.queue > 0, "embedding.queue: at least 1");
+    let t = &config.timeouts;
+    let standard = t.until_first_byte(true);
+    for (name, span) in [
+        ("connect", t.connect.0),
+        ("first_byte", standard),
+        ("idle", t.idle.0),
+        ("total", t.total.0),
+        ("client", t.client.0),
+    ] {
+        expect(!span.is_zero(), &format!("timeouts.{name}: must be longer than 0"));
+    }
     expect(config.limits.threads != Some(0), "limits.threads: at least 1");
     expect(config.limits.max_body.0 > 0, "limits.max_body: must be larger than 0");
     expect(

@@ -65,7 +65,7 @@ impl Server {
             .build()?;
         background.spawn(accept(clients, queues, stopped.clone()));
         background.spawn(housekeeping(Arc::clone(&gateway)));
-        background.spawn(serve_admin(operators, gateway, stopped));
+        background.spawn(serve_admin(operators, gateway, !admin.ip().is_loopback(), stopped));
         Ok(Self { address, admin, stop, threads, background: Some(background) })
     }
 
@@ -143,8 +143,10 @@ async fn io_thread(
     let graceful = GracefulShutdown::new();
     loop {
         let stream = tokio::select! {
+            biased;
+            // What was accepted is answered, also when it is time to stop.
             stream = connections.recv() => stream,
-            _ = stopped.wait_for(|stop| *stop) => None,
+            _ = stopped.wait_for(|stop| *stop) => connections.try_recv().ok(),
         };
         let Some(stream) = stream else { break };
         let Ok(stream) = TcpStream::from_std(stream) else { continue };
@@ -169,11 +171,13 @@ async fn io_thread(
 
 /// What the cache puts off while it answers, it does here: dropping what expired, growing its graphs.
 async fn housekeeping(gateway: Arc<Gateway>) {
-    let Some(memory) = &gateway.memory else { return };
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     loop {
         tick.tick().await;
-        memory.cache().run_pending();
+        let gateway = Arc::clone(&gateway);
+        let run = move || gateway.memory.iter().for_each(|memory| memory.cache().run_pending());
+        // A panic there is logged by the hook; the next tick tries again.
+        drop(tokio::task::spawn_blocking(run).await);
     }
 }
 
@@ -189,7 +193,12 @@ fn http_server(client_timeout: Duration) -> http1::Builder {
     builder
 }
 
-async fn serve_admin(listener: StdListener, gateway: Arc<Gateway>, mut stopped: watch::Receiver<bool>) {
+async fn serve_admin(
+    listener: StdListener,
+    gateway: Arc<Gateway>,
+    public: bool,
+    mut stopped: watch::Receiver<bool>,
+) {
     let Ok(listener) = TcpListener::from_std(listener) else { return };
     loop {
         let stream = tokio::select! {
@@ -199,7 +208,7 @@ async fn serve_admin(listener: StdListener, gateway: Arc<Gateway>, mut stopped: 
         let gateway = Arc::clone(&gateway);
         tokio::spawn(async move {
             let service = service_fn(|request: Request<Incoming>| {
-                let response = endpoints::handle_admin(&gateway, &request);
+                let response = endpoints::handle_admin(&gateway, public, &request);
                 async move { response }
             });
             let served =

@@ -239,3 +239,22 @@ async fn the_total_timeout_ends_all_retries() {
     let reply = gate.ask("Are you there?").await;
     assert_eq!((reply.status, reply.error()["code"].as_str()), (504, Some("all_targets_failed")));
 }
+
+#[tokio::test]
+async fn a_target_that_timed_out_is_not_asked_again_since_it_may_be_at_work_still() {
+    let rounds = TWO_TARGETS.replace("rounds: 0", "rounds: 2, backoff: 1ms");
+    let gate = Gate::start(&format!("{rounds}timeouts: {{first_byte: 200ms}}\n"));
+    gate.primary.script(script("reply: {hang: true}"));
+    gate.backup.script(script("reply: {hang: true}"));
+    let reply = gate.ask("Hello").await;
+    assert_eq!((reply.status, gate.primary.count(), gate.backup.count()), (504, 1, 1));
+    assert_eq!(reply.header("x-sluice-attempts"), "2");
+}
+
+#[tokio::test]
+async fn an_absurd_retry_after_is_a_long_wait_and_no_more() {
+    let gate = Gate::with("");
+    gate.primary.script(script("reply: {status: 429, retry_after: 1e19}"));
+    let reply = gate.ask("Hello").await;
+    assert_eq!((reply.status, reply.header("x-sluice-provider")), (200, "backup"));
+}

@@ -211,3 +211,20 @@ async fn an_answered_request_has_one_line_in_the_log_and_none_of_the_content() {
     assert!(lines[0]["input_tokens"].as_u64() > Some(0));
     assert!(!log::text().contains("quinces_in_november"));
 }
+
+#[tokio::test]
+async fn a_web_page_of_another_site_may_not_use_a_gateway_without_keys() {
+    let gate = Gate::with("");
+    for (name, value) in [("origin", "https://evil.example"), ("origin", "null")] {
+        let reply = gate.client.with(name, value).chat(&question("Hello")).await;
+        assert_eq!(
+            (reply.status, reply.error()["code"].as_str()),
+            (403, Some("origin_not_allowed")),
+            "{value}"
+        );
+    }
+    assert_eq!(
+        gate.client.with("origin", "http://localhost:3000").chat(&question("Hello")).await.status,
+        200
+    );
+}

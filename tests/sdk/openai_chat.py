@@ -250,6 +250,7 @@ def check_models():
     assert {"chat", "tools", EMBEDDING_MODEL} <= listed.keys()
     assert all(model.object == "model" and model.owned_by for model in listed.values())
     assert client.models.retrieve("chat").id == "chat"
+    assert client.models.retrieve("primary/any-model").id == "primary/any-model"
     error = error_of(openai.NotFoundError, lambda: client.models.retrieve("no-such-model"))
     assert error.code == "model_not_found"
 

@@ -56,10 +56,12 @@ impl Account {
     /// The provider's answer is complete: count it and remember it. `redacted` is the form without personal values.
     pub(super) fn settle(&mut self, redacted: &Chunk) {
         let Source::Provider { target, ticket } = &mut self.source else { return };
-        let usage = redacted.usage.clone().unwrap_or_default();
-        self.tokens = (usage.prompt_tokens, usage.completion_tokens);
-        self.cost = self.gateway.prices.cost(&target.provider.kind, &target.model, &usage);
-        self.gateway.metrics.spent(&target.provider.name, &usage, self.cost);
+        if let Some(usage) = &redacted.usage {
+            self.tokens = (usage.prompt_tokens, usage.completion_tokens);
+            self.cost = self.gateway.prices.cost(&target.provider.kind, &target.model, usage);
+            self.gateway.metrics.spent(&target.provider.name, usage);
+        }
+        self.gateway.metrics.cost(self.cost);
         if let (Some(memory), Some(ticket)) = (&self.gateway.memory, ticket.take()) {
             memory.remember(ticket, redacted, &target.provider.name, &target.model, self.cost.unwrap_or(0));
         }
@@ -73,6 +75,7 @@ impl Account {
 
 impl Drop for Account {
     fn drop(&mut self) {
+        self.gateway.metrics.answer(self.outcome);
         let (cache, served_by) = match &self.source {
             Source::Cache { tier } => (*tier, String::new()),
             Source::Provider { target, .. } => ("", target.name()),

@@ -114,8 +114,10 @@ impl Memory {
         let text = turn.as_ref().map(|turn| turn.text.as_str());
         let partition = self.partition(call, request, guard, text.is_some());
         let exact = partition.exact(&[b"text", text.unwrap_or_default().as_bytes()]);
-        let normalised =
-            text.and_then(normalise).map(|normal| partition.exact(&[b"normalised", normal.as_bytes()]));
+        let normalised = text
+            .filter(|_| one_choice(request))
+            .and_then(normalise)
+            .map(|normal| partition.exact(&[b"normalised", normal.as_bytes()]));
         let issued: HashSet<&str> = vault.issued().collect();
         let admit = |entry: &Entry| names_only(entry, &issued);
         let mut ticket = Ticket { partition, exact, normalised, vector: None };
@@ -193,19 +195,34 @@ impl Memory {
             request.fields().get("messages").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         for (at, message) in messages.iter().enumerate() {
             spelled.clear();
-            if has_text && at + 1 == messages.len() {
-                let mut rest = message.clone();
-                if let Value::Object(rest) = &mut rest {
-                    rest.remove("content");
-                }
-                canonical(&rest, &mut spelled);
-            } else {
-                canonical(message, &mut spelled);
-            }
+            let is_last_turn = has_text && at + 1 == messages.len();
+            canonical(&frame_of(message, is_last_turn), &mut spelled);
             hasher.field("messages", &spelled);
         }
         hasher.partition()
     }
+}
+
+/// A message without members that are null (to providers that is as good as absent) and, of the last turn, without the
+/// user's words: what else its parts hold stays.
+fn frame_of(message: &Value, without_words: bool) -> Value {
+    let mut frame = message.clone();
+    let Value::Object(members) = &mut frame else { return frame };
+    members.retain(|_, member| !member.is_null());
+    if without_words && let Some(content) = members.remove("content") {
+        let parts = if let Value::Array(parts) = content { parts } else { Vec::new() };
+        // Parts with nothing but words say the same as one text.
+        let more = parts.into_iter().filter_map(|mut part| {
+            let members = part.as_object_mut()?;
+            members.remove("text");
+            (members.len() > 1).then_some(part)
+        });
+        let more: Vec<Value> = more.collect();
+        if !more.is_empty() {
+            members.insert("content".to_owned(), Value::Array(more));
+        }
+    }
+    frame
 }
 
 /// Several choices are wanted for their variety: they are shared only by the same question letter by letter.

@@ -82,8 +82,9 @@ impl ChatRequest {
     }
 
     /// The body to send: the client's own values, byte for byte where no guard changed them, with `model` replaced. In a
-    /// stream token counts are asked for as well, since the ledger needs them.
-    pub fn upstream_body(&self, model: &str) -> Bytes {
+    /// stream token counts are asked for as well, since the ledger needs them, or not at all where the provider would
+    /// refuse the question (`stream_usage` false).
+    pub fn upstream_body(&self, model: &str, stream_usage: bool) -> Bytes {
         let original =
             self.original.as_ref().and_then(|bytes| serde_json::from_slice::<RawObject>(bytes).ok());
         let mut out = Vec::with_capacity(self.original.as_ref().map_or(1024, |o| o.len() + 64));
@@ -106,8 +107,15 @@ impl ChatRequest {
             if !options.is_object() {
                 options = json!({});
             }
-            options["include_usage"] = json!(true);
-            member(&mut out, "stream_options", options.to_string().as_bytes());
+            if let Value::Object(options) = &mut options {
+                options.remove("include_usage");
+                if stream_usage {
+                    options.insert("include_usage".to_owned(), json!(true));
+                }
+            }
+            if options.as_object().is_some_and(|options| !options.is_empty()) {
+                member(&mut out, "stream_options", options.to_string().as_bytes());
+            }
         }
         out.push(b'}');
         Bytes::from(out)
@@ -164,7 +172,7 @@ mod tests {
     #[test]
     fn an_untouched_request_goes_up_byte_for_byte_but_for_the_model() {
         let body = r#"{"messages":[{"role":"user","content":"\u00fc  x"}],"model":"m","seed": 12345678901234567890123,"top_k":1.50}"#;
-        let sent = request(body).upstream_body("other");
+        let sent = request(body).upstream_body("other", true);
         assert_eq!(
             sent,
             r#"{"model":"other","messages":[{"role":"user","content":"\u00fc  x"}],"seed":12345678901234567890123,"top_k":1.50}"#
@@ -174,8 +182,14 @@ mod tests {
     #[test]
     fn a_stream_asks_for_token_counts_and_keeps_its_other_options() {
         let body = r#"{"model":"m","stream":true,"stream_options":{"x":1},"messages":[{"role":"user","content":"a"}]}"#;
-        let sent: Value = serde_json::from_slice(&request(body).upstream_body("m")).unwrap();
+        let sent: Value = serde_json::from_slice(&request(body).upstream_body("m", true)).unwrap();
         assert_eq!(sent["stream_options"], json!({"x": 1, "include_usage": true}));
+        let sent: Value = serde_json::from_slice(&request(body).upstream_body("m", false)).unwrap();
+        assert_eq!(
+            sent["stream_options"],
+            json!({"x": 1}),
+            "a provider that would refuse the question is not asked"
+        );
     }
 
     #[test]
@@ -186,7 +200,10 @@ mod tests {
             Ok(true)
         });
         assert_eq!(done, Ok(true));
-        assert_eq!(request.upstream_body("m"), r#"{"model":"m","messages":[{"role":"user","content":"b"}]}"#);
+        assert_eq!(
+            request.upstream_body("m", true),
+            r#"{"model":"m","messages":[{"role":"user","content":"b"}]}"#
+        );
     }
 
     #[test]

@@ -51,7 +51,12 @@ pub fn run(args: &ServeArgs) -> Result<(), String> {
     let server = Server::start(Arc::new(gateway), config.listen, config.admin).map_err(|e| e.to_string())?;
     tracing::info!(listen = %server.address, admin = %server.admin, "ready: point your OpenAI client at http://{}/v1", server.address);
     block_on(end_signal())?;
-    tracing::info!("stopping: no new connections, answers under way are sent");
+    tracing::info!("stopping: no new connections, answers under way are sent (ask again to stop at once)");
+    std::thread::spawn(|| {
+        if block_on(end_signal()).is_ok() {
+            std::process::exit(130);
+        }
+    });
     server.stop();
     Ok(())
 }
@@ -71,6 +76,9 @@ fn say(notes: &RouteNotes) {
         tracing::warn!(
             "providers.{provider}.api_key stands in the file itself: env:NAME or file:PATH keeps it out of copies and backups"
         );
+    }
+    for provider in &notes.open_keys {
+        tracing::warn!("providers.{provider}: its key travels without encryption, since base_url is http");
     }
     if notes.mock_alone {
         tracing::warn!(

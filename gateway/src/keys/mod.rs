@@ -68,6 +68,11 @@ impl Keys {
         if problems.is_empty() { Ok(Self { hash_key, callers, anonymous }) } else { Err(problems) }
     }
 
+    /// True if there is no key, so that anybody may ask.
+    pub fn are_none(&self) -> bool {
+        self.anonymous.is_some()
+    }
+
     /// Who sent these headers.
     ///
     /// # Errors

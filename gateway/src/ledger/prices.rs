@@ -17,6 +17,8 @@ pub struct Prices {
 struct Price {
     /// Nano-dollars per million tokens.
     input: u64,
+    /// Of input that the provider read from its own prompt cache.
+    cached_input: u64,
     output: u64,
 }
 
@@ -37,8 +39,8 @@ struct Row {
     model: String,
     input: String,
     output: String,
-    #[serde(default, rename = "cached_input")]
-    _cached_input: Option<String>,
+    #[serde(default)]
+    cached_input: Option<String>,
     #[serde(default, rename = "note")]
     _note: Option<String>,
 }
@@ -61,7 +63,11 @@ impl Prices {
                 dollars(text)
                     .ok_or_else(|| format!("catalogue/prices.yaml: {}: '{text}' is no price", row.model))
             };
-            let price = Price { input: price(&row.input)?, output: price(&row.output)? };
+            let price = Price {
+                input: price(&row.input)?,
+                cached_input: price(row.cached_input.as_ref().unwrap_or(&row.input))?,
+                output: price(&row.output)?,
+            };
             models.insert((row.provider, row.model), price);
         }
         Ok(Self { models })
@@ -70,7 +76,9 @@ impl Prices {
     /// What this usage costs; none where the model has no price, which is not the same as costing nothing.
     pub fn cost(&self, kind: &str, model: &str, usage: &Usage) -> Option<Nanodollars> {
         let price = self.models.get(&(kind.to_owned(), model.to_owned()))?;
-        let total = u128::from(usage.prompt_tokens) * u128::from(price.input)
+        let cached = usage.cached_tokens().min(usage.prompt_tokens);
+        let total = u128::from(usage.prompt_tokens - cached) * u128::from(price.input)
+            + u128::from(cached) * u128::from(price.cached_input)
             + u128::from(usage.completion_tokens) * u128::from(price.output);
         u64::try_from(total.div_ceil(1_000_000)).ok()
     }

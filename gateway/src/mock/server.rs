@@ -1,5 +1,6 @@
 //! The mock's sockets: a thread of its own, and a record of every byte it was sent.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
@@ -19,6 +20,10 @@ use tokio::sync::{oneshot, watch};
 
 use super::Script;
 use super::reply::{MockBody, json_body, respond};
+
+/// A mock may run for long behind a gateway that has no other provider.
+const MAX_RECORD_BYTES: usize = 64 << 20;
+const MAX_RECORDED: usize = 100_000;
 
 /// A request as the mock got it.
 #[derive(Clone)]
@@ -47,9 +52,27 @@ impl Seen {
     }
 }
 
+/// The latest requests, bounded by the size of their bodies.
+#[derive(Default)]
+struct Record {
+    requests: VecDeque<Seen>,
+    bytes: usize,
+}
+
+impl Record {
+    fn push(&mut self, seen: Seen) {
+        self.bytes += seen.body.len();
+        self.requests.push_back(seen);
+        while self.bytes > MAX_RECORD_BYTES || self.requests.len() > MAX_RECORDED {
+            let Some(oldest) = self.requests.pop_front() else { return };
+            self.bytes -= oldest.body.len();
+        }
+    }
+}
+
 struct State {
     script: Mutex<Script>,
-    seen: Mutex<Vec<Seen>>,
+    seen: Mutex<Record>,
     count: watch::Sender<usize>,
 }
 
@@ -95,9 +118,9 @@ impl Mock {
         *lock(&self.state.script) = script;
     }
 
-    /// Every chat request so far.
+    /// The latest chat requests: at most 100,000 of them, and 64 MiB of bodies.
     pub fn seen(&self) -> Vec<Seen> {
-        lock(&self.state.seen).clone()
+        lock(&self.state.seen).requests.iter().cloned().collect()
     }
 
     /// How many chat requests there were so far.
@@ -158,7 +181,7 @@ async fn handle(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
         }
         (Method::GET, "/requests") => raw_requests(&state),
         (Method::DELETE, "/requests") => {
-            lock(&state.seen).clear();
+            *lock(&state.seen) = Record::default();
             json_body(200, Bytes::from_static(b"{}"))
         }
         (Method::PUT, "/script") => match Script::parse(&String::from_utf8_lossy(&body)) {
@@ -177,7 +200,7 @@ async fn handle(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
 /// Everything that was received, byte for byte, one request after the other.
 fn raw_requests(state: &State) -> Response<MockBody> {
     let mut out = Vec::new();
-    for seen in lock(&state.seen).iter() {
+    for seen in &lock(&state.seen).requests {
         out.extend(seen.bytes());
         out.extend_from_slice(b"\r\n\r\n");
     }

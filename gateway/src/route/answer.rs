@@ -57,12 +57,16 @@ impl Asking<'_> {
     pub async fn first_answer(&self, targets: &[Target], request: &ChatRequest) -> Result<Answer, ApiError> {
         let deadline = Instant::now() + self.timeouts.total.0;
         let mut waiting: Vec<(usize, Instant)> = (0..targets.len()).map(|at| (at, Instant::now())).collect();
-        let (mut log, mut attempts, mut last) = (Vec::new(), 0, None);
+        let (mut log, mut attempts, mut worst) = (Vec::new(), 0, None::<Failure>);
         for round in 0..=self.retry.rounds {
             for (at, not_before) in std::mem::take(&mut waiting) {
                 if not_before > Instant::now() {
                     waiting.push((at, not_before));
                     continue;
+                }
+                if Instant::now() >= deadline {
+                    let failure = worst.unwrap_or(Failure::Timeout("total"));
+                    return Err(failure.into_error(log, None));
                 }
                 attempts += 1;
                 let target = &targets[at];
@@ -81,7 +85,9 @@ impl Asking<'_> {
                         waiting.push((at, Instant::now() + failure.retry_after().unwrap_or_default()));
                     }
                 }
-                last = Some(failure);
+                if worst.as_ref().is_none_or(|worst| failure.weight() >= worst.weight()) {
+                    worst = Some(failure);
+                }
             }
             let Some(soonest) = waiting.iter().map(|(_, at)| *at).min() else { break };
             let asked = soonest.saturating_duration_since(Instant::now());
@@ -89,11 +95,11 @@ impl Asking<'_> {
             let too_long = pause > self.retry.max_backoff.0 || Instant::now() + pause >= deadline;
             if too_long || round == self.retry.rounds {
                 let wait = (!asked.is_zero()).then_some(asked);
-                return Err(last.map_or(ApiError::Internal, |failure| failure.into_error(log, wait)));
+                return Err(worst.map_or(ApiError::Internal, |failure| failure.into_error(log, wait)));
             }
             tokio::time::sleep(pause).await;
         }
-        Err(last.map_or(ApiError::Internal, |failure| failure.into_error(log, None)))
+        Err(worst.map_or(ApiError::Internal, |failure| failure.into_error(log, None)))
     }
 
     fn note(&self, target: &Target, failure: &Failure, log: &mut Vec<String>) {
@@ -118,8 +124,8 @@ impl Asking<'_> {
     ) -> Result<Chunks, Failure> {
         let provider = &target.provider;
         let uri = provider.uri(provider.api.path()).map_err(|e| Failure::Connection(e.to_string()))?;
-        let body = provider.api.encode(request, &target.model);
-        let first = (Instant::now() + self.timeouts.first_byte.0).min(deadline);
+        let body = provider.api.encode(request, &target.model, provider.stream_usage);
+        let first = (Instant::now() + self.timeouts.until_first_byte(request.stream)).min(deadline);
         let sent = self.upstream.post(uri, provider.authorization.as_ref(), request.stream, body);
         let response = timeout_at(first, sent)
             .await
@@ -138,8 +144,16 @@ impl Asking<'_> {
             };
             return Ok(Chunks::whole(chunk));
         }
-        let mut chunks = Chunks::stream(response.into_body(), provider.api.stream(), idle, deadline);
+        let source = Source {
+            body: response.into_body(),
+            decoder: provider.api.stream(),
+            idle: None,
+            deadline,
+            left: self.max_answer,
+        };
+        let mut chunks = Chunks::stream(source);
         chunks.hold_until_content(first).await?;
+        chunks.limit_silence(idle);
         Ok(chunks)
     }
 }
@@ -207,8 +221,11 @@ pub struct Chunks {
 struct Source {
     body: Incoming,
     decoder: Box<dyn StreamDecoder>,
-    idle: Duration,
+    /// Longest silence; none until the first content, for which there is a limit of its own.
+    idle: Option<Duration>,
     deadline: Instant,
+    /// Bytes that may still come.
+    left: u64,
 }
 
 /// Why a stream ended without its terminator.
@@ -218,8 +235,14 @@ pub enum Broken {
     #[error("the provider's stream was cut before its end")]
     Cut,
     /// Nothing came for too long.
-    #[error("the provider's stream stalled")]
+    #[error("the provider's stream stalled (timeouts.idle)")]
     Stalled,
+    /// It went on for too long.
+    #[error("the answer took longer than a request may take (timeouts.total)")]
+    Total,
+    /// It is too large.
+    #[error("the answer is larger than an answer may be (limits.max_answer)")]
+    TooLarge,
     /// The provider said so.
     #[error("the provider reported an error in the middle of its stream")]
     Reported,
@@ -234,8 +257,7 @@ impl Chunks {
         Self { held: VecDeque::from([chunk]), source: None, broken: None, done: true }
     }
 
-    fn stream(body: Incoming, decoder: Box<dyn StreamDecoder>, idle: Duration, deadline: Instant) -> Self {
-        let source = Source { body, decoder, idle, deadline };
+    fn stream(source: Source) -> Self {
         Self { held: VecDeque::new(), source: Some(source), broken: None, done: false }
     }
 
@@ -269,12 +291,18 @@ impl Chunks {
                     return Err(Failure::NoAnswer("the stream ended without content".to_owned()));
                 }
                 None => {}
-                Some(Broken::Stalled) => return Err(Failure::Timeout("idle")),
+                Some(Broken::Total) => return Err(Failure::Timeout("total")),
                 Some(broken) => return Err(Failure::NoAnswer(broken.to_string())),
             }
             if timeout_at(until, self.read()).await.is_err() {
                 return Err(Failure::Timeout("first_byte"));
             }
+        }
+    }
+
+    fn limit_silence(&mut self, idle: Duration) {
+        if let Some(source) = &mut self.source {
+            source.idle = Some(idle);
         }
     }
 
@@ -289,13 +317,15 @@ impl Chunks {
 
     async fn read_part(&mut self) -> Result<(), Broken> {
         let Some(source) = &mut self.source else { return Err(Broken::Cut) };
-        let until = (Instant::now() + source.idle).min(source.deadline);
-        let frame = match timeout_at(until, source.body.frame()).await {
+        let silence = source.idle.map_or(source.deadline, |idle| Instant::now() + idle);
+        let frame = match timeout_at(silence.min(source.deadline), source.body.frame()).await {
+            Err(_) if Instant::now() >= source.deadline => return Err(Broken::Total),
             Err(_) => return Err(Broken::Stalled),
             Ok(None | Some(Err(_))) => return Err(Broken::Cut),
             Ok(Some(Ok(frame))) => frame,
         };
         let Ok(data) = frame.into_data() else { return Ok(()) };
+        source.left = source.left.checked_sub(data.len() as u64).ok_or(Broken::TooLarge)?;
         let mut events = Vec::new();
         let decoded = source.decoder.push(&data, &mut events);
         for event in events {
@@ -304,11 +334,19 @@ impl Chunks {
                 StreamEvent::Error(_) => return Err(Broken::Reported),
                 StreamEvent::Done => {
                     self.done = true;
-                    self.source = None;
+                    if let Some(source) = self.source.take() {
+                        tokio::spawn(drain(source.body));
+                    }
                     return Ok(());
                 }
             }
         }
         decoded.map_err(|error| Broken::Garbled(error.to_string()))
     }
+}
+
+/// Reads what comes after the terminator, which is the end of the body: a connection is used again only after it.
+async fn drain(mut body: Incoming) {
+    let rest = async { while let Some(Ok(_)) = body.frame().await {} };
+    drop(tokio::time::timeout(Duration::from_millis(200), rest).await);
 }

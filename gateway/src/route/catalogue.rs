@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::MOCK;
+use crate::secret::Secret;
 
 /// One kind of provider.
 #[derive(Debug, Default, Deserialize)]
@@ -19,9 +20,16 @@ pub struct Kind {
     /// Whether it wants a key.
     #[serde(default)]
     pub auth: Auth,
+    /// Whether it takes `stream_options.include_usage`; those that do not send the counts unasked or never.
+    #[serde(default = "yes")]
+    pub stream_usage: bool,
     /// Other names of the kind.
     #[serde(default)]
     pub aliases: Vec<String>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Whether a provider wants a key.
@@ -33,6 +41,16 @@ pub enum Auth {
     Bearer,
     /// Not by itself; a key that the operator gives is still sent.
     None,
+}
+
+impl Kind {
+    /// The variable that holds the key, and the key. An empty variable is as good as none.
+    pub fn key<'k>(&'k self, env: &dyn Fn(&str) -> Option<String>) -> Option<(&'k str, Secret)> {
+        self.env.iter().find_map(|variable| {
+            let value = env(variable)?.trim().to_owned();
+            (!value.is_empty()).then(|| (variable.as_str(), Secret::new(value)))
+        })
+    }
 }
 
 /// All kinds by name.
@@ -47,15 +65,15 @@ impl Catalogue {
         let mut kinds: BTreeMap<String, Kind> =
             serde_saphyr::from_str(include_str!("../../catalogue/providers.yaml"))
                 .map_err(|e| format!("catalogue/providers.yaml: {}", e.without_snippet()))?;
-        kinds.insert(MOCK.to_owned(), Kind { auth: Auth::None, ..Kind::default() });
+        kinds.insert(MOCK.to_owned(), Kind { auth: Auth::None, stream_usage: true, ..Kind::default() });
         Ok(Self(kinds))
     }
 
-    /// The kind of this name or alias.
-    pub fn get(&self, name: &str) -> Option<&Kind> {
-        self.0
-            .get(name)
-            .or_else(|| self.0.values().find(|kind| kind.aliases.iter().any(|alias| alias == name)))
+    /// The kind of this name or alias, under its own name.
+    pub fn get(&self, name: &str) -> Option<(&str, &Kind)> {
+        let named =
+            |(own, kind): &(&String, &Kind)| *own == name || kind.aliases.iter().any(|alias| alias == name);
+        self.0.iter().find(named).map(|(own, kind)| (own.as_str(), kind))
     }
 
     /// The kinds whose key is set, with the variable that says so.
@@ -64,8 +82,8 @@ impl Catalogue {
         env: &'c dyn Fn(&str) -> Option<String>,
     ) -> impl Iterator<Item = (&'c str, &'c str)> {
         self.0.iter().filter(|(_, kind)| kind.base_url.is_some()).filter_map(move |(name, kind)| {
-            let variable = kind.env.iter().find(|v| env(v).is_some_and(|value| !value.trim().is_empty()))?;
-            Some((name.as_str(), variable.as_str()))
+            let (variable, _) = kind.key(env)?;
+            Some((name.as_str(), variable))
         })
     }
 

@@ -34,11 +34,15 @@ impl Failure {
     /// What follows from it.
     pub(super) fn next(&self) -> Next {
         match self {
-            Self::Connection(_) | Self::Timeout(_) | Self::NoAnswer(_) => Next::Again,
+            Self::Connection(_) | Self::NoAnswer(_) => Next::Again,
+            // It may be working on the answer still: asking again would be billed twice.
+            Self::Timeout(_) => Next::Never,
+            Self::Status { error: Some(error), .. } if error["code"] == "insufficient_quota" => Next::Never,
             Self::Status { status, .. } => match status.as_u16() {
                 408 | 409 | 425 | 429 | 500..=599 => Next::Again,
-                401..=404 => Next::Never,
-                _ => Next::Stop,
+                400 | 413 | 422 => Next::Stop,
+                // Its key, its address or its model's name is wrong.
+                _ => Next::Never,
             },
         }
     }
@@ -53,11 +57,25 @@ impl Failure {
         }
     }
 
-    /// For the log alone: what the system said. Nothing of the content.
+    /// For the log alone: what the system said, or the code of the provider's error. Nothing of the content.
     pub(super) fn detail(&self) -> &str {
         match self {
             Self::Connection(words) | Self::NoAnswer(words) => words,
-            Self::Timeout(_) | Self::Status { .. } => "",
+            Self::Timeout(_) => "",
+            Self::Status { error, .. } => {
+                let word = |name: &str| error.as_ref()?.get(name)?.as_str().filter(|word| is_code(word));
+                word("code").or_else(|| word("type")).unwrap_or_default()
+            }
+        }
+    }
+
+    /// Which of two failures tells the client more: one after which asking again makes sense.
+    pub(super) fn weight(&self) -> u8 {
+        match (self.next(), self) {
+            (Next::Stop, _) => 3,
+            (Next::Again, _) | (Next::Never, Self::Timeout(_)) => 2,
+            (Next::Never, Self::Status { status, .. }) if *status != StatusCode::NOT_FOUND => 1,
+            (Next::Never, _) => 0,
         }
     }
 
@@ -91,8 +109,21 @@ impl Failure {
     }
 }
 
+/// A word of an API, and no sentence that could quote a prompt.
+fn is_code(word: &str) -> bool {
+    word.len() <= 64 && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
+}
+
+/// No provider means more than this by a wait; it also keeps sums of times within their range.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
+
 /// How long to wait, from `retry-after-ms` or `Retry-After` (seconds or a date, RFC 9110 section 10.2.3).
 pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let wait = read_retry_after(headers, now)?;
+    Some(wait.min(LONGEST_WAIT))
+}
+
+fn read_retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).map(str::trim);
     if let Some(ms) = text("retry-after-ms").and_then(|v| v.parse::<f64>().ok()) {
         return Duration::try_from_secs_f64(ms / 1000.0).ok();
@@ -118,6 +149,8 @@ mod tests {
         assert_eq!(read("retry-after-ms", "1500"), Some(Duration::from_millis(1500)));
         assert_eq!(read("retry-after", "2"), Some(Duration::from_secs(2)));
         assert_eq!(read("retry-after", "Thu, 01 Jan 1970 00:00:09 GMT"), Some(Duration::from_secs(9)));
+        assert_eq!(read("retry-after", "1e19"), Some(LONGEST_WAIT));
+        assert_eq!(read("retry-after-ms", "99999999999999999999"), Some(LONGEST_WAIT));
         for wrong in ["soon", "-5", "NaN", "1e300"] {
             assert_eq!(read("retry-after", wrong), None, "{wrong}");
         }

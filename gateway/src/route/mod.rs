@@ -17,6 +17,9 @@ use crate::provider_api::openai::OpenAi;
 use crate::secret::{Secret, SecretSource};
 use catalogue::{Auth, Catalogue};
 
+/// Names go into logs, headers and errors.
+const LONGEST_MODEL_NAME: usize = 256;
+
 /// The kind of the built-in scripted provider.
 pub const MOCK: &str = "mock";
 
@@ -32,6 +35,8 @@ pub struct Provider {
     pub authorization: Option<HeaderValue>,
     /// How it speaks.
     pub api: &'static dyn ProviderApi,
+    /// Whether it takes `stream_options.include_usage`.
+    pub stream_usage: bool,
 }
 
 impl Provider {
@@ -77,6 +82,8 @@ pub struct RouteNotes {
     pub mock_alone: bool,
     /// Providers whose key stands in the file itself.
     pub literal_keys: Vec<String>,
+    /// Providers whose key goes over the network without encryption.
+    pub open_keys: Vec<String>,
 }
 
 /// True if building these providers needs the built-in mock.
@@ -115,7 +122,12 @@ impl Routes {
                 notes.literal_keys.push(name.clone());
             }
             match build_provider(name, provider, catalogue, mock, env) {
-                Ok(provider) => drop(providers.insert(name.clone(), Arc::new(provider))),
+                Ok(provider) => {
+                    if provider.authorization.is_some() && !is_private(&provider.base_url) {
+                        notes.open_keys.push(name.clone());
+                    }
+                    providers.insert(name.clone(), Arc::new(provider));
+                }
                 Err(mut found) => problems.append(&mut found),
             }
         }
@@ -147,6 +159,12 @@ impl Routes {
     /// # Errors
     /// [`ApiError::ModelNotFound`].
     pub fn resolve(&self, model: &str) -> Result<Vec<Target>, ApiError> {
+        if model.len() > LONGEST_MODEL_NAME {
+            return Err(ApiError::invalid(
+                "model",
+                format!("'model' is longer than {LONGEST_MODEL_NAME} bytes"),
+            ));
+        }
         if let Some(targets) = self.routes.get(model) {
             return Ok(targets.clone());
         }
@@ -192,7 +210,7 @@ fn build_provider(
     if name.is_empty() || name.contains('/') {
         problems.push(format!("{field}: a provider's name must not be empty or hold a '/'"));
     }
-    let Some(kind) = catalogue.get(&config.kind) else {
+    let Some((kind_name, kind)) = catalogue.get(&config.kind) else {
         problems.push(format!("{field}.kind: {}", catalogue.unknown(&config.kind)));
         return Err(problems);
     };
@@ -205,10 +223,10 @@ fn build_provider(
     let key = match (&config.api_key, &kind.auth) {
         (Some(source), _) => Some(source.read(env).map_err(|e| format!("{field}.api_key: {e}"))),
         (None, Auth::None) => None,
-        (None, Auth::Bearer) => match kind.env.iter().find_map(|name| env(name)) {
-            Some(value) => Some(Ok(Secret::new(value.trim().to_owned()))),
-            // Another address than the catalogue's: whether that server wants a key is for the operator to know.
-            None if config.base_url.is_some() || kind.env.is_empty() => None,
+        // The key in the environment is for the catalogue's address. Another one gets a key only if one is named for it.
+        (None, Auth::Bearer) if config.base_url.is_some() || kind.env.is_empty() => None,
+        (None, Auth::Bearer) => match kind.key(env) {
+            Some((_, key)) => Some(Ok(key)),
             None => Some(Err(format!(
                 "{field}.api_key: missing: give env:NAME or file:PATH, or set {}",
                 kind.env.join(" or ")
@@ -228,7 +246,23 @@ fn build_provider(
     if !problems.is_empty() {
         return Err(problems);
     }
-    Ok(Provider { name: name.to_owned(), kind: config.kind.clone(), base_url, authorization, api: &OpenAi })
+    Ok(Provider {
+        name: name.to_owned(),
+        kind: kind_name.to_owned(),
+        base_url,
+        authorization,
+        api: &OpenAi,
+        stream_usage: kind.stream_usage,
+    })
+}
+
+/// Encrypted, or not leaving this machine.
+fn is_private(url: &str) -> bool {
+    url.starts_with("https://")
+        || url
+            .parse::<Uri>()
+            .ok()
+            .is_some_and(|uri| uri.host().is_some_and(crate::endpoints::is_loopback_name))
 }
 
 fn bearer(key: &Secret) -> Result<HeaderValue, ()> {

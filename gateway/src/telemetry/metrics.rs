@@ -43,6 +43,11 @@ struct TokenLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OutcomeLabels {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct SourceLabels {
     source: &'static str,
 }
@@ -51,13 +56,14 @@ struct SourceLabels {
 pub struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
+    answers: Family<OutcomeLabels, Counter>,
     lookups: Family<LookupLabels, Counter>,
     attempts: Family<AttemptLabels, Counter>,
     redactions: Family<EntityLabels, Counter>,
     refusals: Family<EntityLabels, Counter>,
     injections: Counter,
     tokens: Family<TokenLabels, Counter>,
-    cost: Counter,
+    spent: Counter,
     saved: Counter,
     unpriced: Counter,
     seconds: Family<SourceLabels, Histogram>,
@@ -79,13 +85,14 @@ impl Default for Metrics {
         let mut metrics = Self {
             registry: Registry::with_prefix("sluice"),
             requests: Family::default(),
+            answers: Family::default(),
             lookups: Family::default(),
             attempts: Family::default(),
             redactions: Family::default(),
             refusals: Family::default(),
             injections: Counter::default(),
             tokens: Family::default(),
-            cost: Counter::default(),
+            spent: Counter::default(),
             saved: Counter::default(),
             unpriced: Counter::default(),
             seconds: Family::new_with_constructor(histogram),
@@ -121,13 +128,14 @@ impl Metrics {
             self.injections.clone(),
         );
         r.register("tokens", "Tokens that providers counted", self.tokens.clone());
-        r.register("cost_nanodollars", "Spent on providers, in billionths of a US dollar", self.cost.clone());
-        r.register("saved_nanodollars", "Not spent because of cache hits", self.saved.clone());
         r.register(
-            "unpriced_answers",
-            "Answers of models that the price table does not know",
-            self.unpriced.clone(),
+            "cost_nanodollars",
+            "Spent on providers, in billionths of a US dollar",
+            self.spent.clone(),
         );
+        r.register("saved_nanodollars", "Not spent because of cache hits", self.saved.clone());
+        r.register("answers", "Answers by how they ended", self.answers.clone());
+        r.register("unpriced_answers", "Answers without a known cost", self.unpriced.clone());
         let s = Unit::Seconds;
         r.register_with_unit(
             "request",
@@ -177,15 +185,24 @@ impl Metrics {
         self.injections.inc();
     }
 
-    /// Counts what an answer of a provider cost; `None`: its model has no price.
-    pub fn spent(&self, provider: &str, usage: &Usage, cost: Option<Nanodollars>) {
+    /// Counts how an answer ended: `complete`, `broken`, `client_gone` or `given_up`.
+    pub fn answer(&self, outcome: &'static str) {
+        self.answers.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    /// Counts the tokens of an answer.
+    pub fn spent(&self, provider: &str, usage: &Usage) {
         for (direction, tokens) in [("input", usage.prompt_tokens), ("output", usage.completion_tokens)] {
             self.tokens
                 .get_or_create(&TokenLabels { provider: provider.to_owned(), direction })
                 .inc_by(tokens);
         }
+    }
+
+    /// Counts what an answer of a provider cost; `None`: its model has no price, or it did not count its tokens.
+    pub fn cost(&self, cost: Option<Nanodollars>) {
         match cost {
-            Some(cost) => drop(self.cost.inc_by(cost)),
+            Some(cost) => drop(self.spent.inc_by(cost)),
             None => drop(self.unpriced.inc()),
         }
     }
