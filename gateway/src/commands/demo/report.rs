@@ -6,7 +6,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use hdrhistogram::Histogram;
 
 use super::client::Reply;
-use super::run::{Proof, personal_values};
+use super::run::{Proof, personal_values, provider_latency_ms};
 use super::stream::Stream;
 use crate::ledger::{Nanodollars, Prices};
 
@@ -113,7 +113,11 @@ fn service(seen: &[Reply], again: &[Reply]) -> Vec<Row> {
             latency(seen, |r| r.tier == "semantic"),
             "p50 / p99; a text is embedded once",
         ),
-        row("Latency: miss", latency(seen, |r| !is_hit(r)), "p50 / p99, provider scripted at 60 ms"),
+        row(
+            "Latency: miss",
+            latency(seen, |r| !is_hit(r)),
+            format!("p50 / p99, provider scripted at {} ms", provider_latency_ms(seen.len())),
+        ),
         row(
             "Same decision by the HNSW index",
             grouped(same),

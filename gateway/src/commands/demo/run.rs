@@ -14,8 +14,11 @@ use crate::gateway::{Gateway, Parts};
 use crate::mock::{Mock, Script};
 use crate::serve::Server;
 
-/// How long a scripted provider thinks, in milliseconds. Real ones take ten times as long.
-const PROVIDER_LATENCY_MS: u64 = 60;
+/// How long a scripted provider thinks, in milliseconds, for a stream of so many questions. Real ones take ten times as
+/// long; a long stream has a quicker one, so that the demo ends in a minute or two.
+pub(super) fn provider_latency_ms(questions: usize) -> u64 {
+    (60_000 / questions.max(1000)) as u64
+}
 
 /// A gateway with two providers behind it.
 pub(super) struct Stage {
@@ -23,6 +26,7 @@ pub(super) struct Stage {
     primary: Mock,
     backup: Mock,
     answers: HashMap<String, String>,
+    latency_ms: u64,
     outage: bool,
 }
 
@@ -49,9 +53,9 @@ impl Stage {
         outage: bool,
     ) -> Result<Self, String> {
         let answers = answers_by_redacted_prompt(stream);
-        let latency = if outage { PROVIDER_LATENCY_MS } else { 0 };
+        let latency_ms = if outage { provider_latency_ms(stream.questions.len()) } else { 0 };
         let loopback = ([127, 0, 0, 1], 0).into();
-        let start = || Mock::start(loopback, script(&answers, latency, "")).map_err(|e| e.to_string());
+        let start = || Mock::start(loopback, script(&answers, latency_ms, "")).map_err(|e| e.to_string());
         let (primary, backup) = (start()?, start()?);
         let yaml = format!(
             "providers:\n  primary: {{kind: mock, base_url: '{}'}}\n  backup: {{kind: mock, base_url: '{}'}}\n\
@@ -65,7 +69,7 @@ impl Stage {
         let parts = Parts { embedder: Some(embedder), mock: None };
         let (gateway, _) = Gateway::build(&config, parts, &env).map_err(|e| e.to_string())?;
         let server = Server::start(Arc::new(gateway), loopback, loopback).map_err(|e| e.to_string())?;
-        Ok(Self { server: Some(server), primary, backup, answers, outage })
+        Ok(Self { server: Some(server), primary, backup, answers, latency_ms, outage })
     }
 
     /// Asks every question, one after the other, every third as a stream.
@@ -82,9 +86,9 @@ impl Stage {
         let (mut replies, mut hits, mut rescued) = (Vec::with_capacity(total), 0, 0);
         for (at, question) in stream.questions.iter().enumerate() {
             if self.outage && at == total * 2 / 5 {
-                self.primary.script(script(&self.answers, PROVIDER_LATENCY_MS, OUTAGE));
+                self.primary.script(script(&self.answers, self.latency_ms, OUTAGE));
             } else if self.outage && at == total * 3 / 5 {
-                self.primary.script(script(&self.answers, PROVIDER_LATENCY_MS, ""));
+                self.primary.script(script(&self.answers, self.latency_ms, ""));
             }
             let reply = runtime.block_on(customer.ask(&question.prompt, at % 3 == 2))?;
             hits += usize::from(reply.cache == "hit");
