@@ -120,7 +120,10 @@ impl Answered {
             .map(|call| (call.name.clone(), fill_json(&call.arguments, &prompt, &messages)));
         let text = match &call {
             Some(_) => None,
-            None => Some(fill(reply.answer.as_deref().unwrap_or("You said: {prompt}"))),
+            None => Some(match reply.tokens {
+                Some(count) => vec!["word"; count].join(" "),
+                None => fill(reply.answer.as_deref().unwrap_or("You said: {prompt}")),
+            }),
         };
         let finish = reply
             .finish_reason
@@ -128,7 +131,7 @@ impl Answered {
             .unwrap_or_else(|| if call.is_some() { "tool_calls" } else { "stop" }.to_owned());
         let written = text.as_deref().or(call.as_ref().map(|(_, a)| a.as_str())).unwrap_or_default().len();
         // About four bytes to a token.
-        let (input, output) = (messages.len().div_ceil(4), written.div_ceil(4));
+        let (input, output) = (messages.len().div_ceil(4), reply.tokens.unwrap_or(written.div_ceil(4)));
         let usage =
             json!({ "prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output });
         let model = request.get("model").and_then(Value::as_str).unwrap_or("mock").to_owned();
@@ -213,5 +216,19 @@ fn pieces(text: &str, chars: Option<usize>) -> Vec<String> {
             all.chunks(count.max(1)).map(|piece| piece.iter().collect()).collect()
         }
         None => text.split_inclusive(' ').map(str::to_owned).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_of_so_many_tokens_has_so_many_words_and_counts_them() {
+        let reply = Reply { tokens: Some(12), ..Reply::default() };
+        let request = json!({ "model": "m", "messages": [{ "role": "user", "content": "Hi" }] });
+        let whole = Answered::new(&reply, &request).whole();
+        let text = whole["choices"][0]["message"]["content"].as_str().unwrap();
+        assert_eq!((text.split(' ').count(), &whole["usage"]["completion_tokens"]), (12, &json!(12)));
     }
 }

@@ -74,6 +74,8 @@ pub struct Reply {
     /// The answer; `{prompt}` stands for the last user message, `{messages}` for all messages as JSON. By default
     /// `You said: {prompt}`.
     pub answer: Option<String>,
+    /// An answer of so many words, counted as so many tokens, instead of `answer`.
+    pub tokens: Option<usize>,
     /// A call of this function instead of an answer in words; in its arguments `{prompt}` and `{messages}` work too.
     pub tool_call: Option<ToolCall>,
     /// How the answer ends; `stop` by default.

@@ -80,12 +80,7 @@ fn url_password(scan: &Scan<'_>, start: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn found(recogniser: &dyn Recogniser, text: &str) -> Vec<String> {
-        let mut out = Vec::new();
-        recogniser.find(&Scan::new(text, ""), &mut out);
-        out.into_iter().map(|finding| text[finding.span].to_owned()).collect()
-    }
+    use crate::pii::found;
 
     #[test]
     fn an_address_is_found_without_its_surroundings() {

@@ -290,12 +290,7 @@ fn iban_length(country: [u8; 2]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn found(recogniser: &dyn Recogniser, text: &str) -> Vec<String> {
-        let mut out = Vec::new();
-        recogniser.find(&Scan::new(text, ""), &mut out);
-        out.into_iter().map(|finding| text[finding.span].to_owned()).collect()
-    }
+    use crate::pii::found;
 
     #[test]
     fn a_card_is_found_in_every_usual_print() {

@@ -45,6 +45,14 @@ fn finding(entity: &'static str, rule: &'static str, span: Range<usize>, score: 
     Finding { entity, rule, class: Class::Pii, span, score }
 }
 
+/// What one recogniser finds in a text, for the families' own tests.
+#[cfg(test)]
+fn found(recogniser: &dyn Recogniser, text: &str) -> Vec<String> {
+    let mut out = Vec::new();
+    recogniser.find(&crate::text::Scan::new(text, ""), &mut out);
+    out.into_iter().map(|finding| text[finding.span].to_owned()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -377,12 +377,7 @@ fn extension(scan: &Scan<'_>, end: usize) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn found(recogniser: &dyn Recogniser, text: &str) -> Vec<String> {
-        let mut out = Vec::new();
-        recogniser.find(&Scan::new(text, ""), &mut out);
-        out.into_iter().map(|finding| text[finding.span].to_owned()).collect()
-    }
+    use crate::pii::found;
 
     #[test]
     fn international_numbers_need_no_context() {
