@@ -23,7 +23,7 @@ use crate::route::Target;
 use crate::route::answer::{Answer, Asking, Broken, Chunks};
 use crate::wire::chat::{Assembler, Chunk};
 use account::{Account, Source};
-use remember::{Found, Remembered, Ticket};
+use remember::{Found, Nothing, Remembered};
 use request::ChatRequest;
 
 /// Parts of an answer that may wait for a slow client; the provider waits with them.
@@ -63,13 +63,13 @@ pub async fn chat(core: &Core, call: &Arc<Call>, body: Bytes) -> Result<Response
     };
     let found = match &gateway.memory {
         Some(memory) => memory.look_up(call, &request, &gateway.guard, &vault).await?,
-        None => Found::Nothing { ticket: None, bypass: true },
+        None => Found::Nothing(Nothing { ticket: None, bypass: true }),
     };
-    let (ticket, bypass) = match found {
+    let nothing = match found {
         Found::Hit(remembered) => return Ok(from_memory(core, call, &request, vault, *remembered)),
-        Found::Nothing { ticket, bypass } => (ticket, bypass),
+        Found::Nothing(nothing) => nothing,
     };
-    gateway.metrics.lookup(if bypass { "bypass" } else { "miss" }, "");
+    gateway.metrics.lookup(if nothing.bypass { "bypass" } else { "miss" }, "");
     let asking = Asking {
         upstream: &core.upstream,
         timeouts: &gateway.timeouts,
@@ -77,9 +77,8 @@ pub async fn chat(core: &Core, call: &Arc<Call>, body: Bytes) -> Result<Response
         max_answer: gateway.limits.max_answer.0,
         metrics: &gateway.metrics,
     };
-    let asked = Instant::now();
     let answer = asking.first_answer(&targets, &request).await?;
-    Ok(from_provider(core, call, &request, vault, ticket, bypass, answer, asked.elapsed()).await)
+    Ok(from_provider(core, call, &request, vault, nothing, answer).await)
 }
 
 /// From bytes to a request that may be seen by others: parsed, routed, redacted.
@@ -132,27 +131,23 @@ fn from_memory(
     response
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the hand-over of everything a request has gathered, called once"
-)]
+/// A live answer, whole or as it comes.
 async fn from_provider(
     core: &Core,
     call: &Call,
     request: &ChatRequest,
     vault: Vault,
-    ticket: Option<Ticket>,
-    bypass: bool,
+    nothing: Nothing,
     answer: Answer,
-    waited: Duration,
 ) -> Response<Body> {
     let gateway = &core.gateway;
     let mut headers = HeaderMap::new();
-    put(&mut headers, "x-sluice-cache", if bypass { "bypass" } else { "miss" });
+    put(&mut headers, "x-sluice-cache", if nothing.bypass { "bypass" } else { "miss" });
     describe(&mut headers, &answer.target.provider.name, &answer.target.model, answer.attempts);
-    overhead(&mut headers, gateway, call, "provider", waited);
+    overhead(&mut headers, gateway, call, "provider", answer.waited);
 
-    let account = Account::open(gateway, call, Source::Provider { target: answer.target, ticket });
+    let account =
+        Account::open(gateway, call, Source::Provider { target: answer.target, ticket: nothing.ticket });
     let relay = Relay::new(vault);
     if request.stream {
         let (parts, body) = mpsc::channel(PARTS_IN_FLIGHT);

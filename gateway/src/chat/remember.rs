@@ -44,13 +44,16 @@ pub struct Memory {
 pub enum Found {
     /// An answer.
     Hit(Box<Remembered>),
-    /// None; the ticket lets the provider's answer be remembered. `bypass`: the cache could not be asked in full.
-    Nothing {
-        /// Where the answer would go.
-        ticket: Option<Ticket>,
-        /// The cache is off, or its embedding model was not to be had.
-        bypass: bool,
-    },
+    /// None.
+    Nothing(Nothing),
+}
+
+/// No answer was found.
+pub struct Nothing {
+    /// Lets the provider's answer be remembered.
+    pub ticket: Option<Ticket>,
+    /// The cache is off, or its embedding model was not to be had.
+    pub bypass: bool,
 }
 
 /// An answer out of the cache, in its redacted form.
@@ -130,16 +133,16 @@ impl Memory {
             return Ok(Found::Hit(Box::new(remembered)));
         }
         let (Some(text), true) = (text, one_choice(request)) else {
-            return Ok(Found::Nothing { ticket: Some(ticket), bypass: false });
+            return Ok(nothing(ticket, false));
         };
         let Some(embedder) = &self.embedder else {
-            return Ok(Found::Nothing { ticket: Some(ticket), bypass: true });
+            return Ok(nothing(ticket, true));
         };
         let embedding = match embedder.embed_within(&call.caller.tenant, text).await {
             Ok(embedding) => embedding,
             Err(error) => {
                 tracing::debug!(request_id = call.id, %error, "the semantic tier was skipped");
-                return Ok(Found::Nothing { ticket: Some(ticket), bypass: true });
+                return Ok(nothing(ticket, true));
             }
         };
         // Of a text that was cut the model saw only the beginning: two different ones could look the same.
@@ -150,7 +153,7 @@ impl Memory {
             }
             ticket.vector = Some(embedding.vector.clone());
         }
-        Ok(Found::Nothing { ticket: Some(ticket), bypass: false })
+        Ok(nothing(ticket, false))
     }
 
     /// Keeps a whole answer, if it is one worth keeping.
@@ -201,6 +204,10 @@ impl Memory {
         }
         hasher.partition()
     }
+}
+
+fn nothing(ticket: Ticket, bypass: bool) -> Found {
+    Found::Nothing(Nothing { ticket: Some(ticket), bypass })
 }
 
 /// A message without members that are null (to providers that is as good as absent) and, of the last turn, without the

@@ -44,6 +44,8 @@ pub struct Answer {
     pub target: Target,
     /// How many attempts it took, this one included.
     pub attempts: u32,
+    /// How long it took until the first content, with every failed attempt and pause.
+    pub waited: Duration,
     /// The chunks.
     pub chunks: Chunks,
 }
@@ -55,7 +57,8 @@ impl Asking<'_> {
     /// # Errors
     /// [`ApiError::Provider`] if a provider refuses the request itself, [`ApiError::TargetsFailed`] if none answers.
     pub async fn first_answer(&self, targets: &[Target], request: &ChatRequest) -> Result<Answer, ApiError> {
-        let deadline = Instant::now() + self.timeouts.total.0;
+        let asked = Instant::now();
+        let deadline = asked + self.timeouts.total.0;
         let mut waiting: Vec<(usize, Instant)> = (0..targets.len()).map(|at| (at, Instant::now())).collect();
         let (mut log, mut attempts, mut worst) = (Vec::new(), 0, None::<Failure>);
         for round in 0..=self.retry.rounds {
@@ -73,7 +76,12 @@ impl Asking<'_> {
                 let failure = match self.attempt(target, request, deadline).await {
                     Ok(chunks) => {
                         self.metrics.attempt(&target.provider.name, "ok");
-                        return Ok(Answer { target: target.clone(), attempts, chunks });
+                        return Ok(Answer {
+                            target: target.clone(),
+                            attempts,
+                            waited: asked.elapsed(),
+                            chunks,
+                        });
                     }
                     Err(failure) => failure,
                 };
@@ -90,11 +98,11 @@ impl Asking<'_> {
                 }
             }
             let Some(soonest) = waiting.iter().map(|(_, at)| *at).min() else { break };
-            let asked = soonest.saturating_duration_since(Instant::now());
-            let pause = asked.max(self.backoff(round));
+            let left_alone = soonest.saturating_duration_since(Instant::now());
+            let pause = left_alone.max(self.backoff(round));
             let too_long = pause > self.retry.max_backoff.0 || Instant::now() + pause >= deadline;
             if too_long || round == self.retry.rounds {
-                let wait = (!asked.is_zero()).then_some(asked);
+                let wait = (!left_alone.is_zero()).then_some(left_alone);
                 return Err(worst.map_or(ApiError::Internal, |failure| failure.into_error(log, wait)));
             }
             tokio::time::sleep(pause).await;
