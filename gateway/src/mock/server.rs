@@ -23,7 +23,8 @@ use super::reply::{MockBody, json_body, respond};
 
 /// A mock may run for long behind a gateway that has no other provider.
 const MAX_RECORD_BYTES: usize = 64 << 20;
-const MAX_RECORDED: usize = 100_000;
+/// About what a request with the usual headers takes beside its body.
+const HEAD_BYTES: usize = 4096;
 
 /// A request as the mock got it.
 #[derive(Clone)]
@@ -37,6 +38,11 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// Memory that it takes, about.
+    fn size(&self) -> usize {
+        HEAD_BYTES + self.body.len()
+    }
+
     /// All of it as bytes: request line, headers, a blank line, the body.
     pub fn bytes(&self) -> Vec<u8> {
         let mut out = format!("{} HTTP/1.1\r\n", self.line).into_bytes();
@@ -61,11 +67,11 @@ struct Record {
 
 impl Record {
     fn push(&mut self, seen: Seen) {
-        self.bytes += seen.body.len();
+        self.bytes += seen.size();
         self.requests.push_back(seen);
-        while self.bytes > MAX_RECORD_BYTES || self.requests.len() > MAX_RECORDED {
+        while self.bytes > MAX_RECORD_BYTES {
             let Some(oldest) = self.requests.pop_front() else { return };
-            self.bytes -= oldest.body.len();
+            self.bytes -= oldest.size();
         }
     }
 }
@@ -118,7 +124,7 @@ impl Mock {
         *lock(&self.state.script) = script;
     }
 
-    /// The latest chat requests: at most 100,000 of them, and 64 MiB of bodies.
+    /// The latest chat requests, as many as fit into 64 MiB.
     pub fn seen(&self) -> Vec<Seen> {
         lock(&self.state.seen).requests.iter().cloned().collect()
     }
@@ -208,4 +214,20 @@ fn raw_requests(state: &State) -> Response<MockBody> {
     let kind = http::HeaderValue::from_static("application/octet-stream");
     response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_record_keeps_the_latest_requests_within_its_memory() {
+        let mut record = Record::default();
+        for number in 0..100 {
+            let body = Bytes::from(vec![number; 1 << 20]);
+            record.push(Seen { line: String::new(), headers: HeaderMap::new(), body });
+        }
+        assert!(record.bytes <= MAX_RECORD_BYTES && record.requests.len() > 50);
+        assert_eq!(record.requests.back().map(|seen| seen.body[0]), Some(99));
+    }
 }
