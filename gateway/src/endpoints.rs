@@ -1,10 +1,9 @@
 //! From a path to what answers it.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -19,6 +18,7 @@ use crate::chat::{self, Call, error_response};
 use crate::embeddings;
 use crate::error::ApiError;
 use crate::gateway::{Core, Gateway};
+use crate::local::is_loopback_name;
 
 #[derive(Clone, Copy, PartialEq)]
 enum Endpoint {
@@ -124,8 +124,7 @@ async fn answer(
             "send the body uncompressed: 'content-encoding' is not supported",
         ));
     }
-    let within = Duration::max(gateway.timeouts.client.0, Duration::from_millis(1));
-    let body = body::read(incoming, gateway.limits.max_body.0, within).await?;
+    let body = body::read(incoming, gateway.limits.max_body.0, gateway.timeouts.client.0).await?;
     let call = Arc::new(Call { caller, id, headers: head.headers, started });
     match endpoint {
         Endpoint::Chat => chat::chat(core, &call, body).await,
@@ -146,13 +145,6 @@ fn refuse_foreign_pages(headers: &HeaderMap) -> Result<(), ApiError> {
             host.parse::<Authority>().is_ok_and(|authority| is_loopback_name(authority.host()))
         });
     if foreign_origin || foreign_name { Err(ApiError::ForeignPage) } else { Ok(()) }
-}
-
-/// `localhost`, or an address of this machine alone.
-pub fn is_loopback_name(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Answers one request on the admin address. Where others can reach it (`public`), the metrics take a key.

@@ -14,6 +14,7 @@ pub mod error;
 pub mod gateway;
 pub mod keys;
 pub mod ledger;
+pub mod local;
 pub mod mock;
 pub mod provider_api;
 pub mod relay;

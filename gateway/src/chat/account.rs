@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Call;
-use super::remember::{Remembered, Ticket};
+use super::remember::Ticket;
 use crate::gateway::Gateway;
 use crate::keys::Caller;
 use crate::ledger::Nanodollars;
@@ -93,23 +93,5 @@ impl Drop for Account {
             ms = self.started.elapsed().as_secs_f64() * 1000.0,
             "answered"
         );
-    }
-}
-
-/// Only whole, successful answers in words are worth remembering.
-pub(super) fn is_rememberable(answer: &Chunk) -> bool {
-    !answer.choices.is_empty()
-        && answer.choices.iter().all(|choice| {
-            choice.finish_reason.as_deref() == Some("stop")
-                && choice.delta.tool_calls.is_empty()
-                && choice.delta.refusal.as_deref().unwrap_or_default().is_empty()
-                && choice.delta.content.as_deref().is_some_and(|text| !text.is_empty())
-        })
-}
-
-impl Remembered {
-    /// True if the stored form can be read back; what can't is a miss.
-    pub(super) fn is_whole(&self) -> bool {
-        is_rememberable(&self.answer)
     }
 }

@@ -11,7 +11,6 @@ use sluice_guardrails::{Guard, Vault, placeholders};
 use sluice_models::EmbedPool;
 
 use super::Call;
-use super::account::is_rememberable;
 use super::request::ChatRequest;
 use crate::error::ApiError;
 use crate::ledger::Nanodollars;
@@ -114,7 +113,7 @@ impl Memory {
     ) -> Result<Found, ApiError> {
         let asked = asked_similarity(call)?;
         let turn = request.last_turn();
-        let text = turn.as_ref().map(|turn| turn.text.as_str());
+        let text = turn.as_deref();
         let partition = self.partition(call, request, guard, text.is_some());
         let exact = partition.exact(&[b"text", text.unwrap_or_default().as_bytes()]);
         let normalised = text
@@ -254,9 +253,20 @@ fn names_only(entry: &Entry, issued: &HashSet<&str>) -> bool {
         .is_ok_and(|text| placeholders(text).all(|name| issued.contains(name)))
 }
 
+/// Only whole, successful answers in words are worth remembering.
+fn is_rememberable(answer: &Chunk) -> bool {
+    !answer.choices.is_empty()
+        && answer.choices.iter().all(|choice| {
+            choice.finish_reason.as_deref() == Some("stop")
+                && choice.delta.tool_calls.is_empty()
+                && choice.delta.refusal.as_deref().unwrap_or_default().is_empty()
+                && choice.delta.content.as_deref().is_some_and(|text| !text.is_empty())
+        })
+}
+
 fn read(hit: &Hit) -> Option<Remembered> {
     let stored: Stored = serde_json::from_slice(hit.entry.payload()).ok()?;
-    let remembered = Remembered {
+    Some(Remembered {
         tier: hit.tier,
         similarity: hit.similarity,
         age: hit.entry.age(),
@@ -264,6 +274,5 @@ fn read(hit: &Hit) -> Option<Remembered> {
         provider: stored.provider,
         model: stored.model,
         cost: stored.cost,
-    };
-    remembered.is_whole().then_some(remembered)
+    })
 }

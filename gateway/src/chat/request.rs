@@ -20,12 +20,6 @@ pub struct ChatRequest {
     pub include_usage: bool,
 }
 
-/// The last turn, where a user wrote it and it is all text.
-pub struct LastTurn {
-    /// Its text; parts are joined by a blank line.
-    pub text: String,
-}
-
 impl ChatRequest {
     /// A request of these fields, which `original` spells.
     pub fn new(
@@ -59,8 +53,9 @@ impl ChatRequest {
         changed
     }
 
-    /// The user's last turn; none if the last message is of another role or holds more than text.
-    pub fn last_turn(&self) -> Option<LastTurn> {
+    /// The text of the user's last turn, parts joined by a blank line; none if the last message is of another role or
+    /// holds more than text.
+    pub fn last_turn(&self) -> Option<String> {
         let message = self.fields.get("messages")?.as_array()?.last()?.as_object()?;
         if message.get("role")?.as_str()? != "user" {
             return None;
@@ -78,7 +73,7 @@ impl ChatRequest {
             }
             _ => return None,
         };
-        Some(LastTurn { text })
+        Some(text)
     }
 
     /// The body to send: the client's own values, byte for byte where no guard changed them, with `model` replaced. In a
@@ -208,9 +203,7 @@ mod tests {
 
     #[test]
     fn the_last_turn_is_text_that_a_user_wrote_last() {
-        let last = |messages: &str| {
-            request(&format!(r#"{{"model":"m","messages":{messages}}}"#)).last_turn().map(|t| t.text)
-        };
+        let last = |messages: &str| request(&format!(r#"{{"model":"m","messages":{messages}}}"#)).last_turn();
         assert_eq!(last(r#"[{"role":"user","content":"a"}]"#).as_deref(), Some("a"));
         let parts = r#"[{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}]"#;
         assert_eq!(last(parts).as_deref(), Some("a\n\nb"));

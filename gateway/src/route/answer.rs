@@ -60,7 +60,7 @@ impl Asking<'_> {
         let asked = Instant::now();
         let deadline = asked + self.timeouts.total.0;
         let mut waiting: Vec<(usize, Instant)> = (0..targets.len()).map(|at| (at, Instant::now())).collect();
-        let (mut log, mut attempts, mut worst) = (Vec::new(), 0, None::<Failure>);
+        let (mut log, mut attempts, mut telling) = (Vec::new(), 0, None::<Failure>);
         for round in 0..=self.retry.rounds {
             for (at, not_before) in std::mem::take(&mut waiting) {
                 if not_before > Instant::now() {
@@ -68,7 +68,7 @@ impl Asking<'_> {
                     continue;
                 }
                 if Instant::now() >= deadline {
-                    let failure = worst.unwrap_or(Failure::Timeout("total"));
+                    let failure = telling.unwrap_or(Failure::Timeout("total"));
                     return Err(failure.into_error(log, None));
                 }
                 attempts += 1;
@@ -93,8 +93,8 @@ impl Asking<'_> {
                         waiting.push((at, Instant::now() + failure.retry_after().unwrap_or_default()));
                     }
                 }
-                if worst.as_ref().is_none_or(|worst| failure.weight() >= worst.weight()) {
-                    worst = Some(failure);
+                if telling.as_ref().is_none_or(|other| failure.weight() >= other.weight()) {
+                    telling = Some(failure);
                 }
             }
             let Some(soonest) = waiting.iter().map(|(_, at)| *at).min() else { break };
@@ -103,11 +103,11 @@ impl Asking<'_> {
             let too_long = pause > self.retry.max_backoff.0 || Instant::now() + pause >= deadline;
             if too_long || round == self.retry.rounds {
                 let wait = (!left_alone.is_zero()).then_some(left_alone);
-                return Err(worst.map_or(ApiError::Internal, |failure| failure.into_error(log, wait)));
+                return Err(telling.map_or(ApiError::Internal, |failure| failure.into_error(log, wait)));
             }
             tokio::time::sleep(pause).await;
         }
-        Err(worst.map_or(ApiError::Internal, |failure| failure.into_error(log, None)))
+        Err(telling.map_or(ApiError::Internal, |failure| failure.into_error(log, None)))
     }
 
     fn note(&self, target: &Target, failure: &Failure, log: &mut Vec<String>) {

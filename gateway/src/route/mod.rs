@@ -12,6 +12,7 @@ use http::{HeaderValue, Uri};
 use crate::config::{Config, ProviderConfig};
 use crate::error::ApiError;
 use crate::ledger::Prices;
+use crate::local::is_loopback_name;
 use crate::provider_api::ProviderApi;
 use crate::provider_api::openai::OpenAi;
 use crate::secret::{Secret, SecretSource};
@@ -259,10 +260,7 @@ fn build_provider(
 /// Encrypted, or not leaving this machine.
 fn is_private(url: &str) -> bool {
     url.starts_with("https://")
-        || url
-            .parse::<Uri>()
-            .ok()
-            .is_some_and(|uri| uri.host().is_some_and(crate::endpoints::is_loopback_name))
+        || url.parse::<Uri>().ok().is_some_and(|uri| uri.host().is_some_and(is_loopback_name))
 }
 
 fn bearer(key: &Secret) -> Result<HeaderValue, ()> {
