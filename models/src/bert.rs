@@ -1,5 +1,11 @@
 //! Encoder models of the BERT family, run on the CPU by candle in 32-bit floats.
 
+// Not called by the embedder yet; the tests hold them against the reference.
+#[cfg_attr(not(test), allow(dead_code))]
+mod architecture;
+#[cfg_attr(not(test), allow(dead_code))]
+mod tensors;
+
 use crate::embedder::{EmbedError, Embedder, Embedding};
 use crate::registry::ModelSpec;
 use crate::tokens::{TokenIds, Tokens};
@@ -109,4 +115,8 @@ fn check(spec: &ModelSpec, config: &Config) -> Result<(), String> {
 }
 
 #[cfg(test)]
+pub(crate) mod fixtures;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod variants;
