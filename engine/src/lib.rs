@@ -17,6 +17,8 @@
 //!
 //! The crate does no I/O. Trouble inside it is a miss, never an error.
 
+#![forbid(unsafe_code)]
+
 pub mod cache;
 pub mod clock;
 pub mod decide;

@@ -3,6 +3,8 @@
 //! The way of a request: [`serve`] accepts, [`endpoints`] finds what answers, [`chat`] tells the story from the guards
 //! to the answer, [`relay`] is the way out. [`config`] is what the operator wrote, [`gateway`] is what runs.
 
+#![forbid(unsafe_code)]
+
 pub mod body;
 pub mod chat;
 pub mod client_api;

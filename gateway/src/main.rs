@@ -1,5 +1,7 @@
 //! The `sluice` command.
 
+#![forbid(unsafe_code)]
+
 use std::io::Write;
 use std::process::ExitCode;
 

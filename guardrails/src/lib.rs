@@ -14,6 +14,8 @@
 //! assert_eq!(vault.rehydrate("Done: [EMAIL_ADDRESS_1].", Form::Text), "Done: ada@example.org.");
 //! ```
 
+#![forbid(unsafe_code)]
+
 // What to do, and the thing that does it.
 pub mod guard;
 pub mod policy;

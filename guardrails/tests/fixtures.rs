@@ -1,5 +1,7 @@
 //! The fixtures' promises: every true case is found where it stands, every look-alike is left alone.
 
+#![forbid(unsafe_code)]
+
 use serde::Deserialize;
 use sluice_guardrails::{Guard, Policy, pii};
 use std::path::{Path, PathBuf};

@@ -1,26 +1,58 @@
-//! Encoder models of the BERT family, run on the CPU by candle in 32-bit floats.
+//! Encoder models of the BERT family: from a model's files to an embedder.
 
-// Not called by the embedder yet; the tests hold them against the reference.
-#[cfg_attr(not(test), allow(dead_code))]
 mod architecture;
-#[cfg_attr(not(test), allow(dead_code))]
+mod candle;
+#[cfg(test)]
+pub(crate) mod fixtures;
+#[cfg(target_arch = "x86_64")]
+mod fused;
+mod kernel;
 mod tensors;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod variants;
+
+pub(crate) use architecture::Activation;
+pub use kernel::Kernel;
 
 use crate::embedder::{EmbedError, Embedder, Embedding};
+use crate::precision::Precision;
 use crate::registry::ModelSpec;
-use crate::tokens::{TokenIds, Tokens};
+use crate::tokens::Tokens;
 use crate::weights::{ModelFiles, WeightsError};
-use candle_core::{DType, Device, Tensor};
-use candle_nn::VarBuilder;
-use candle_transformers::models::bert::{BertModel, Config};
+use architecture::Architecture;
+use tensors::Tensors;
+
+/// Token ids to the last layer's vectors: a plain function of the weights.
+trait Encoder: Send + Sync {
+    /// The states of every token of every text, row after row, the model's `hidden` numbers each. No text is empty or
+    /// longer than the model's positions.
+    fn states(&self, texts: &[&[u32]]) -> Result<Vec<f32>, EmbedError>;
+}
 
 /// A loaded model of the BERT family. Loading takes a tenth of a second or more; embedding takes `&self` and may be
-/// called from several threads.
+/// called from several threads: each call computes on the thread it is called from (but for [`Kernel::Candle`], which
+/// has threads of its own) in memory that is kept for the next.
 pub struct BertEmbedder {
     spec: &'static ModelSpec,
     id: String,
     tokens: Tokens,
-    model: BertModel,
+    kernel: Kernel,
+    encoder: Box<dyn Encoder>,
+}
+
+/// What a model makes of a text before its tokens are pooled to one vector, for heads that look at tokens.
+#[derive(Clone, PartialEq)]
+pub struct TokenStates {
+    /// The tokens' ids in the model's vocabulary, its own markers included.
+    pub ids: Vec<u32>,
+    /// A vector per token, one after the other, as the last layer leaves it.
+    pub states: Vec<f32>,
+    /// Length of each vector.
+    pub dimensions: usize,
+    /// Whether the text was longer than the model's limit and its end was left out.
+    pub truncated: bool,
 }
 
 /// Why a model could not be loaded from its files.
@@ -33,10 +65,18 @@ pub enum LoadError {
     #[error("{model}: {file}: {reason}")]
     File {
         /// The model's name.
-        model: &'static str,
+        model: String,
         /// The file at fault.
         file: &'static str,
         /// What was expected or what went wrong.
+        reason: String,
+    },
+    /// The model can't be computed as it was asked for.
+    #[error("{model}: {reason}")]
+    Kernel {
+        /// The model's name.
+        model: String,
+        /// What stands in the way.
         reason: String,
     },
 }
@@ -46,35 +86,103 @@ const TOKENIZER: &str = "tokenizer.json";
 const WEIGHTS: &str = "model.safetensors";
 
 impl BertEmbedder {
-    /// Reads the model from `files`, checking every hash once more on the very bytes that are used.
+    /// Reads the model from `files`, checking every hash once more on the very bytes that are used, and packs its
+    /// weights for the fastest kernel of `precision` that this processor has.
     ///
     /// # Errors
     /// [`LoadError::Weights`] when a file is missing or has another hash, [`LoadError::File`] when its content does
-    /// not make a model of the dimensions the registry promises.
-    pub fn load(spec: &'static ModelSpec, files: &ModelFiles) -> Result<Self, LoadError> {
-        let at_fault = |file, reason| LoadError::File { model: spec.name, file, reason };
-
-        let config: Config = serde_json::from_slice(&files.read(spec, CONFIG)?)
-            .map_err(|e| at_fault(CONFIG, format!("not a BERT configuration: {e}")))?;
-        check(spec, &config).map_err(|reason| at_fault(CONFIG, reason))?;
-
-        let tokens = Tokens::from_json(&files.read(spec, TOKENIZER)?, spec.max_tokens)
-            .map_err(|reason| at_fault(TOKENIZER, reason))?;
-
-        let weights = files.read(spec, WEIGHTS)?;
-        let model = VarBuilder::from_buffered_safetensors(weights, DType::F32, &Device::Cpu)
-            .and_then(|weights| BertModel::load(weights, &config))
-            .map_err(|e| at_fault(WEIGHTS, e.to_string()))?;
-
-        Ok(Self { spec, id: format!("{}/f32", spec.name), tokens, model })
+    /// not make a model of the dimensions the registry promises, [`LoadError::Kernel`] when this processor has no
+    /// kernel of that precision.
+    pub fn load(
+        spec: &'static ModelSpec,
+        files: &ModelFiles,
+        precision: Precision,
+    ) -> Result<Self, LoadError> {
+        Self::load_by(spec, files, |architecture| Kernel::choose(precision, architecture))
     }
 
-    /// The last layer's vector of every token, one after the other.
-    fn states(&self, tokens: &TokenIds) -> candle_core::Result<Vec<f32>> {
-        let row = |values: &[u32]| Tensor::new(values, &Device::Cpu)?.unsqueeze(0);
-        let mask = row(&tokens.mask)?;
-        let states = self.model.forward(&row(&tokens.ids)?, &row(&tokens.type_ids)?, Some(&mask))?;
-        states.flatten_all()?.to_vec1::<f32>()
+    /// As [`load`](Self::load), with a kernel of the caller's choice: to compare them.
+    ///
+    /// # Errors
+    /// As for [`load`](Self::load); [`LoadError::Kernel`] when the kernel is not [available](Kernel::is_available) or
+    /// can't compute a model of these sizes.
+    pub fn load_with(
+        spec: &'static ModelSpec,
+        files: &ModelFiles,
+        kernel: Kernel,
+    ) -> Result<Self, LoadError> {
+        Self::load_by(spec, files, |_| Ok(kernel))
+    }
+
+    fn load_by(
+        spec: &'static ModelSpec,
+        files: &ModelFiles,
+        choose: impl FnOnce(&Architecture) -> Result<Kernel, String>,
+    ) -> Result<Self, LoadError> {
+        let at_fault = |file, reason| LoadError::File { model: spec.name.to_string(), file, reason };
+        let no_kernel = |reason| LoadError::Kernel { model: spec.name.to_string(), reason };
+
+        let architecture = Architecture::from_json(&files.read(spec, CONFIG)?)
+            .and_then(|architecture| check(spec, &architecture).map(|()| architecture))
+            .map_err(|reason| at_fault(CONFIG, reason))?;
+        let kernel = choose(&architecture).map_err(no_kernel)?;
+        let tokens = Tokens::from_json(&files.read(spec, TOKENIZER)?, spec.max_tokens)
+            .map_err(|reason| at_fault(TOKENIZER, reason))?;
+        let encoder = Tensors::from_safetensors(files.read(spec, WEIGHTS)?, &architecture)
+            .and_then(|tensors| kernel.build(&architecture, tensors))
+            .map_err(|reason| at_fault(WEIGHTS, reason))?;
+
+        let id = format!("{}/{}", spec.name, kernel.vector_space());
+        Ok(Self { spec, id, tokens, kernel, encoder })
+    }
+
+    /// What computes this model.
+    #[must_use]
+    pub fn kernel(&self) -> Kernel {
+        self.kernel
+    }
+
+    /// The states of the text's tokens, by the same pass that an embedding comes from.
+    ///
+    /// # Errors
+    /// As for [`Embedder::embed`].
+    pub fn token_states(&self, text: &str) -> Result<TokenStates, EmbedError> {
+        let tokens = self.tokens.encode(text)?;
+        let states = self.encoder.states(&[&tokens.ids])?;
+        let dimensions = self.spec.dimensions;
+        Ok(TokenStates { ids: tokens.ids, states, dimensions, truncated: tokens.truncated })
+    }
+
+    /// The vectors of texts given as token ids, markers included: what remains of embedding without the tokenizer, for
+    /// measuring. All texts go through one pass.
+    ///
+    /// # Errors
+    /// [`EmbedError::Forward`] when a text is empty or too long, or an id is not in the vocabulary.
+    pub fn embed_ids(&self, texts: &[&[u32]]) -> Result<Vec<Vec<f32>>, EmbedError> {
+        let states = self.encoder.states(texts)?;
+        let mut rest = states.as_slice();
+        let mut next = |text: &&[u32]| {
+            let (states, others) = rest.split_at(text.len() * self.spec.dimensions);
+            rest = others;
+            self.pool(states)
+        };
+        texts.iter().map(&mut next).collect()
+    }
+
+    /// The ids the tokenizer makes of a text, markers included.
+    ///
+    /// # Errors
+    /// [`EmbedError::Tokenize`].
+    pub fn token_ids(&self, text: &str) -> Result<Vec<u32>, EmbedError> {
+        Ok(self.tokens.encode(text)?.ids)
+    }
+
+    fn pool(&self, states: &[f32]) -> Result<Vec<f32>, EmbedError> {
+        let vector = self.spec.pooling.pool(states, self.spec.dimensions);
+        if vector.iter().all(|x| x.is_finite()) {
+            return Ok(vector);
+        }
+        Err(EmbedError::Forward("the vector holds a value that is no number".to_owned()))
     }
 }
 
@@ -92,31 +200,34 @@ impl Embedder for BertEmbedder {
     }
 
     fn embed(&self, text: &str) -> Result<Embedding, EmbedError> {
-        let tokens = self.tokens.encode(text)?;
-        let states = self.states(&tokens).map_err(|e| EmbedError::Forward(e.to_string()))?;
-        let vector = self.spec.pooling.pool(&states, &tokens.mask, self.spec.dimensions);
-        if !vector.iter().all(|x| x.is_finite()) {
-            return Err(EmbedError::Forward("the vector holds a value that is no number".to_owned()));
-        }
-        Ok(Embedding { vector, tokens: tokens.ids.len(), truncated: tokens.truncated })
+        let TokenStates { ids, states, truncated, .. } = self.token_states(text)?;
+        Ok(Embedding { vector: self.pool(&states)?, tokens: ids.len(), truncated })
     }
 }
 
 /// Whether the configuration is of the model the registry describes.
-fn check(spec: &ModelSpec, config: &Config) -> Result<(), String> {
-    if config.hidden_size != spec.dimensions {
-        return Err(format!("hidden_size is {}, expected {}", config.hidden_size, spec.dimensions));
+fn check(spec: &ModelSpec, architecture: &Architecture) -> Result<(), String> {
+    if architecture.hidden != spec.dimensions {
+        return Err(format!("hidden_size is {}, expected {}", architecture.hidden, spec.dimensions));
     }
-    if config.max_position_embeddings < spec.max_tokens {
-        let (has, needs) = (config.max_position_embeddings, spec.max_tokens);
+    if architecture.positions < spec.max_tokens {
+        let (has, needs) = (architecture.positions, spec.max_tokens);
         return Err(format!("max_position_embeddings is {has}, expected at least {needs}"));
     }
     Ok(())
 }
 
-#[cfg(test)]
-pub(crate) mod fixtures;
-#[cfg(test)]
-mod tests;
-#[cfg(test)]
-mod variants;
+/// Whether an encoder can look every token up.
+fn check_ids(architecture: &Architecture, texts: &[&[u32]]) -> Result<(), EmbedError> {
+    for text in texts {
+        if text.is_empty() || text.len() > architecture.positions {
+            let (has, most) = (text.len(), architecture.positions);
+            return Err(EmbedError::Forward(format!("a text has {has} tokens, expected 1 to {most}")));
+        }
+        if let Some(id) = text.iter().find(|id| **id as usize >= architecture.vocabulary) {
+            let most = architecture.vocabulary;
+            return Err(EmbedError::Forward(format!("token {id} is not in the vocabulary of {most}")));
+        }
+    }
+    Ok(())
+}

@@ -7,17 +7,21 @@
 mod bert;
 mod embedder;
 mod hashed;
+#[cfg(target_arch = "x86_64")]
+mod kernels;
 mod memo;
 mod pooling;
+mod precision;
 mod registry;
 mod tokens;
 mod weights;
 mod worker;
 
-pub use bert::{BertEmbedder, LoadError};
+pub use bert::{BertEmbedder, Kernel, LoadError, TokenStates};
 pub use embedder::{EmbedError, Embedder, Embedding};
 pub use hashed::HashedEmbedder;
 pub use pooling::Pooling;
+pub use precision::Precision;
 pub use registry::{DEFAULT_MODEL, FileSpec, ModelSpec, PackageSpec, find, known};
 pub use weights::{
     HUB, ModelFiles, NoProgress, Origin, Progress, PullOptions, SourceFailure, WeightsError, locate,

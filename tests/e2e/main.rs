@@ -1,5 +1,6 @@
 //! What Sluice promises, kept over real sockets. One binary, one promise per module.
 
+#![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail their test, too")]
 
 // The same question twice, in other words, as a stream: answered from memory.

@@ -84,6 +84,27 @@ fn every_source_file_begins_by_saying_what_it_is() {
 }
 
 #[test]
+fn unsafe_code_is_in_one_folder_and_small() {
+    let kernels = root().join("models/src/kernels");
+    let speaks = |path: &PathBuf| {
+        read(path).lines().any(|line| !line.trim().starts_with("//") && line.contains("unsafe {"))
+    };
+    let outside: Vec<PathBuf> = files(root())
+        .into_iter()
+        .filter(|path| is(path, "rs") && !path.starts_with(&kernels) && !path.ends_with("tidy.rs"))
+        .filter(|path| speaks(path) || read(path).contains("allow(unsafe_code)"))
+        .collect();
+    assert!(outside.is_empty(), "unsafe code belongs into models/src/kernels: {outside:#?}");
+    for room in ROOMS.iter().filter(|room| room.folder != "models") {
+        let lib = read(&root().join(room.folder).join("src/lib.rs"));
+        assert!(lib.contains("\n#![forbid(unsafe_code)]\n"), "{} does not forbid unsafe code", room.folder);
+    }
+    let product = files(kernels).into_iter().filter(|path| is(path, "rs") && !path.ends_with("tests.rs"));
+    let lines: usize = product.map(|path| read(&path).lines().count()).sum();
+    assert!((1..1500).contains(&lines), "the kernels have grown to {lines} lines");
+}
+
+#[test]
 fn the_configuration_schema_in_the_repository_is_current() {
     let path = root().join("gateway/config.schema.json");
     // Not by assert_eq: nobody wants to read the schema twice.

@@ -149,7 +149,8 @@ pub fn weights() -> EmbedPool {
         install_tls();
         let spec = sluice_models::find(DEFAULT_MODEL).expect("the default model is in the registry");
         let files = sluice_models::pull(spec, &PullOptions::default(), &NoProgress).expect("the weights");
-        let embedder = BertEmbedder::load(spec, &files).expect("the weights can be loaded");
+        let embedder = BertEmbedder::load(spec, &files, sluice_models::Precision::Auto)
+            .expect("the weights can be loaded");
         EmbedPool::start(Arc::new(embedder), PoolOptions::default()).expect("a thread")
     };
     POOL.get_or_init(load).clone()

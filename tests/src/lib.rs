@@ -2,6 +2,8 @@
 //!
 //! Everything here panics with a sentence where a test can't go on. Nothing sleeps: tests wait for what happens.
 
+#![forbid(unsafe_code)]
+
 pub mod client;
 pub mod gate;
 pub mod leak;

@@ -27,7 +27,8 @@ pub fn load_embedder(config: &EmbeddingSection) -> Result<EmbedPool, String> {
         .ok_or_else(|| format!("the model '{}' is not in the registry", config.model))?;
     let files =
         sluice_models::pull(spec, &PullOptions::default(), &Bar::default()).map_err(|e| e.to_string())?;
-    let embedder = BertEmbedder::load(spec, &files).map_err(|e| e.to_string())?;
+    let embedder =
+        BertEmbedder::load(spec, &files, sluice_models::Precision::Auto).map_err(|e| e.to_string())?;
     let options = PoolOptions { workers: config.workers, queue: config.queue, ..PoolOptions::default() };
     EmbedPool::start(Arc::new(embedder), options).map_err(|e| e.to_string())
 }

@@ -13,7 +13,7 @@ fn minilm() -> &'static BertEmbedder {
     MODEL.get_or_init(|| {
         let spec = find(DEFAULT_MODEL).unwrap();
         let files = pull(spec, &PullOptions::default(), &NoProgress).unwrap();
-        BertEmbedder::load(spec, &files).unwrap()
+        BertEmbedder::load(spec, &files, Precision::Auto).unwrap()
     })
 }
 
@@ -101,7 +101,7 @@ fn load_nonsense(config: &[u8], tokenizer: &[u8]) -> LoadError {
         std::fs::write(dir.path().join(name), content).unwrap();
     }
     let files = ModelFiles { dir: dir.path().to_path_buf(), origin: Origin::Folder };
-    match BertEmbedder::load(spec, &files) {
+    match BertEmbedder::load(spec, &files, Precision::Auto) {
         Err(error) => error,
         Ok(_) => panic!("nonsense was loaded"),
     }
@@ -110,7 +110,7 @@ fn load_nonsense(config: &[u8], tokenizer: &[u8]) -> LoadError {
 #[test]
 fn a_file_that_does_not_fit_the_model_is_named() {
     let error = load_nonsense(b"{}", b"").to_string();
-    assert!(error.starts_with("tiny: config.json: not a BERT configuration"), "{error}");
+    assert!(error.starts_with("tiny: config.json: hidden_size is missing"), "{error}");
 
     let mut config = serde_json::json!({
         "vocab_size": 9, "hidden_size": 5, "num_hidden_layers": 1, "num_attention_heads": 1,
@@ -131,6 +131,6 @@ fn a_missing_file_is_named_with_its_folder() {
     let files = ModelFiles { dir: dir.path().to_path_buf(), origin: Origin::Folder };
     let spec = find(DEFAULT_MODEL).unwrap();
     let FileSpec { name, .. } = &spec.files[0];
-    let Err(error) = BertEmbedder::load(spec, &files) else { panic!("loaded from nothing") };
+    let Err(error) = BertEmbedder::load(spec, &files, Precision::Auto) else { panic!("loaded from nothing") };
     assert!(error.to_string().contains(name), "{error}");
 }

@@ -70,3 +70,25 @@ fn the_reference_tells_a_wrong_reading_from_a_right_one() {
         assert!(difference > 3e-4, "{what} makes a difference of {difference} only");
     }
 }
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn every_kernel_gets_the_states_of_the_reference_as_near_as_its_numbers_allow() {
+    use super::{Kernel, Precision};
+    let mut taken = 0;
+    for variant in variants() {
+        let architecture = variant.architecture();
+        for kernel in Kernel::ALL.into_iter().filter(|kernel| kernel.is_available()) {
+            let Ok(encoder) = kernel.build(&architecture, variant.tensors()) else { continue };
+            let worst = variant.worst(|ids| encoder.states(&[ids]).unwrap());
+            let near = match kernel.precision() {
+                Precision::Int8 => 0.6,
+                Precision::Bf16 => 0.15,
+                _ => 1e-4,
+            };
+            assert!(worst <= near, "{} by {kernel}: {worst}", variant.name);
+            taken += usize::from(kernel != Kernel::Candle);
+        }
+    }
+    assert!(taken > 0 || !Kernel::F32Avx2.is_available());
+}
