@@ -15,6 +15,7 @@ mod precision;
 mod registry;
 mod tokens;
 mod weights;
+mod wordpiece;
 mod worker;
 
 pub use bert::{BertEmbedder, Kernel, LoadError, TokenStates};

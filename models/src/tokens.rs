@@ -1,20 +1,25 @@
 //! Text to token ids, the way the model was trained to see them.
 
 use crate::embedder::EmbedError;
+use crate::wordpiece::WordPiece;
+use tokenizers::normalizers::NormalizerWrapper;
 use tokenizers::{Tokenizer, TruncationParams};
 
 /// A model's tokenizer with our settings: no padding, cut at `max_tokens`.
 pub(crate) struct Tokens {
     tokenizer: Tokenizer,
+    /// The same, much faster, for tokenizers and texts it knows exactly.
+    pub(crate) fast: Option<WordPiece>,
+    /// Whether an ideograph is a word of its own, as BERT has it by default.
+    parts_ideographs: bool,
     max_tokens: usize,
 }
 
-/// A text as the model takes it: three rows of equal length, markers included.
-#[derive(Debug)]
+/// A text as the model takes it, markers included. Its type ids are all 0 and its attention mask is all 1.
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TokenIds {
     pub(crate) ids: Vec<u32>,
-    pub(crate) type_ids: Vec<u32>,
-    pub(crate) mask: Vec<u32>,
+    /// Whether the text had more tokens than the model takes.
     pub(crate) truncated: bool,
 }
 
@@ -22,29 +27,41 @@ impl Tokens {
     /// Reads a `tokenizer.json`. Its own padding and truncation are replaced: the file of all-MiniLM-L6-v2 says 128
     /// for both, where the model is defined with 256 and a single text needs no padding at all.
     ///
-    /// The error says what the tokenizer library found wrong with the file.
+    /// The error says what the tokenizer library found wrong with the file, or that it gives type ids.
     pub(crate) fn from_json(json: &[u8], max_tokens: usize) -> Result<Self, String> {
         let mut tokenizer = Tokenizer::from_bytes(json).map_err(|e| e.to_string())?;
         let truncation = TruncationParams { max_length: max_tokens, ..TruncationParams::default() };
         tokenizer.with_truncation(Some(truncation)).map_err(|e| e.to_string())?;
         tokenizer.with_padding(None);
-        Ok(Self { tokenizer, max_tokens })
+        let letter = tokenizer.encode_fast("a", true).map_err(|e| e.to_string())?;
+        if letter.get_type_ids().iter().any(|id| *id != 0) {
+            return Err(
+                "post_processor gives a type id other than 0, expected 0 for a single text".to_owned()
+            );
+        }
+        let fast = WordPiece::same_as(&tokenizer, max_tokens);
+        let parts_ideographs = matches!(tokenizer.get_normalizer(),
+            Some(NormalizerWrapper::BertNormalizer(bert)) if bert.handle_chinese_chars);
+        Ok(Self { tokenizer, fast, parts_ideographs, max_tokens })
     }
 
     /// The ids of one text, cut at the limit.
     pub(crate) fn encode(&self, text: &str) -> Result<TokenIds, EmbedError> {
-        let text = enough(text, self.max_tokens);
+        match self.fast.as_ref().and_then(|fast| fast.encode(text)) {
+            Some(ids) => Ok(ids),
+            None => self.encode_slowly(text),
+        }
+    }
+
+    /// The ids of one text as `tokenizers` finds them.
+    pub(crate) fn encode_slowly(&self, text: &str) -> Result<TokenIds, EmbedError> {
+        let text = enough(text, self.max_tokens, self.parts_ideographs);
         // The library's own message is left out, since it may quote the text.
         let encoding = self
             .tokenizer
             .encode_fast(text, true)
             .map_err(|_| EmbedError::Tokenize("the text could not be encoded".to_owned()))?;
-        Ok(TokenIds {
-            ids: encoding.get_ids().to_vec(),
-            type_ids: encoding.get_type_ids().to_vec(),
-            mask: encoding.get_attention_mask().to_vec(),
-            truncated: !encoding.get_overflowing().is_empty(),
-        })
+        Ok(TokenIds { ids: encoding.get_ids().to_vec(), truncated: !encoding.get_overflowing().is_empty() })
     }
 }
 
@@ -52,13 +69,13 @@ impl Tokens {
 /// sake of its first 256 tokens.
 ///
 /// Counts only what is at least one token of its own for a BERT tokenizer: ASCII letter-digit runs right after an
-/// ASCII space or punctuation mark, and CJK ideographs. It cuts only in front of such a place, where the tokenizer
-/// cuts words too, hence the first `tokens` tokens stay what they were.
-fn enough(text: &str, tokens: usize) -> &str {
+/// ASCII space or punctuation mark, and CJK ideographs if `parts_ideographs`. It cuts only in front of such a place,
+/// where the tokenizer cuts words too, hence the first `tokens` tokens stay what they were.
+fn enough(text: &str, tokens: usize, parts_ideographs: bool) -> &str {
     let mut counted = 0;
     let mut after_break = true;
     for (at, c) in text.char_indices() {
-        let ideograph = matches!(c, '\u{4E00}'..='\u{9FFF}');
+        let ideograph = parts_ideographs && matches!(c, '\u{4E00}'..='\u{9FFF}');
         if ideograph || (after_break && c.is_ascii_alphanumeric()) {
             if counted == tokens {
                 return &text[..at];
@@ -116,8 +133,6 @@ mod tests {
     fn a_short_text_is_not_padded() {
         let tokens = letters(256).encode("abc").unwrap();
         assert_eq!(tokens.ids.len(), 5);
-        assert_eq!(tokens.mask, [1; 5]);
-        assert_eq!(tokens.type_ids, [0; 5]);
         assert!(!tokens.truncated);
     }
 
@@ -139,12 +154,13 @@ mod tests {
 
     #[test]
     fn only_the_beginning_of_a_long_text_is_tokenized() {
-        assert_eq!(enough("a b c d", 2), "a b ");
-        assert_eq!(enough("a,b;c", 2), "a,b;");
-        assert_eq!(enough("中文字", 2), "中文");
-        assert_eq!(enough(&"word ".repeat(100_000), 256).len(), 256 * 5);
+        assert_eq!(enough("a b c d", 2, true), "a b ");
+        assert_eq!(enough("a,b;c", 2, true), "a,b;");
+        assert_eq!(enough("中文字", 2, true), "中文");
+        assert_eq!(enough("中文字", 2, false), "中文字", "one word, if ideographs are not parted");
+        assert_eq!(enough(&"word ".repeat(100_000), 256, true).len(), 256 * 5);
         let unbroken = "x".repeat(1000);
-        assert_eq!(enough(&unbroken, 2), unbroken, "one word is one word however long");
+        assert_eq!(enough(&unbroken, 2, true), unbroken, "one word is one word however long");
     }
 
     #[test]
