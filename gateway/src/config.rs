@@ -135,7 +135,8 @@ impl Default for CacheSection {
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct EmbeddingSection {
-    /// A model of the registry.
+    /// A model that `sluice model list` names, or a folder with a model of the BERT family (a path from the working
+    /// directory): `config.json`, `tokenizer.json`, `model.safetensors` and what sentence-transformers keeps beside them.
     pub model: String,
     /// Threads that compute embeddings.
     pub workers: usize,

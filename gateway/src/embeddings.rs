@@ -39,18 +39,7 @@ pub async fn embeddings(core: &Core, call: &Call, body: &Bytes) -> Result<Respon
     let Some(model) = fields.get("model").and_then(Value::as_str) else {
         return Err(ApiError::invalid("model", "'model' must be a string: name the local embedding model"));
     };
-    let Some(spec) = sluice_models::find(model.strip_prefix("local/").unwrap_or(model)) else {
-        let known: Vec<&str> = sluice_models::known().iter().map(|m| m.name).collect();
-        let hint = format!("the local embedding models are {}", known.join(", "));
-        return Err(ApiError::ModelNotFound { model: model.chars().take(100).collect(), hint });
-    };
-    let embedder =
-        core.gateway.embedder.as_ref().filter(|e| public_name(e) == spec.name).ok_or_else(|| {
-            ApiError::LocalModel {
-                busy: false,
-                message: format!("the model '{}' is not loaded: see the log at start-up", spec.name),
-            }
-        })?;
+    let embedder = loaded(core.gateway.embedder.as_ref(), model)?;
     let inputs = inputs(&fields)?;
     let base64 = encoding(&fields)?;
     if let Some(dimensions) = fields.get("dimensions").filter(|d| !d.is_null())
@@ -81,12 +70,32 @@ pub async fn embeddings(core: &Core, call: &Call, body: &Bytes) -> Result<Respon
         .map(|(index, e)| json!({ "object": "embedding", "index": index, "embedding": written(&e.vector, base64) }))
         .collect();
     let usage = json!({ "prompt_tokens": tokens, "total_tokens": tokens });
-    let mut response =
-        json_response(&json!({ "object": "list", "data": data, "model": spec.name, "usage": usage }));
+    let mut response = json_response(
+        &json!({ "object": "list", "data": data, "model": public_name(embedder), "usage": usage }),
+    );
     if truncated > 0 {
         response.headers_mut().insert("x-sluice-truncated-inputs", HeaderValue::from(truncated));
     }
     Ok(response)
+}
+
+/// The loaded model, if it is the one asked for: by its public name, or by any name the registry has for it.
+fn loaded<'a>(embedder: Option<&'a EmbedPool>, asked: &str) -> Result<&'a EmbedPool, ApiError> {
+    let name = asked.strip_prefix("local/").unwrap_or(asked);
+    let known = sluice_models::find(name).map(|spec| &*spec.name);
+    if let Some(embedder) = embedder
+        && known.unwrap_or(name) == public_name(embedder)
+    {
+        return Ok(embedder);
+    }
+    if let Some(known) = known {
+        let message = format!("the model '{known}' is not loaded: see the log at start-up");
+        return Err(ApiError::LocalModel { busy: false, message });
+    }
+    let mut names = sluice_models::names();
+    names.extend(embedder.map(public_name).filter(|name| !names.contains(name)));
+    let hint = format!("the local embedding models are {}", names.join(", "));
+    Err(ApiError::ModelNotFound { model: asked.chars().take(100).collect(), hint })
 }
 
 fn inputs(fields: &Map<String, Value>) -> Result<Vec<String>, ApiError> {

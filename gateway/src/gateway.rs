@@ -156,14 +156,9 @@ fn check_values(config: &Config) -> Vec<String> {
     }
     expect(config.limits.threads != Some(0), "limits.threads: at least 1");
     expect(config.limits.max_body.0 > 0, "limits.max_body: must be larger than 0");
-    expect(
-        sluice_models::find(&config.embedding.model).is_some(),
-        &format!(
-            "embedding.model: '{}' is not in the registry (possible: {})",
-            config.embedding.model,
-            sluice_models::known().iter().map(|m| m.name).collect::<Vec<_>>().join(", ")
-        ),
-    );
+    if let Err(unknown) = sluice_models::exists(&config.embedding.model) {
+        problems.push(format!("embedding.model: {unknown}"));
+    }
     problems
 }
 

@@ -19,7 +19,7 @@ pub use kernel::Kernel;
 use crate::embedder::{EmbedError, Embedder, Embedding};
 use crate::precision::Precision;
 use crate::registry::ModelSpec;
-use crate::tokens::Tokens;
+use crate::tokens::{TokenIds, Tokens};
 use crate::weights::{ModelFiles, WeightsError};
 use architecture::Architecture;
 use tensors::Tensors;
@@ -35,7 +35,7 @@ trait Encoder: Send + Sync {
 /// called from several threads: each call computes on the thread it is called from (but for [`Kernel::Candle`], which
 /// has threads of its own) in memory that is kept for the next.
 pub struct BertEmbedder {
-    spec: &'static ModelSpec,
+    spec: ModelSpec,
     id: String,
     tokens: Tokens,
     kernel: Kernel,
@@ -94,7 +94,7 @@ impl BertEmbedder {
     /// not make a model of the dimensions the registry promises, [`LoadError::Kernel`] when this processor has no
     /// kernel of that precision.
     pub fn load(
-        spec: &'static ModelSpec,
+        spec: &ModelSpec,
         files: &ModelFiles,
         precision: Precision,
     ) -> Result<Self, LoadError> {
@@ -107,7 +107,7 @@ impl BertEmbedder {
     /// As for [`load`](Self::load); [`LoadError::Kernel`] when the kernel is not [available](Kernel::is_available) or
     /// can't compute a model of these sizes.
     pub fn load_with(
-        spec: &'static ModelSpec,
+        spec: &ModelSpec,
         files: &ModelFiles,
         kernel: Kernel,
     ) -> Result<Self, LoadError> {
@@ -115,7 +115,7 @@ impl BertEmbedder {
     }
 
     fn load_by(
-        spec: &'static ModelSpec,
+        spec: &ModelSpec,
         files: &ModelFiles,
         choose: impl FnOnce(&Architecture) -> Result<Kernel, String>,
     ) -> Result<Self, LoadError> {
@@ -133,7 +133,7 @@ impl BertEmbedder {
             .map_err(|reason| at_fault(WEIGHTS, reason))?;
 
         let id = format!("{}/{}", spec.name, kernel.vector_space());
-        Ok(Self { spec, id, tokens, kernel, encoder })
+        Ok(Self { spec: spec.clone(), id, tokens, kernel, encoder })
     }
 
     /// What computes this model.
@@ -147,7 +147,7 @@ impl BertEmbedder {
     /// # Errors
     /// As for [`Embedder::embed`].
     pub fn token_states(&self, text: &str) -> Result<TokenStates, EmbedError> {
-        let tokens = self.tokens.encode(text)?;
+        let tokens = self.encode(text)?;
         let states = self.encoder.states(&[&tokens.ids])?;
         let dimensions = self.spec.dimensions;
         Ok(TokenStates { ids: tokens.ids, states, dimensions, truncated: tokens.truncated })
@@ -169,12 +169,19 @@ impl BertEmbedder {
         texts.iter().map(&mut next).collect()
     }
 
-    /// The ids the tokenizer makes of a text, markers included.
+    /// The ids the tokenizer makes of a text, the model's prefix and markers included.
     ///
     /// # Errors
     /// [`EmbedError::Tokenize`].
     pub fn token_ids(&self, text: &str) -> Result<Vec<u32>, EmbedError> {
-        Ok(self.tokens.encode(text)?.ids)
+        Ok(self.encode(text)?.ids)
+    }
+
+    fn encode(&self, text: &str) -> Result<TokenIds, EmbedError> {
+        match &*self.spec.prefix {
+            "" => self.tokens.encode(text),
+            prefix => self.tokens.encode(&format!("{prefix}{text}")),
+        }
     }
 
     fn pool(&self, states: &[f32]) -> Result<Vec<f32>, EmbedError> {

@@ -23,9 +23,12 @@ pub use embedder::{EmbedError, Embedder, Embedding};
 pub use hashed::HashedEmbedder;
 pub use pooling::Pooling;
 pub use precision::Precision;
-pub use registry::{DEFAULT_MODEL, FileSpec, ModelSpec, PackageSpec, find, known};
+pub use registry::{
+    DEFAULT_MODEL, FileSpec, FolderError, ModelSpec, PackageSpec, ResolveError, Source, exists, find, known,
+    names, resolve,
+};
 pub use weights::{
-    HUB, ModelFiles, NoProgress, Origin, Progress, PullOptions, SourceFailure, WeightsError, locate,
+    HUB, ModelFiles, NoProgress, Origin, Progress, PullOptions, Record, SourceFailure, WeightsError, locate,
     model_dir, pull,
 };
 pub use worker::{EmbedPool, PoolOptions};

@@ -9,7 +9,7 @@ pub mod serve;
 use std::sync::Arc;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use sluice_models::{BertEmbedder, EmbedPool, ModelSpec, PoolOptions, Progress, PullOptions};
+use sluice_models::{BertEmbedder, EmbedPool, PoolOptions, Progress, PullOptions};
 
 use crate::config::EmbeddingSection;
 
@@ -23,25 +23,13 @@ pub fn env(name: &str) -> Option<String> {
 /// # Errors
 /// What every source said.
 pub fn load_embedder(config: &EmbeddingSection) -> Result<EmbedPool, String> {
-    let spec = sluice_models::find(&config.model)
-        .ok_or_else(|| format!("the model '{}' is not in the registry", config.model))?;
+    let spec = sluice_models::resolve(&config.model).map_err(|e| e.to_string())?;
     let files =
-        sluice_models::pull(spec, &PullOptions::default(), &Bar::default()).map_err(|e| e.to_string())?;
+        sluice_models::pull(&spec, &PullOptions::default(), &Bar::default()).map_err(|e| e.to_string())?;
     let embedder =
-        BertEmbedder::load(spec, &files, sluice_models::Precision::Auto).map_err(|e| e.to_string())?;
+        BertEmbedder::load(&spec, &files, sluice_models::Precision::Auto).map_err(|e| e.to_string())?;
     let options = PoolOptions { workers: config.workers, queue: config.queue, ..PoolOptions::default() };
     EmbedPool::start(Arc::new(embedder), options).map_err(|e| e.to_string())
-}
-
-/// The registry entry of this name, or what to say instead.
-///
-/// # Errors
-/// A sentence with the names that exist.
-pub fn model_spec(name: &str) -> Result<&'static ModelSpec, String> {
-    sluice_models::find(name).ok_or_else(|| {
-        let known: Vec<&str> = sluice_models::known().iter().map(|m| m.name).collect();
-        format!("unknown model '{name}' (possible: {})", known.join(", "))
-    })
 }
 
 /// A progress bar for downloads; without a terminal it draws nothing.

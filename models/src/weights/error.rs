@@ -19,15 +19,25 @@ pub enum WeightsError {
         /// The names, separated by commas.
         files: String,
     },
-    /// A file in the folder is not the one the registry names.
-    #[error("{}: expected SHA-256 {expected}, found {actual}; replace the file or remove it", path.display())]
+    /// A file in the folder is not the one the registry names, or not the one that was first downloaded.
+    #[error("{}: expected SHA-256 {expected}{}, found {actual}; {}", path.display(), whose(*recorded), remedy(*recorded))]
     WrongHash {
         /// The file.
         path: PathBuf,
         /// What it should hash to, in hex.
         expected: String,
+        /// Whether that is what was recorded on first download, and not what the registry says.
+        recorded: bool,
         /// What it hashes to.
         actual: String,
+    },
+    /// The file of recorded hashes can't be understood.
+    #[error("{}: {reason}; mend it, or remove it to take the files as they are", path.display())]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
     },
     /// The folder could not be read or written.
     #[error("{}: {error}", path.display())]
@@ -61,6 +71,18 @@ pub struct SourceFailure {
 impl fmt::Display for SourceFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} from {}: {}", self.file, self.origin, self.reason)
+    }
+}
+
+fn whose(recorded: bool) -> &'static str {
+    if recorded { " (recorded on first download)" } else { "" }
+}
+
+fn remedy(recorded: bool) -> &'static str {
+    if recorded {
+        "put the first file back, or remove recorded-sha256.json to take the new one"
+    } else {
+        "replace the file or remove it"
     }
 }
 

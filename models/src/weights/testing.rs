@@ -1,8 +1,9 @@
 //! For the tests of pulling: tiny models, hubs that answer or hang, and a stand-in for Python.
 
 use crate::pooling::Pooling;
-use crate::registry::{FileSpec, ModelSpec, PackageSpec};
+use crate::registry::{FileSpec, ModelSpec, PackageSpec, Source};
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -30,19 +31,33 @@ pub(crate) fn model(files: &[(&'static str, &[u8])], package: Option<PackageSpec
         .iter()
         .map(|(name, content)| {
             let hash: String = Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
-            FileSpec { name, sha256: hash.leak(), bytes: content.len() as u64 }
+            FileSpec { name, sha256: Some(hash.into()), bytes: Some(content.len() as u64) }
         })
         .collect();
     Box::leak(Box::new(ModelSpec {
-        name: "tiny",
+        name: "tiny".into(),
         aliases: &[],
-        repository: "someone/tiny",
-        files: files.leak(),
-        package,
+        source: Source::Hub { repository: "someone/tiny", revision: "main", package },
+        files: Cow::Owned(files),
         dimensions: 4,
         max_tokens: 8,
         pooling: Pooling::Mean,
+        prefix: "".into(),
     }))
+}
+
+/// The same model when nobody knows what its files hash to.
+pub(crate) fn of_unknown_hashes(known: &ModelSpec) -> ModelSpec {
+    let mut spec = known.clone();
+    for file in spec.files.to_mut() {
+        (file.sha256, file.bytes) = (None, None);
+    }
+    spec
+}
+
+/// What the file is known to hash to.
+pub(crate) fn sha256(file: &FileSpec) -> &str {
+    file.sha256.as_deref().unwrap()
 }
 
 /// A model of one file, `weights.bin`.
@@ -73,7 +88,7 @@ impl FakeHub {
 
     /// A hub for a model's files.
     pub(crate) fn of(spec: &ModelSpec, contents: &[(&str, &[u8])]) -> Self {
-        let path = |name: &str| format!("/{}/resolve/main/{name}", spec.repository);
+        let path = |name: &str| format!("/{}/resolve/main/{name}", spec.repository().unwrap());
         Self::serve(contents.iter().map(|(name, content)| (path(name), content.to_vec())).collect())
     }
 
@@ -89,6 +104,25 @@ impl FakeHub {
                 counter.fetch_add(1, Ordering::SeqCst);
                 stream.write_all(beginning).unwrap();
                 kept_open.push(stream);
+            }
+        });
+        Self { base, requests }
+    }
+
+    /// A hub which sends `beginning` to whoever asks, and hangs up.
+    pub(crate) fn breaking_off(beginning: &'static [u8]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let requests = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&requests);
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                counter.fetch_add(1, Ordering::SeqCst);
+                // Closing a socket with unread input would reset it and might take away what was sent.
+                let asked =
+                    BufReader::new(&stream).lines().take_while(|line| !line.as_ref().unwrap().is_empty());
+                assert!(asked.count() > 0);
+                stream.write_all(beginning).unwrap();
             }
         });
         Self { base, requests }

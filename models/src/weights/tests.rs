@@ -1,6 +1,6 @@
 //! Pulling as a whole: every source, every way it may fail, and several pulls at once.
 
-use super::testing::{FakeHub, model, names_in, one_file_model, scratch};
+use super::testing::{FakeHub, model, names_in, of_unknown_hashes, one_file_model, scratch, sha256};
 use super::*;
 use std::path::Path;
 use std::sync::Mutex;
@@ -64,8 +64,8 @@ fn a_hub_that_sends_another_file_is_refused_by_name_source_and_hashes() {
     let (root, spec) = (scratch(), one_file_model(b"right", None));
     let hub = FakeHub::of(spec, &[("weights.bin", b"wrong")]);
     let error = pull(spec, &options(root.path(), &hub.base), &NoProgress).unwrap_err().to_string();
-    let got = one_file_model(b"wrong", None).files[0].sha256;
-    for part in ["weights.bin", &hub.base, spec.files[0].sha256, got] {
+    let got = sha256(&one_file_model(b"wrong", None).files[0]);
+    for part in ["weights.bin", &hub.base, sha256(&spec.files[0]), got] {
         assert!(error.contains(part), "{part} is not in: {error}");
     }
     assert!(names_in(&root.path().join("tiny")).is_empty());
@@ -198,6 +198,82 @@ fn progress_tells_every_file_with_its_bytes() {
         *progress.0.lock().unwrap(),
         ["start config.json Some(2)", "2", "finish", "start weights.bin Some(300000)", "300000", "finish"]
     );
+}
+
+#[test]
+fn a_file_of_unknown_hash_is_recorded_on_first_download_and_checked_from_then_on() {
+    let (root, known) = (scratch(), model(FILES, None));
+    let spec = of_unknown_hashes(known);
+    let hub = FakeHub::of(&spec, FILES);
+    let options = options(root.path(), &hub.base);
+    let files = pull(&spec, &options, &NoProgress).unwrap();
+    assert_eq!(names_in(&files.dir), ["config.json", record::FILE, "weights.bin"]);
+
+    let recorded = files.unverified(&spec).unwrap();
+    assert_eq!(recorded.len(), FILES.len());
+    for ((name, record), file) in recorded.into_iter().zip(known.files.iter()) {
+        let record = record.unwrap();
+        assert_eq!((name, &*record.sha256, Some(record.bytes)), (file.name, sha256(file), file.bytes));
+        assert_eq!(record.source, format!("{}/someone/tiny@main", hub.base));
+        assert_eq!(record.date.len(), 10);
+    }
+    assert!(locate(&spec, &options).unwrap().is_some());
+
+    std::fs::write(files.dir.join("weights.bin"), b"changed").unwrap();
+    let changed = [
+        files.read(&spec, "weights.bin").unwrap_err(),
+        locate(&spec, &options).unwrap_err(),
+        pull(&spec, &options, &NoProgress).unwrap_err(),
+        Folder::cache(&files.dir).missing(&spec).unwrap_err(),
+    ];
+    let found = sha256(&one_file_model(b"changed", None).files[0]);
+    for error in changed {
+        let error = error.to_string();
+        let expected = format!("expected SHA-256 {} (recorded on first download)", sha256(&known.files[1]));
+        for part in ["weights.bin", &expected, found] {
+            assert!(error.contains(part), "{part} is not in: {error}");
+        }
+    }
+    assert_eq!(hub.requests.load(Ordering::SeqCst), FILES.len(), "nothing was fetched again");
+}
+
+#[test]
+fn a_file_of_unknown_hash_that_is_fetched_again_must_be_the_recorded_one() {
+    let (root, spec) = (scratch(), of_unknown_hashes(one_file_model(b"first", None)));
+    let first = FakeHub::of(&spec, &[("weights.bin", b"first")]);
+    let files = pull(&spec, &options(root.path(), &first.base), &NoProgress).unwrap();
+    std::fs::remove_file(files.dir.join("weights.bin")).unwrap();
+
+    let second = FakeHub::of(&spec, &[("weights.bin", b"second")]);
+    let error = pull(&spec, &options(root.path(), &second.base), &NoProgress).unwrap_err().to_string();
+    assert!(error.contains("(recorded on first download)"), "{error}");
+    assert_eq!(names_in(&files.dir), [record::FILE]);
+    pull(&spec, &options(root.path(), &first.base), &NoProgress).unwrap();
+    assert_eq!(files.read(&spec, "weights.bin").unwrap(), b"first");
+}
+
+#[test]
+fn half_a_file_of_unknown_hash_is_neither_kept_nor_recorded() {
+    let (root, spec) = (scratch(), of_unknown_hashes(one_file_model(b"whole", None)));
+    let hub = FakeHub::breaking_off(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwho");
+    let error = pull(&spec, &options(root.path(), &hub.base), &NoProgress).unwrap_err().to_string();
+    assert!(error.contains("broke off after 3 bytes"), "{error}");
+    assert!(names_in(&root.path().join("tiny")).is_empty());
+}
+
+#[test]
+fn a_file_of_unknown_hash_put_there_by_hand_is_taken_as_it_is() {
+    let (root, spec) = (scratch(), of_unknown_hashes(one_file_model(b"mine", None)));
+    // Directly in the folder it might be another model's, and no hash would tell.
+    std::fs::write(root.path().join("weights.bin"), b"another model").unwrap();
+    let options = PullOptions { offline: true, ..options(root.path(), "") };
+    assert_eq!(locate(&spec, &options).unwrap(), None);
+
+    std::fs::create_dir(root.path().join("tiny")).unwrap();
+    std::fs::write(root.path().join("tiny/weights.bin"), b"mine").unwrap();
+    let files = pull(&spec, &options, &NoProgress).unwrap();
+    assert_eq!(files.read(&spec, "weights.bin").unwrap(), b"mine");
+    assert_eq!(files.unverified(&spec).unwrap(), [("weights.bin", None)]);
 }
 
 #[cfg(unix)]
