@@ -6,6 +6,8 @@
 //! ask again as soon as they have their answer. Rounds go through all ways in turn, so that a machine whose speed drifts
 //! does so for all of them alike; the table shows medians over the rounds and their ratio to asking the provider directly.
 
+mod common;
+
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,27 +15,22 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use common::{AnyError, Connection, gateway, median};
 use hdrhistogram::Histogram;
-use http::Request;
-use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1 as client;
 use hyper::server::conn::http1 as server;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use sluice::config;
 use sluice::endpoints;
-use sluice::gateway::{Core, Gateway, Parts};
+use sluice::gateway::{Core, Gateway};
 use sluice::mock::{Mock, Script};
 use sluice::serve::Server;
 use sluice::upstream::Upstream;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 
 const ROUNDS: usize = 7;
 const ROUND: Duration = Duration::from_millis(1500);
 const BODY: &str = r#"{"model":"mock","temperature":0,"messages":[{"role":"system","content":"You are a helpful assistant for the customers of a bank."},{"role":"user","content":"How long does a transfer to another bank take, and can I still stop it?"}]}"#;
-
-type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// One way to an answer, and what it took: the p50 and p99 in microseconds and the answers per second of each round.
 struct Way {
@@ -59,15 +56,23 @@ fn main() -> ExitCode {
 fn run() -> Result<(), AnyError> {
     let mock = Mock::start(([127, 0, 0, 1], 0).into(), Script::default())?;
     let loopback = ([127, 0, 0, 1], 0).into();
-    let start = |cache| Server::start(gateway(&mock, cache)?, loopback, loopback).map_err(AnyError::from);
+    let start = |cache| {
+        Server::start(gateway(&mock, &caching(cache), None)?, loopback, loopback).map_err(AnyError::from)
+    };
     let (miss, hit) = (start(false)?, start(true)?);
     for connections in [1, 8, 64] {
         let mut ways = [
             way("provider directly", mock.address),
             way("gateway, cache off, a runtime per core", miss.address),
-            way("gateway, cache off, one multi-thread runtime", multi_thread(gateway(&mock, false)?)?),
+            way(
+                "gateway, cache off, one multi-thread runtime",
+                multi_thread(gateway(&mock, &caching(false), None)?)?,
+            ),
             way("gateway, exact hit, a runtime per core", hit.address),
-            way("gateway, exact hit, one multi-thread runtime", multi_thread(gateway(&mock, true)?)?),
+            way(
+                "gateway, exact hit, one multi-thread runtime",
+                multi_thread(gateway(&mock, &caching(true), None)?)?,
+            ),
         ];
         for _ in 0..ROUNDS {
             for way in &mut ways {
@@ -78,10 +83,10 @@ fn run() -> Result<(), AnyError> {
             "\n{connections} connection(s), median of {ROUNDS} rounds of {ROUND:?}, ratio to the provider asked directly"
         );
         println!("{:46} {:>16} {:>16} {:>18}", "", "p50 µs", "p99 µs", "answers/s");
-        let base = [0, 1, 2].map(|figure| median(&ways[0], figure));
+        let base = [0, 1, 2].map(|figure| middle(&ways[0], figure));
         for way in &ways {
             let cell = |figure: usize| {
-                let value = median(way, figure);
+                let value = middle(way, figure);
                 format!("{value:.0} ({:.2})", value / base[figure])
             };
             println!("{:46} {:>16} {:>16} {:>18}", way.name, cell(0), cell(1), cell(2));
@@ -92,24 +97,16 @@ fn run() -> Result<(), AnyError> {
     Ok(())
 }
 
+fn caching(enabled: bool) -> String {
+    format!("cache: {{enabled: {enabled}}}")
+}
+
 fn way(name: &'static str, address: SocketAddr) -> Way {
     Way { name, address, rounds: Vec::new() }
 }
 
-fn median(way: &Way, figure: usize) -> f64 {
-    let mut values: Vec<f64> = way.rounds.iter().map(|round| round[figure]).collect();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-fn gateway(mock: &Mock, cache: bool) -> Result<Arc<Gateway>, AnyError> {
-    let yaml = format!(
-        "providers: {{mock: {{kind: mock, base_url: '{}'}}}}\ncache: {{enabled: {cache}}}\n",
-        mock.base_url()
-    );
-    let config = config::parse(&yaml, "bench")?;
-    let (gateway, _) = Gateway::build(&config, Parts::default(), &|_| None)?;
-    Ok(Arc::new(gateway))
+fn middle(way: &Way, figure: usize) -> f64 {
+    median(way.rounds.iter().map(|round| round[figure]).collect())
 }
 
 /// The same request handler on one work-stealing runtime with as many threads.
@@ -146,24 +143,11 @@ fn round(address: SocketAddr, connections: usize) -> Result<[f64; 3], AnyError> 
 }
 
 async fn ask(address: SocketAddr, end: Instant) -> Result<Histogram<u64>, AnyError> {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    let (mut sender, connection) = client::handshake(TokioIo::new(stream)).await?;
-    tokio::spawn(connection);
-    let mut times = Histogram::new(3)?;
+    let mut connection = Connection::open(address).await?;
+    let (body, mut times) = (Bytes::from_static(BODY.as_bytes()), Histogram::new(3)?);
     while Instant::now() < end {
-        let request = Request::post("/v1/chat/completions")
-            .header("host", "bench")
-            .header("content-type", "application/json")
-            .body(Full::new(Bytes::from_static(BODY.as_bytes())))?;
-        let asked = Instant::now();
-        let response = sender.send_request(request).await?;
-        if !response.status().is_success() {
-            return Err(format!("status {}", response.status()).into());
-        }
-        response.into_body().collect().await?;
-        times.record(u64::try_from(asked.elapsed().as_nanos())?)?;
-        sender.ready().await?;
+        let (took, _) = connection.ask(&body).await?;
+        times.record(u64::try_from(took.as_nanos())?)?;
     }
     Ok(times)
 }
