@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use sluice_guardrails::Vault;
 use tokio::sync::mpsc;
 
@@ -17,6 +17,7 @@ use crate::body::{Body, Part};
 use crate::client_api::openai_chat::{self, StreamEncoder};
 use crate::error::ApiError;
 use crate::gateway::{Core, Gateway};
+use crate::ids;
 use crate::keys::Caller;
 use crate::relay::{Relay, replay};
 use crate::route::Target;
@@ -34,6 +35,17 @@ const LARGE_BODY: usize = 64 * 1024;
 
 /// Silence in a stream after which a comment is sent.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+static CACHE: HeaderName = HeaderName::from_static("x-sluice-cache");
+static CACHE_TIER: HeaderName = HeaderName::from_static("x-sluice-cache-tier");
+static CACHE_SIMILARITY: HeaderName = HeaderName::from_static("x-sluice-cache-similarity");
+static PROVIDER: HeaderName = HeaderName::from_static("x-sluice-provider");
+static MODEL: HeaderName = HeaderName::from_static("x-sluice-model");
+static ATTEMPTS: HeaderName = HeaderName::from_static("x-sluice-attempts");
+static OVERHEAD: HeaderName = HeaderName::from_static("x-sluice-overhead-ms");
+
+/// As many headers as an answer has, so that their map need not grow.
+const HEADERS: usize = 16;
 
 /// Who asks what, beside the body.
 pub struct Call {
@@ -62,7 +74,7 @@ pub async fn chat(core: &Core, call: &Arc<Call>, body: Bytes) -> Result<Response
         reading.await.map_err(|_| ApiError::Internal)??
     };
     let found = match &gateway.memory {
-        Some(memory) => memory.look_up(call, &request, &gateway.guard, &vault).await?,
+        Some(memory) => memory.look_up(call, &request, &vault, &gateway.metrics).await?,
         None => Found::Nothing(Nothing { ticket: None, bypass: true }),
     };
     let nothing = match found {
@@ -98,22 +110,25 @@ fn from_memory(
     remembered: Remembered,
 ) -> Response<Body> {
     let gateway = &core.gateway;
-    let mut headers = HeaderMap::new();
+    let mut headers = HeaderMap::with_capacity(HEADERS);
     let tier = remembered.tier.as_str();
-    put(&mut headers, "x-sluice-cache", "hit");
-    put(&mut headers, "x-sluice-cache-tier", tier);
-    put(&mut headers, "x-sluice-cache-similarity", &format!("{:.4}", remembered.similarity));
-    put(&mut headers, header::AGE.as_str(), &remembered.age.as_secs().to_string());
+    headers.insert(&CACHE, HeaderValue::from_static("hit"));
+    headers.insert(&CACHE_TIER, HeaderValue::from_static(tier));
+    put(
+        &mut headers,
+        &CACHE_SIMILARITY,
+        &decimals((f64::from(remembered.similarity) * 1e4).round() as u64, 4),
+    );
+    headers.insert(header::AGE, HeaderValue::from(remembered.age.as_secs()));
     describe(&mut headers, &remembered.provider, &remembered.model, 0);
     overhead(&mut headers, gateway, call, "cache", Duration::ZERO);
     gateway.metrics.lookup("hit", tier);
 
     let mut account = Account::open(gateway, call, Source::Cache { tier });
     account.saved(remembered.cost);
-    let mut relay = Relay::new(vault);
-    let stored = Chunk { id: fresh_id(), created: unix_seconds(), ..remembered.answer };
+    let stored = Chunk { id: ids::fresh("chatcmpl-"), created: unix_seconds(), ..remembered.answer };
     let response = if request.stream {
-        let mut encoder = StreamEncoder::new(request.include_usage);
+        let (mut relay, mut encoder) = (Relay::new(vault), StreamEncoder::new(request.include_usage));
         let mut out = Vec::new();
         let chunks = replay(stored).into_iter().map(|chunk| relay.push(chunk)).collect::<Vec<_>>();
         for chunk in chunks.into_iter().chain(relay.finish().0) {
@@ -122,13 +137,20 @@ fn from_memory(
         out.extend(encoder.finish());
         respond(headers, true, Body::Full(Bytes::from(out)))
     } else {
-        let mut seen = Assembler::default();
-        seen.push(&relay.push(stored));
-        relay.finish().0.iter().for_each(|rest| seen.push(rest));
-        respond(headers, false, Body::Full(openai_chat::encode_whole(seen.finish())))
+        // Where there is nothing to restore, the relay would only copy.
+        let whole = if vault.is_empty() { stored } else { restored(vault, stored) };
+        respond(headers, false, Body::Full(openai_chat::encode_whole(whole)))
     };
     account.close("complete");
     response
+}
+
+/// A whole remembered answer with the caller's own values.
+fn restored(vault: Vault, stored: Chunk) -> Chunk {
+    let (mut relay, mut seen) = (Relay::new(vault), Assembler::default());
+    seen.push(&relay.push(stored));
+    relay.finish().0.iter().for_each(|rest| seen.push(rest));
+    seen.finish()
 }
 
 /// A live answer, whole or as it comes.
@@ -141,8 +163,9 @@ async fn from_provider(
     answer: Answer,
 ) -> Response<Body> {
     let gateway = &core.gateway;
-    let mut headers = HeaderMap::new();
-    put(&mut headers, "x-sluice-cache", if nothing.bypass { "bypass" } else { "miss" });
+    let mut headers = HeaderMap::with_capacity(HEADERS);
+    let lookup = if nothing.bypass { "bypass" } else { "miss" };
+    headers.insert(&CACHE, HeaderValue::from_static(lookup));
     describe(&mut headers, &answer.target.provider.name, &answer.target.model, answer.attempts);
     overhead(&mut headers, gateway, call, "provider", answer.waited);
 
@@ -239,10 +262,11 @@ async fn next_or_gone(
 
 fn respond(mut headers: HeaderMap, stream: bool, body: Body) -> Response<Body> {
     if stream {
-        put(&mut headers, header::CONTENT_TYPE.as_str(), "text/event-stream; charset=utf-8");
-        put(&mut headers, header::CACHE_CONTROL.as_str(), "no-cache");
+        let events = HeaderValue::from_static("text/event-stream; charset=utf-8");
+        headers.insert(header::CONTENT_TYPE, events);
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     } else {
-        put(&mut headers, header::CONTENT_TYPE.as_str(), "application/json");
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
     let mut response = Response::new(body);
     *response.headers_mut() = headers;
@@ -253,13 +277,13 @@ fn respond(mut headers: HeaderMap, stream: bool, body: Body) -> Response<Body> {
 pub fn error_response(error: &ApiError) -> Response<Body> {
     let mut headers = HeaderMap::new();
     if let Some(seconds) = error.retry_after() {
-        put(&mut headers, header::RETRY_AFTER.as_str(), &seconds.to_string());
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     if let ApiError::TargetsFailed { attempts, .. } = error {
-        put(&mut headers, "x-sluice-attempts", &attempts.len().to_string());
+        headers.insert(&ATTEMPTS, HeaderValue::from(attempts.len()));
     }
     if let ApiError::MethodNotAllowed { allowed } = error {
-        put(&mut headers, header::ALLOW.as_str(), allowed);
+        headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
     }
     let mut response = respond(headers, false, Body::Full(Bytes::from(error.body().to_string())));
     *response.status_mut() = error.status();
@@ -267,9 +291,9 @@ pub fn error_response(error: &ApiError) -> Response<Body> {
 }
 
 fn describe(headers: &mut HeaderMap, provider: &str, model: &str, attempts: u32) {
-    put(headers, "x-sluice-provider", provider);
-    put(headers, "x-sluice-model", model);
-    put(headers, "x-sluice-attempts", &attempts.to_string());
+    put(headers, &PROVIDER, provider);
+    put(headers, &MODEL, model);
+    headers.insert(&ATTEMPTS, HeaderValue::from(attempts));
 }
 
 /// The gateway's own share of the time until the answer's head.
@@ -277,18 +301,20 @@ fn overhead(headers: &mut HeaderMap, gateway: &Gateway, call: &Call, source: &'s
     let total = call.started.elapsed();
     let own = total.saturating_sub(waited);
     gateway.metrics.timed(source, total, own);
-    put(headers, "x-sluice-overhead-ms", &format!("{:.3}", own.as_secs_f64() * 1000.0));
+    put(headers, &OVERHEAD, &decimals(u64::try_from(own.as_micros()).unwrap_or(u64::MAX), 3));
 }
 
-/// Header values made of names and numbers; one that can't stand in a header is left out.
-fn put(headers: &mut HeaderMap, name: &'static str, value: &str) {
+/// A number with so many digits behind the point, which `scaled` has before it.
+fn decimals(scaled: u64, digits: u32) -> String {
+    let unit = 10_u64.pow(digits);
+    format!("{}.{:0width$}", scaled / unit, scaled % unit, width = digits as usize)
+}
+
+/// Header values made of names; one that can't stand in a header is left out.
+fn put(headers: &mut HeaderMap, name: &'static HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
     }
-}
-
-fn fresh_id() -> String {
-    format!("chatcmpl-{}", uuid::Uuid::now_v7().simple())
 }
 
 fn unix_seconds() -> u64 {

@@ -8,9 +8,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sluice_engine::{CacheConfig, IndexKind};
 use sluice_guardrails::Policy;
+use sluice_models::Precision;
 
 pub use file::{ConfigError, load, parse, schema};
 pub use units::{ByteSize, Span};
@@ -142,12 +143,37 @@ pub struct EmbeddingSection {
     pub workers: usize,
     /// Prompts that may wait. When full, the semantic tier is skipped and `/v1/embeddings` answers 503.
     pub queue: usize,
+    /// Longest that a chat request waits for a free thread. Where the queue would take longer, the semantic tier is
+    /// skipped at once. `/v1/embeddings` waits as long as the queue takes.
+    pub deadline: Span,
+    /// What the model computes in. `auto`: `bf16` where the processor has it, else `f32`; both give the same vectors but
+    /// for the last digits. `int8`: faster, with vectors of its own, which `cache.similarity` has to be chosen for.
+    #[serde(with = "PrecisionName")]
+    pub precision: Precision,
+}
+
+/// What the embedding model computes in.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Precision", rename_all = "lowercase")]
+enum PrecisionName {
+    Auto,
+    F32,
+    Bf16,
+    Int8,
 }
 
 impl Default for EmbeddingSection {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { model: sluice_models::DEFAULT_MODEL.to_owned(), workers: (cores / 2).max(1), queue: 64 }
+        Self {
+            model: sluice_models::DEFAULT_MODEL.to_owned(),
+            workers: (cores / 2).max(1),
+            queue: 64,
+            // What a lookup is worth: were one in ten a hit, it would spare a tenth of the half second and more until a
+            // provider's first word.
+            deadline: Span::millis(50),
+            precision: Precision::Auto,
+        }
     }
 }
 

@@ -52,11 +52,14 @@ pub async fn embeddings(core: &Core, call: &Call, body: &Bytes) -> Result<Respon
     let at_once = inputs.len() == 1;
     let embedding = |text: String| async move {
         loop {
-            match embedder.embed_within(tenant, &text).await {
-                // Within a list, what was computed would be lost: its later texts wait for a place in the queue.
-                Err(EmbedError::Busy) if !at_once => tokio::time::sleep(BUSY_PAUSE).await,
-                done => return done,
+            let done = embedder.embed_within(tenant, &text, None).await;
+            // Within a list, what was computed would be lost: its later texts wait for a place in the queue.
+            if !at_once && matches!(done, Err(EmbedError::Busy)) {
+                tokio::time::sleep(BUSY_PAUSE).await;
+                continue;
             }
+            core.gateway.metrics.embedded(&done);
+            return done.map(|embedded| embedded.embedding);
         }
     };
     let all = stream::iter(inputs).map(embedding).buffered(4).try_collect::<Vec<_>>();

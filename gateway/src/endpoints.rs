@@ -18,6 +18,7 @@ use crate::chat::{self, Call, error_response};
 use crate::embeddings;
 use crate::error::ApiError;
 use crate::gateway::{Core, Gateway};
+use crate::ids;
 use crate::local::is_loopback_name;
 
 #[derive(Clone, Copy, PartialEq)]
@@ -231,7 +232,7 @@ fn request_id(request: &Request<Incoming>) -> String {
         {
             id.to_owned()
         }
-        _ => format!("req_{}", uuid::Uuid::now_v7().simple()),
+        _ => ids::fresh("req_"),
     }
 }
 

@@ -78,6 +78,7 @@ impl Gateway {
         let (Ok(keys), Ok((routes, notes)), true) = (keys, routes, problems.is_empty()) else {
             return Err(ConfigError::Values(problems));
         };
+        let guard = Guard::new(&config.guardrails);
         let memory = if config.cache.enabled {
             let cache = SemanticCache::new(CacheConfig {
                 similarity: config.cache.similarity,
@@ -85,13 +86,14 @@ impl Gateway {
                 ttl: config.cache.ttl.0,
                 max_bytes: config.cache.max_bytes.0,
             });
-            Some(Memory::new(cache, fresh_key().map_err(internal)?, parts.embedder.clone()))
+            let key = fresh_key().map_err(internal)?;
+            Some(Memory::new(cache, key, &guard, parts.embedder.clone(), config.embedding.deadline.0))
         } else {
             None
         };
         let gateway = Self {
             keys,
-            guard: Guard::new(&config.guardrails),
+            guard,
             memory,
             embedder: parts.embedder,
             routes,
@@ -143,6 +145,10 @@ fn check_values(config: &Config) -> Vec<String> {
     );
     expect(config.embedding.workers > 0, "embedding.workers: at least 1");
     expect(config.embedding.queue > 0, "embedding.queue: at least 1");
+    expect(
+        !config.embedding.deadline.0.is_zero(),
+        "embedding.deadline: must be longer than 0 (to wait as long as the queue takes, set a long one)",
+    );
     let t = &config.timeouts;
     let standard = t.until_first_byte(true);
     for (name, span) in [

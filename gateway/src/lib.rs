@@ -14,6 +14,7 @@ pub mod embeddings;
 pub mod endpoints;
 pub mod error;
 pub mod gateway;
+pub mod ids;
 pub mod keys;
 pub mod ledger;
 pub mod local;

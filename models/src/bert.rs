@@ -93,11 +93,7 @@ impl BertEmbedder {
     /// [`LoadError::Weights`] when a file is missing or has another hash, [`LoadError::File`] when its content does
     /// not make a model of the dimensions the registry promises, [`LoadError::Kernel`] when this processor has no
     /// kernel of that precision.
-    pub fn load(
-        spec: &ModelSpec,
-        files: &ModelFiles,
-        precision: Precision,
-    ) -> Result<Self, LoadError> {
+    pub fn load(spec: &ModelSpec, files: &ModelFiles, precision: Precision) -> Result<Self, LoadError> {
         Self::load_by(spec, files, |architecture| Kernel::choose(precision, architecture))
     }
 
@@ -106,11 +102,7 @@ impl BertEmbedder {
     /// # Errors
     /// As for [`load`](Self::load); [`LoadError::Kernel`] when the kernel is not [available](Kernel::is_available) or
     /// can't compute a model of these sizes.
-    pub fn load_with(
-        spec: &ModelSpec,
-        files: &ModelFiles,
-        kernel: Kernel,
-    ) -> Result<Self, LoadError> {
+    pub fn load_with(spec: &ModelSpec, files: &ModelFiles, kernel: Kernel) -> Result<Self, LoadError> {
         Self::load_by(spec, files, |_| Ok(kernel))
     }
 

@@ -45,8 +45,8 @@ impl fmt::Debug for Embedding {
 /// Why a text got no vector. No message ever holds the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EmbedError {
-    /// The queue is full; said at once instead of waiting.
-    #[error("every embedding worker is busy and the queue is full")]
+    /// The queue is full, or longer than the caller would wait.
+    #[error("every embedding worker is busy and the queue is too long")]
     Busy,
     /// The workers have stopped.
     #[error("the embedding workers have stopped")]

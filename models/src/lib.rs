@@ -22,7 +22,7 @@ pub use bert::{BertEmbedder, Kernel, LoadError, TokenStates};
 pub use embedder::{EmbedError, Embedder, Embedding};
 pub use hashed::HashedEmbedder;
 pub use pooling::Pooling;
-pub use precision::Precision;
+pub use precision::{Precision, UnknownPrecision};
 pub use registry::{
     DEFAULT_MODEL, FileSpec, FolderError, ModelSpec, PackageSpec, ResolveError, Source, exists, find, known,
     names, resolve,
@@ -31,4 +31,4 @@ pub use weights::{
     HUB, ModelFiles, NoProgress, Origin, Progress, PullOptions, Record, SourceFailure, WeightsError, locate,
     model_dir, pull,
 };
-pub use worker::{EmbedPool, PoolOptions};
+pub use worker::{EmbedPool, Embedded, PoolOptions, Timing};

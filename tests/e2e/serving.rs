@@ -115,6 +115,10 @@ async fn metrics_count_what_happened() {
         "sluice_redactions_total{entity=\"EMAIL_ADDRESS\"} 2",
         "sluice_guardrail_refusals_total{entity=\"secret_detected\"} 1",
         "sluice_cache_entries 1",
+        "sluice_embeddings_total{outcome=\"computed\"} 1",
+        "sluice_embedding_wait_seconds_count 1",
+        "sluice_embedding_seconds_count 1",
+        "sluice_embedding_queue 0",
         "# EOF",
     ] {
         assert!(metrics.lines().any(|l| l == line), "no line '{line}' in\n{metrics}");

@@ -14,8 +14,9 @@ use super::Call;
 use super::request::ChatRequest;
 use crate::error::ApiError;
 use crate::ledger::Nanodollars;
+use crate::telemetry::metrics::Metrics;
 use crate::wire::chat::Chunk;
-use crate::wire::json::canonical;
+use crate::wire::json::{canonical, canonical_object};
 
 /// The request header that asks for more similarity than configured; it can't ask for less.
 const SIMILARITY_HEADER: &str = "x-sluice-cache-similarity";
@@ -36,7 +37,9 @@ const NOT_PART_OF_THE_QUESTION: [&str; 8] = [
 pub struct Memory {
     cache: SemanticCache,
     hash_key: [u8; 32],
+    policy: String,
     embedder: Option<EmbedPool>,
+    patience: Duration,
 }
 
 /// What a lookup gave.
@@ -90,9 +93,16 @@ struct Stored {
 }
 
 impl Memory {
-    /// A cache; without an embedder only its exact and normalised tiers answer.
-    pub fn new(cache: SemanticCache, hash_key: [u8; 32], embedder: Option<EmbedPool>) -> Self {
-        Self { cache, hash_key, embedder }
+    /// A cache of what `guard` lets through; without an embedder only its exact and normalised tiers answer.
+    /// `patience`: how long a lookup waits for a free embedding worker.
+    pub fn new(
+        cache: SemanticCache,
+        hash_key: [u8; 32],
+        guard: &Guard,
+        embedder: Option<EmbedPool>,
+        patience: Duration,
+    ) -> Self {
+        Self { cache, hash_key, policy: guard.fingerprint(), embedder, patience }
     }
 
     /// The cache itself, for its figures.
@@ -108,37 +118,38 @@ impl Memory {
         &self,
         call: &Call,
         request: &ChatRequest,
-        guard: &Guard,
         vault: &Vault,
+        metrics: &Metrics,
     ) -> Result<Found, ApiError> {
         let asked = asked_similarity(call)?;
         let turn = request.last_turn();
         let text = turn.as_deref();
-        let partition = self.partition(call, request, guard, text.is_some());
+        let partition = self.partition(call, request, text.is_some());
         let exact = partition.exact(&[b"text", text.unwrap_or_default().as_bytes()]);
+        let issued: HashSet<&str> = vault.issued().collect();
+        let admit = |entry: &Entry| names_only(entry, &issued);
+        if let Some(remembered) = self.cache.exact(&exact, &admit).as_ref().and_then(read) {
+            return Ok(Found::Hit(Box::new(remembered)));
+        }
         let normalised = text
             .filter(|_| one_choice(request))
             .and_then(normalise)
             .map(|normal| partition.exact(&[b"normalised", normal.as_bytes()]));
-        let issued: HashSet<&str> = vault.issued().collect();
-        let admit = |entry: &Entry| names_only(entry, &issued);
-        let mut ticket = Ticket { partition, exact, normalised, vector: None };
-
-        let hit = self
-            .cache
-            .exact(&exact, &admit)
-            .or_else(|| normalised.and_then(|key| self.cache.normalised(&key, &admit)));
+        let hit = normalised.and_then(|key| self.cache.normalised(&key, &admit));
         if let Some(remembered) = hit.as_ref().and_then(read) {
             return Ok(Found::Hit(Box::new(remembered)));
         }
+        let mut ticket = Ticket { partition, exact, normalised, vector: None };
         let (Some(text), true) = (text, one_choice(request)) else {
             return Ok(nothing(ticket, false));
         };
         let Some(embedder) = &self.embedder else {
             return Ok(nothing(ticket, true));
         };
-        let embedding = match embedder.embed_within(&call.caller.tenant, text).await {
-            Ok(embedding) => embedding,
+        let embedded = embedder.embed_within(&call.caller.tenant, text, Some(self.patience)).await;
+        metrics.embedded(&embedded);
+        let embedding = match embedded {
+            Ok(embedded) => embedded.embedding,
             Err(error) => {
                 tracing::debug!(request_id = call.id, %error, "the semantic tier was skipped");
                 return Ok(nothing(ticket, true));
@@ -175,12 +186,12 @@ impl Memory {
 
     /// Everything that must be equal before two requests may share an answer: all of the request but the last turn's
     /// words. Fields we do not know are part of it.
-    fn partition(&self, call: &Call, request: &ChatRequest, guard: &Guard, has_text: bool) -> PartitionKey {
+    fn partition(&self, call: &Call, request: &ChatRequest, has_text: bool) -> PartitionKey {
         let mut hasher = KeyHasher::new(&self.hash_key);
         hasher.field("tenant", call.caller.tenant.as_bytes());
         hasher.field("model", request.model.as_bytes());
         hasher.field("embedding", self.embedder.as_ref().map_or("", EmbedPool::id).as_bytes());
-        hasher.field("policy", guard.fingerprint().as_bytes());
+        hasher.field("policy", self.policy.as_bytes());
         let mut spelled = Vec::new();
         let mut fields: Vec<_> = request
             .fields()
@@ -198,7 +209,7 @@ impl Memory {
         for (at, message) in messages.iter().enumerate() {
             spelled.clear();
             let is_last_turn = has_text && at + 1 == messages.len();
-            canonical(&frame_of(message, is_last_turn), &mut spelled);
+            spell_frame(message, is_last_turn, &mut spelled);
             hasher.field("messages", &spelled);
         }
         hasher.partition()
@@ -209,26 +220,31 @@ fn nothing(ticket: Ticket, bypass: bool) -> Found {
     Found::Nothing(Nothing { ticket: Some(ticket), bypass })
 }
 
-/// A message without members that are null (to providers that is as good as absent) and, of the last turn, without the
-/// user's words: what else its parts hold stays.
-fn frame_of(message: &Value, without_words: bool) -> Value {
-    let mut frame = message.clone();
-    let Value::Object(members) = &mut frame else { return frame };
-    members.retain(|_, member| !member.is_null());
-    if without_words && let Some(content) = members.remove("content") {
-        let parts = if let Value::Array(parts) = content { parts } else { Vec::new() };
-        // Parts with nothing but words say the same as one text.
-        let more = parts.into_iter().filter_map(|mut part| {
-            let members = part.as_object_mut()?;
-            members.remove("text");
-            (members.len() > 1).then_some(part)
-        });
-        let more: Vec<Value> = more.collect();
-        if !more.is_empty() {
-            members.insert("content".to_owned(), Value::Array(more));
-        }
+/// Spells a message without members that are null (to providers that is as good as absent) and, of the last turn, without
+/// the user's words: what else its parts hold stays.
+fn spell_frame(message: &Value, without_words: bool, out: &mut Vec<u8>) {
+    let Value::Object(members) = message else { return canonical(message, out) };
+    let said =
+        members.iter().filter(|(_, member)| !member.is_null()).map(|(key, member)| (key.as_str(), member));
+    if without_words {
+        let beside = members.get("content").and_then(beside_words);
+        let rest = said.filter(|(key, _)| *key != "content");
+        canonical_object(rest.chain(beside.as_ref().map(|parts| ("content", parts))), out);
+    } else {
+        canonical_object(said, out);
     }
-    frame
+}
+
+/// What the parts of a content hold beside the words. Parts with nothing but words say the same as one text.
+fn beside_words(content: &Value) -> Option<Value> {
+    let without_text = |part: &Value| {
+        let mut part = part.clone();
+        let members = part.as_object_mut()?;
+        members.remove("text");
+        (members.len() > 1).then_some(part)
+    };
+    let more: Vec<Value> = content.as_array()?.iter().filter_map(without_text).collect();
+    (!more.is_empty()).then_some(Value::Array(more))
 }
 
 /// Several choices are wanted for their variety: they are shared only by the same question letter by letter.

@@ -1,11 +1,13 @@
 //! OpenAI's chat completions: parse a request, write an answer whole or as server-sent events.
 
 use bytes::Bytes;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::chat::request::ChatRequest;
 use crate::error::ApiError;
-use crate::wire::chat::{Choice, Chunk};
+use crate::wire::chat::{Choice, Chunk, ToolCall};
+use crate::wire::usage::Usage;
 use crate::wire::{json as strict, sse};
 
 /// Reads a request body, checking the fields that the gateway itself looks at. What it does not know it leaves to the
@@ -54,21 +56,23 @@ fn check_messages(fields: &Map<String, Value>) -> Result<(), ApiError> {
         None => return Err(ApiError::invalid("messages", "'messages' is missing")),
     };
     for (at, message) in messages.iter().enumerate() {
-        let path = format!("messages[{at}]");
+        let path = || format!("messages[{at}]");
         let Value::Object(message) = message else {
+            let path = path();
             return Err(ApiError::invalid(
                 &path,
                 format!("'{path}' must be an object with 'role' and 'content'"),
             ));
         };
         if !message.get("role").is_some_and(Value::is_string) {
-            return Err(ApiError::invalid(format!("{path}.role"), format!("'{path}.role' must be a string")));
+            let path = format!("{}.role", path());
+            return Err(ApiError::invalid(&path, format!("'{path}' must be a string")));
         }
         match message.get("content") {
             None | Some(Value::Null | Value::String(_)) => {}
             Some(Value::Array(parts)) => {
                 if let Some(part) = parts.iter().position(|p| !p.get("type").is_some_and(Value::is_string)) {
-                    let path = format!("{path}.content[{part}]");
+                    let path = format!("{}.content[{part}]", path());
                     return Err(ApiError::invalid(
                         &path,
                         format!("'{path}' must be an object with a 'type'"),
@@ -76,7 +80,7 @@ fn check_messages(fields: &Map<String, Value>) -> Result<(), ApiError> {
                 }
             }
             Some(_) => {
-                let path = format!("{path}.content");
+                let path = format!("{}.content", path());
                 return Err(ApiError::invalid(
                     &path,
                     format!("'{path}' must be a string or an array of parts"),
@@ -88,38 +92,74 @@ fn check_messages(fields: &Map<String, Value>) -> Result<(), ApiError> {
 }
 
 /// Writes a whole answer.
-pub fn encode_whole(whole: Chunk) -> Bytes {
-    let choices: Vec<Value> = whole.choices.into_iter().map(message).collect();
-    let mut body = json!({
-        "id": whole.id, "object": "chat.completion", "created": whole.created, "model": whole.model, "choices": choices,
-    });
-    if let Some(usage) = whole.usage {
-        body["usage"] = json!(usage);
-    }
-    if let Value::Object(fields) = &mut body {
-        fields.extend(whole.rest);
-    }
-    Bytes::from(body.to_string())
+pub fn encode_whole(mut whole: Chunk) -> Bytes {
+    // In a whole answer the place in the list says it.
+    let calls = whole.choices.iter_mut().flat_map(|choice| &mut choice.delta.tool_calls);
+    calls.for_each(|call| call.index = None);
+    let completion = Completion {
+        id: &whole.id,
+        object: "chat.completion",
+        created: whole.created,
+        model: &whole.model,
+        choices: whole.choices.iter().map(CompletionChoice::of).collect(),
+        usage: whole.usage.as_ref(),
+        rest: &whole.rest,
+    };
+    let mut out = Vec::with_capacity(1024);
+    // These types have no way to fail to be written, and neither has memory.
+    let written = serde_json::to_writer(&mut out, &completion);
+    debug_assert!(written.is_ok());
+    Bytes::from(out)
 }
 
-fn message(choice: Choice) -> Value {
-    let mut delta = choice.delta;
-    for call in &mut delta.tool_calls {
-        call.index = None;
+/// A whole answer as OpenAI spells it. No `rest` holds the name of a field: reading took those out.
+#[derive(Serialize)]
+struct Completion<'a> {
+    id: &'a str,
+    object: &'static str,
+    created: u64,
+    model: &'a str,
+    choices: Vec<CompletionChoice<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<&'a Usage>,
+    #[serde(flatten)]
+    rest: &'a Map<String, Value>,
+}
+
+#[derive(Serialize)]
+struct CompletionChoice<'a> {
+    index: u32,
+    message: Message<'a>,
+    finish_reason: Option<&'a str>,
+    #[serde(flatten)]
+    rest: &'a Map<String, Value>,
+}
+
+/// Other than in a delta, what is not there is `null`.
+#[derive(Serialize)]
+struct Message<'a> {
+    role: &'a str,
+    content: Option<&'a str>,
+    refusal: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[ToolCall]>::is_empty")]
+    tool_calls: &'a [ToolCall],
+    #[serde(flatten)]
+    rest: &'a Map<String, Value>,
+}
+
+impl<'a> CompletionChoice<'a> {
+    fn of(choice: &'a Choice) -> Self {
+        let delta = &choice.delta;
+        let message = Message {
+            role: delta.role.as_deref().unwrap_or("assistant"),
+            content: delta.content.as_deref(),
+            refusal: delta.refusal.as_deref(),
+            tool_calls: &delta.tool_calls,
+            rest: &delta.rest,
+        };
+        let finish_reason = choice.finish_reason.as_deref();
+        Self { index: choice.index, message, finish_reason, rest: &choice.rest }
     }
-    let mut message = json!({
-        "role": delta.role.take().unwrap_or_else(|| "assistant".to_owned()),
-        "content": delta.content.take(),
-        "refusal": delta.refusal.take(),
-    });
-    if let (Value::Object(fields), Value::Object(more)) = (&mut message, json!(delta)) {
-        fields.extend(more);
-    }
-    let mut out = json!({ "index": choice.index, "message": message, "finish_reason": choice.finish_reason });
-    if let Value::Object(fields) = &mut out {
-        fields.extend(choice.rest);
-    }
-    out
 }
 
 /// Writes an answer as server-sent events.

@@ -9,6 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+use sluice_models::{EmbedError, Embedded};
 
 use crate::ledger::Nanodollars;
 use crate::wire::usage::Usage;
@@ -71,6 +72,9 @@ pub struct Metrics {
     entries: Gauge,
     bytes: Gauge,
     queued: Gauge,
+    embeddings: Family<OutcomeLabels, Counter>,
+    embedding_wait: Histogram,
+    embedding_time: Histogram,
 }
 
 fn histogram() -> Histogram {
@@ -100,6 +104,9 @@ impl Default for Metrics {
             entries: Gauge::default(),
             bytes: Gauge::default(),
             queued: Gauge::default(),
+            embeddings: Family::default(),
+            embedding_wait: histogram(),
+            embedding_time: histogram(),
         };
         metrics.register();
         metrics
@@ -146,12 +153,24 @@ impl Metrics {
         r.register_with_unit(
             "overhead",
             "The same without the time spent on providers",
-            s,
+            s.clone(),
             self.overhead.clone(),
         );
         r.register("cache_entries", "Answers in the cache", self.entries.clone());
         r.register_with_unit("cache", "Memory of the cache", Unit::Bytes, self.bytes.clone());
         r.register("embedding_queue", "Prompts waiting for the embedding model", self.queued.clone());
+        r.register(
+            "embeddings",
+            "Vectors asked for, by how they were had: computed, remembered, busy (not, for want of a worker), failed",
+            self.embeddings.clone(),
+        );
+        r.register_with_unit(
+            "embedding_wait",
+            "Until a worker took the prompt",
+            s.clone(),
+            self.embedding_wait.clone(),
+        );
+        r.register_with_unit("embedding", "In the embedding model", s, self.embedding_time.clone());
     }
 
     /// Counts a finished request.
@@ -216,6 +235,25 @@ impl Metrics {
     pub fn timed(&self, source: &'static str, total: Duration, overhead: Duration) {
         self.seconds.get_or_create(&SourceLabels { source }).observe(total.as_secs_f64());
         self.overhead.get_or_create(&SourceLabels { source }).observe(overhead.as_secs_f64());
+    }
+
+    /// Counts and times what the embedding workers did with a text.
+    pub fn embedded(&self, result: &Result<Embedded, EmbedError>) {
+        let timing = result.as_ref().ok().and_then(|embedded| embedded.timing);
+        if let Some(timing) = timing {
+            self.embedding_wait.observe(timing.waited.as_secs_f64());
+        }
+        let computed = timing.and_then(|timing| timing.computed);
+        if let Some(computed) = computed {
+            self.embedding_time.observe(computed.as_secs_f64());
+        }
+        let outcome = match result {
+            Ok(_) if computed.is_some() => "computed",
+            Ok(_) => "remembered",
+            Err(EmbedError::Busy) => "busy",
+            Err(_) => "failed",
+        };
+        self.embeddings.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
     /// The text for a scrape, with these gauges.

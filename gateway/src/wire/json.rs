@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
 /// Parses a JSON document in which no object repeats a key.
@@ -84,11 +85,11 @@ impl<'de> Visitor<'de> for StrictVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
         while let Some(key) = map.next_key::<String>()? {
-            if object.contains_key(&key) {
+            let Entry::Vacant(place) = object.entry(key) else {
                 return Err(de::Error::custom("an object repeats a key"));
-            }
+            };
             let Strict(value) = map.next_value()?;
-            object.insert(key, value);
+            place.insert(value);
         }
         Ok(Value::Object(object))
     }
@@ -98,16 +99,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
 pub fn canonical(value: &Value, out: &mut Vec<u8>) {
     match value {
         Value::Object(object) => {
-            let mut members: Vec<_> = object.iter().collect();
-            members.sort_unstable_by_key(|(key, _)| *key);
-            out.push(b'{');
-            for (key, member) in members {
-                write_json(key, out);
-                out.push(b':');
-                canonical(member, out);
-                out.push(b',');
-            }
-            out.push(b'}');
+            canonical_object(object.iter().map(|(key, member)| (key.as_str(), member)), out);
         }
         Value::Array(items) => {
             out.push(b'[');
@@ -125,6 +117,20 @@ pub fn canonical(value: &Value, out: &mut Vec<u8>) {
         },
         other => write_json(other, out),
     }
+}
+
+/// [`canonical`] for an object of these members.
+pub fn canonical_object<'v>(members: impl Iterator<Item = (&'v str, &'v Value)>, out: &mut Vec<u8>) {
+    let mut members: Vec<_> = members.collect();
+    members.sort_unstable_by_key(|(key, _)| *key);
+    out.push(b'{');
+    for (key, member) in members {
+        write_json(key, out);
+        out.push(b':');
+        canonical(member, out);
+        out.push(b',');
+    }
+    out.push(b'}');
 }
 
 /// Writing a string, bool or null into memory has no way to fail.
