@@ -74,7 +74,7 @@ fn run(which: Option<&str>) -> Result<(), AnyError> {
             let spec =
                 sluice_models::find(DEFAULT_MODEL).ok_or("the default model is not in the registry")?;
             let files = sluice_models::pull(spec, &PullOptions::default(), &NoProgress)?;
-            Arc::new(BertEmbedder::load(spec, &files)?)
+            Arc::new(BertEmbedder::load(spec, &files, sluice_models::Precision::Auto)?)
         }
         Some("hashed" | "exact") => Arc::new(HashedEmbedder::new(384)),
         Some(other) => return Err(format!("'{other}': expected nothing, 'hashed' or 'exact'").into()),

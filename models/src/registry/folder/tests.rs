@@ -282,7 +282,7 @@ fn default_model_as_a_folder(prompt: &str) -> Model {
 fn a_known_model_read_as_a_folder_embeds_the_same_with_its_prefix_before_every_text() {
     let load = |spec: &ModelSpec| {
         let files = pull(spec, &PullOptions::default(), &NoProgress).unwrap();
-        BertEmbedder::load(spec, &files).unwrap()
+        BertEmbedder::load(spec, &files, crate::Precision::F32).unwrap()
     };
     let model = default_model_as_a_folder("query: ");
     let (from_registry, from_folder) = (load(find(DEFAULT_MODEL).unwrap()), load(&model.spec()));
