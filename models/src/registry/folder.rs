@@ -35,7 +35,9 @@ impl ModelSpec {
     pub fn from_folder(folder: &Path) -> Result<Self, FolderError> {
         let folder = folder.canonicalize().map_err(|error| at(folder, error.to_string()))?;
         let modules = Modules::read(&folder)?;
-        let dir = folder.join(&modules.transformer);
+        // Joining nothing would leave a slash at the end of every message.
+        let usual = modules.transformer.as_os_str().is_empty();
+        let dir = if usual { folder.clone() } else { folder.join(&modules.transformer) };
         let config = required(&dir.join(CONFIG))?;
         let dimensions = dimensions(&config).map_err(|reason| at(&dir.join(CONFIG), reason))?;
         let prefix = prefix(&folder.join("config_sentence_transformers.json"))?;
