@@ -24,8 +24,6 @@ const CANDIDATES: usize = 8;
 const ENTRY_BYTES: usize = 640;
 /// Longest lifetime. Keeps dates within what the clock can express; a hundred years.
 const MAX_TTL: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
-/// Put-off index work done per partition and call of [`SemanticCache::run_pending`].
-const MAINTENANCE_STEPS: usize = 16;
 
 /// How a [`SemanticCache`] behaves.
 #[derive(Clone, Debug, PartialEq)]
@@ -206,12 +204,10 @@ impl SemanticCache {
         self.answers.clear();
     }
 
-    /// Does the housekeeping that is due: expired and superfluous entries leave memory, and large partitions go on
-    /// building their graphs, for some milliseconds each. Lookups and inserts do a little of it by themselves; calling
-    /// this now and then, off the request path, keeps an idle cache tidy.
+    /// Does the housekeeping that is due: expired and superfluous entries leave memory. Lookups and inserts do a little
+    /// of it by themselves; calling this now and then, off the request path, keeps an idle cache tidy.
     pub fn run_pending(&self) {
         self.answers.run_pending();
-        self.vectors.maintain(MAINTENANCE_STEPS);
     }
 }
 

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use sluice::commands::{config, demo, mock, model, serve};
+use sluice::commands::{bench, config, demo, mock, model, serve};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -34,13 +34,16 @@ enum Command {
     /// Fetch local embedding models.
     #[command(subcommand)]
     Model(model::ModelCommand),
+    /// Measure what this machine does.
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     sluice::telemetry::init_logging(match cli.command {
         // Its table is the log; only what concerns the weights is said beside it.
-        Command::Demo(_) => "error,sluice_models=warn",
+        Command::Demo(_) | Command::Bench(_) => "error,sluice_models=warn",
         _ => "info",
     });
     sluice::telemetry::hide_panic_messages();
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Command::Mock(args) => mock::run(args).map(|()| String::new()),
         Command::Config(command) => config::run(command),
         Command::Model(command) => model::run(command),
+        Command::Bench(command) => bench::run(command),
     };
     match done {
         Ok(text) => {

@@ -169,7 +169,7 @@ async fn io_thread(
     }
 }
 
-/// What the cache puts off while it answers, it does here: dropping what expired, growing its graphs.
+/// What the cache puts off while it answers, it does here: dropping what expired.
 async fn housekeeping(gateway: Arc<Gateway>) {
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     loop {

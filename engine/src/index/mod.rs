@@ -1,21 +1,23 @@
-//! Finding near vectors: one trait, an exact scan, a graph, and the rule that picks between them.
+//! Finding near vectors: one trait, a scan, a graph, and the size from which the graph is the faster.
 //!
 //! An index is derived data about one partition. It holds vectors under ids and nothing else; what an id stands for and
 //! whether it may be served is known by whoever asks.
 
-mod auto;
+mod codes;
 #[cfg(test)]
 mod contract;
 mod flat;
 mod hnsw;
+mod rows;
+mod shortlist;
+mod simd;
 mod vector;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use auto::{AUTO_CROSSOVER, AutoIndex};
 pub use flat::FlatIndex;
-pub use hnsw::HnswIndex;
+pub use hnsw::{AUTO_CROSSOVER, Done, HnswIndex, Next, Retired, Work};
 
 /// A vector that was found.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -56,11 +58,17 @@ pub trait VectorIndex: Send + Sync {
     /// Roughly the bytes of memory one more vector of this dimension takes.
     fn vector_bytes(&self, dimension: usize) -> usize;
 
-    /// Does up to `steps` of the work that was put off to keep inserting and removing short, about a millisecond each;
-    /// `true` while some is left. Searching is right at any time, only faster when nothing is left.
-    fn maintain(&mut self, steps: usize) -> bool {
-        let _ = steps;
+    /// Whether [`Self::advance`] has something to do.
+    fn has_work(&self) -> bool {
         false
+    }
+
+    /// Takes back work that is done and hands out the next: what makes searches faster but takes too long for anybody
+    /// to wait for. Takes microseconds itself. Searching is right at any time, whether work is done, under way, or
+    /// never done. To do all there is, call it until it answers with nothing.
+    fn advance(&mut self, done: Option<Done>) -> Next {
+        let _ = done;
+        Next::default()
     }
 }
 
@@ -68,12 +76,12 @@ pub trait VectorIndex: Send + Sync {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum IndexKind {
-    /// An exact scan, turned into a graph when the partition grows past the size where the graph is faster.
+    /// A scan, and a graph beside it when the partition grows past the size where the graph is faster.
     #[default]
     Auto,
-    /// Always an exact scan.
+    /// Always a scan: exact while the partition is small, then by signs with at least 99 % of the nearest found.
     Flat,
-    /// Always a graph (hierarchical navigable small world): approximate, for large partitions.
+    /// Always a graph (hierarchical navigable small world): approximate, for very large partitions.
     Hnsw,
 }
 
@@ -81,9 +89,9 @@ impl IndexKind {
     /// A new, empty index of this kind.
     pub fn build(self) -> Box<dyn VectorIndex> {
         match self {
-            Self::Auto => Box::new(AutoIndex::default()),
+            Self::Auto => Box::new(HnswIndex::from_size(AUTO_CROSSOVER)),
             Self::Flat => Box::new(FlatIndex::default()),
-            Self::Hnsw => Box::new(HnswIndex::default()),
+            Self::Hnsw => Box::new(HnswIndex::from_size(1)),
         }
     }
 }

@@ -1,30 +1,16 @@
-//! Arithmetic on vectors, and the ordered short list that every search ends in.
+//! Unit vectors, and the ordered short list that every search ends in.
 
 use super::Neighbour;
-
-/// Partial sums kept side by side, so that the compiler can use vector registers without changing the order of adding.
-const LANES: usize = 16;
 
 /// The vector scaled to unit length, or `None` if it has none (empty, zero, not finite).
 pub(super) fn unit(vector: &[f32]) -> Option<Vec<f32>> {
     let square: f64 = vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
     let norm = square.sqrt();
     // The smallest norms would overflow when inverted; no embedding comes near.
-    (norm.is_finite() && norm > 1e-12).then(|| vector.iter().map(|&x| (f64::from(x) / norm) as f32).collect())
-}
-
-/// The dot product of two vectors of one length: the cosine similarity, up to rounding, if both have unit length.
-pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0f32; LANES];
-    let (a_blocks, a_rest) = a.as_chunks::<LANES>();
-    let (b_blocks, b_rest) = b.as_chunks::<LANES>();
-    for (x, y) in a_blocks.iter().zip(b_blocks) {
-        for lane in 0..LANES {
-            sums[lane] += x[lane] * y[lane];
-        }
-    }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(x, y)| x * y).sum();
-    sums.iter().sum::<f32>() + rest
+    (norm.is_finite() && norm > 1e-12).then(|| {
+        let scale = 1.0 / norm;
+        vector.iter().map(|&x| (f64::from(x) * scale) as f32).collect()
+    })
 }
 
 /// The best `k` of the neighbours offered, best first, equals by id.
@@ -55,6 +41,21 @@ impl Nearest {
         }
     }
 
+    /// Offers those that are alive, each with its similarity. Asking whether an id is alive may cost more than the
+    /// arithmetic: only those that would get in are asked for.
+    pub(super) fn offer_all(
+        &mut self,
+        ids: impl Iterator<Item = u64>,
+        similarities: &[f32],
+        alive: &dyn Fn(u64) -> bool,
+    ) {
+        for (id, &similarity) in ids.zip(similarities) {
+            if self.wants(similarity) && alive(id) {
+                self.offer(id, similarity);
+            }
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.best.len()
     }
@@ -67,15 +68,6 @@ impl Nearest {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_dot_product_counts_every_element() {
-        for length in [1, 15, 16, 17, 384] {
-            let a: Vec<f32> = (0..length).map(|i| i as f32).collect();
-            let b = vec![2.0; length];
-            assert_eq!(dot(&a, &b), (length * (length - 1)) as f32);
-        }
-    }
 
     #[test]
     fn only_vectors_with_a_direction_become_unit_vectors() {

@@ -1,18 +1,19 @@
-//! Vectors in this process's memory: one index per partition, so that no search can see another partition.
+//! Vectors in this process's memory: one index per partition, so that no search can see another partition. What an index
+//! puts off is done by a thread of the store's own.
 //!
 //! Locks are taken in the order map of partitions, then one partition. Nothing here calls the answers' store, which in
 //! turn calls [`LocalStore::remove`] from its eviction: that is what rules out a deadlock between the two.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::thread::JoinHandle;
 use std::time::SystemTime;
 
 use crate::entry::Entry;
-use crate::index::{IndexKind, VectorIndex};
+use crate::index::{IndexKind, VectorIndex, Work};
 use crate::partition::PartitionKey;
-
-/// Steps of put-off work done while a partition is locked once.
-const STEPS_PER_LOCK: usize = 4;
 
 /// An entry whose vector is near the one asked for.
 #[derive(Clone, Debug)]
@@ -29,10 +30,78 @@ struct Partition {
     retired: bool,
 }
 
+type Partitions = RwLock<HashMap<PartitionKey, Arc<RwLock<Partition>>>>;
+
 /// The indices of all partitions.
 pub(crate) struct LocalStore {
     kind: IndexKind,
-    partitions: RwLock<HashMap<PartitionKey, Arc<RwLock<Partition>>>>,
+    partitions: Arc<Partitions>,
+    builder: Option<Builder>,
+}
+
+/// The thread that builds what makes searches faster. It ends with the store.
+struct Builder {
+    /// Says that there is work. It holds one word: the thread looks at all partitions whenever it hears one.
+    wake: Option<SyncSender<()>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Builder {
+    /// `None` if the system grants no thread: then every search scans.
+    fn start(partitions: &Arc<Partitions>) -> Option<Self> {
+        let (wake, called) = sync_channel(1);
+        let stop = Arc::new(AtomicBool::new(false));
+        let (all, stopped) = (Arc::clone(partitions), Arc::clone(&stop));
+        let thread = std::thread::Builder::new().name("sluice-index".to_owned());
+        match thread.spawn(move || build(&all, &called, &stopped)) {
+            Ok(thread) => Some(Self { wake: Some(wake), stop, thread: Some(thread) }),
+            Err(error) => {
+                tracing::warn!(%error, "no thread to build graphs: every search scans its partition");
+                None
+            }
+        }
+    }
+
+    fn wake(&self) {
+        // If a word is waiting to be heard already, that one will do.
+        self.wake.as_ref().map(|wake| wake.try_send(()));
+    }
+}
+
+impl Drop for Builder {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.wake = None;
+        // It panicked, or it has nothing to say.
+        drop(self.thread.take().map(JoinHandle::join));
+    }
+}
+
+/// The builder's life.
+fn build(partitions: &Partitions, called: &Receiver<()>, stop: &AtomicBool) {
+    for () in called {
+        let all: Vec<_> = read(partitions).values().cloned().collect();
+        for partition in all {
+            let mut done = None;
+            loop {
+                // A lock of microseconds; the work itself is done, and what is retired is let go of, without any.
+                let mut locked = write(&partition);
+                if locked.retired {
+                    break;
+                }
+                let next = locked.index.advance(done.take());
+                drop(locked);
+                if stop.load(Ordering::Relaxed) {
+                    return;
+                }
+                if next.work.is_none() && next.retired.is_none() {
+                    break;
+                }
+                done = next.work.map(Work::run);
+            }
+        }
+    }
 }
 
 // A lock is poisoned when its holder panicked. What it guards is a cache: an entry too few in it is a miss, and one too
@@ -47,7 +116,9 @@ fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
 
 impl LocalStore {
     pub(crate) fn new(kind: IndexKind) -> Self {
-        Self { kind, partitions: RwLock::default() }
+        let partitions = Arc::default();
+        let builder = if kind == IndexKind::Flat { None } else { Builder::start(&partitions) };
+        Self { kind, partitions, builder }
     }
 
     fn get(&self, key: &PartitionKey) -> Option<Arc<RwLock<Partition>>> {
@@ -75,6 +146,7 @@ impl LocalStore {
             }
             if partition.index.insert(entry.id, vector) {
                 partition.entries.insert(entry.id, Arc::clone(entry));
+                self.wake_builder(partition.index.as_ref());
                 return;
             }
             let (dimension, empty) = (vector.len(), partition.entries.is_empty());
@@ -95,10 +167,17 @@ impl LocalStore {
             return;
         }
         partition.index.remove(entry.id);
+        self.wake_builder(partition.index.as_ref());
         let empty = partition.entries.is_empty();
         drop(partition);
         if empty {
             self.drop_if_empty(&entry.partition);
+        }
+    }
+
+    fn wake_builder(&self, index: &dyn VectorIndex) {
+        if let Some(builder) = self.builder.as_ref().filter(|_| index.has_work()) {
+            builder.wake();
         }
     }
 
@@ -140,18 +219,6 @@ impl LocalStore {
         let partitions = self.all();
         let vectors: usize = partitions.iter().map(|partition| read(partition).index.len()).sum();
         (vectors as u64, partitions.len() as u64)
-    }
-
-    /// Lets every partition do up to `steps` of the work it put off.
-    pub(crate) fn maintain(&self, steps: usize) {
-        for partition in self.all() {
-            for _ in 0..steps.div_ceil(STEPS_PER_LOCK) {
-                // Locked anew for every few steps: searches get in between.
-                if !write(&partition).index.maintain(STEPS_PER_LOCK) {
-                    break;
-                }
-            }
-        }
     }
 
     fn all(&self) -> Vec<Arc<RwLock<Partition>>> {
