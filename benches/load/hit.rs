@@ -9,6 +9,8 @@
 //! for all alike. Every semantic question is asked once, so that neither the exact tier nor the memo can answer it, and is
 //! near an entry. Prints medians over the rounds and their ratios.
 
+#![forbid(unsafe_code)]
+
 mod common;
 
 use std::convert::Infallible;

@@ -6,6 +6,8 @@
 //! ask again as soon as they have their answer. Rounds go through all ways in turn, so that a machine whose speed drifts
 //! does so for all of them alike; the table shows medians over the rounds and their ratio to asking the provider directly.
 
+#![forbid(unsafe_code)]
+
 mod common;
 
 use std::net::SocketAddr;

@@ -13,7 +13,6 @@ mod tests;
 #[cfg(test)]
 mod variants;
 
-pub(crate) use architecture::Activation;
 pub use kernel::Kernel;
 
 use crate::embedder::{EmbedError, Embedder, Embedding};

@@ -4,6 +4,7 @@
 //! its [`Embedder`], and the caller gets a unit vector. The way of a model onto the machine: [`pull`] finds
 //! or fetches the files the [registry](ModelSpec) names, checks their hashes, and [`BertEmbedder::load`] reads them.
 
+mod activation;
 mod bert;
 mod embedder;
 mod hashed;

@@ -27,8 +27,8 @@ pub fn load_embedder(config: &EmbeddingSection) -> Result<EmbedPool, String> {
     let spec = sluice_models::resolve(&config.model).map_err(|e| e.to_string())?;
     let files =
         sluice_models::pull(&spec, &PullOptions::default(), &Bar::default()).map_err(|e| e.to_string())?;
-    let embedder =
-        BertEmbedder::load(&spec, &files, sluice_models::Precision::Auto).map_err(|e| e.to_string())?;
+    let embedder = BertEmbedder::load(&spec, &files, config.precision).map_err(|e| e.to_string())?;
+    tracing::info!(model = %spec.name, kernel = %embedder.kernel(), "the embedding model is loaded");
     let options = PoolOptions { workers: config.workers, queue: config.queue, ..PoolOptions::default() };
     EmbedPool::start(Arc::new(embedder), options).map_err(|e| e.to_string())
 }

@@ -1,4 +1,6 @@
-//! `sluice model pull` and `sluice model list`: embedding models and where their weights are.
+//! `sluice model`: embedding models, where their weights are, and what they cost.
+
+pub mod bench;
 
 use std::fmt::Write;
 
@@ -19,6 +21,15 @@ pub enum ModelCommand {
     },
     /// Lists the models that can be pulled by name.
     List,
+    /// Measures what embedding costs on this machine, on one thread, beside candle as released. Takes about a minute.
+    Bench {
+        /// The model, as for `pull`.
+        #[arg(default_value = DEFAULT_MODEL)]
+        name: String,
+        /// One JSON object a line instead of a table.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// Runs it; the text is for standard output.
@@ -29,6 +40,7 @@ pub fn run(command: &ModelCommand) -> Result<String, String> {
     match command {
         ModelCommand::Pull { name } => pull(name),
         ModelCommand::List => Ok(list()),
+        ModelCommand::Bench { name, json } => bench::run(name, *json),
     }
 }
 

@@ -1,18 +1,8 @@
 //! What a model's `config.json` says, in one vocabulary for every member of the BERT family.
 
+use crate::activation::Activation;
 use candle_transformers::models::bert::{Config, HiddenAct, PositionEmbeddingType};
 use serde_json::{Map, Value};
-
-/// The function between the two halves of a layer's feed-forward part.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Activation {
-    /// x · Φ(x) by the error function (Hendrycks & Gimpel 2016).
-    Gelu,
-    /// The same paper's approximation by tanh.
-    GeluTanh,
-    /// max(x, 0).
-    Relu,
-}
 
 /// How the tensors are named in the file, without what stands before `embeddings`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -67,6 +67,92 @@ fn every_reference_text_gets_the_reference_vector_and_token_count() {
     }
 }
 
+/// Texts nobody wrote: words of the references in random order, of random number, with some noise in between.
+fn random_texts(n: u64) -> Vec<String> {
+    let references = references();
+    let words: Vec<&str> =
+        references.iter().flat_map(|reference| reference.text.split_whitespace()).collect();
+    let text = |seed| {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        // Most prompts are short, some are long.
+        let length = if rng.u8(..8) == 0 { rng.usize(1..160) } else { rng.usize(1..24) };
+        let mut word = || match rng.u8(..12) {
+            0 => rng.u32(..100_000).to_string(),
+            1 => std::iter::repeat_with(|| rng.lowercase()).take(7).collect(),
+            _ => words[rng.usize(..words.len())].to_owned(),
+        };
+        std::iter::repeat_with(&mut word).take(length).collect::<Vec<_>>().join(" ")
+    };
+    (0..n).map(text).collect()
+}
+
+#[test]
+fn every_kernel_of_this_machine_gives_candles_vectors_on_a_thousand_random_texts() {
+    let spec = find(DEFAULT_MODEL).unwrap();
+    let files = pull(spec, &PullOptions::default(), &NoProgress).unwrap();
+    let load = |kernel| BertEmbedder::load_with(spec, &files, kernel).unwrap();
+    let candle = load(Kernel::Candle);
+    let texts = random_texts(1000);
+    let expected: Vec<_> = texts.iter().map(|text| candle.embed(text).unwrap()).collect();
+    let kernels = Kernel::ALL.into_iter().filter(|kernel| kernel.is_available() && *kernel != Kernel::Candle);
+    for kernel in kernels {
+        let model = load(kernel);
+        let mut worst = 1.0_f64;
+        for (text, expected) in texts.iter().zip(&expected) {
+            let got = model.embed(text).unwrap();
+            assert_eq!((got.tokens, got.truncated), (expected.tokens, expected.truncated));
+            worst = worst.min(cosine(&got.vector, &expected.vector));
+        }
+        let least = match kernel.precision() {
+            Precision::Int8 => 0.98,
+            Precision::Bf16 => 0.9999,
+            _ => 0.999_999,
+        };
+        assert!(worst >= least, "{kernel}: cosine {worst}");
+        let space = if kernel.precision() == Precision::Int8 { "int8" } else { "f32" };
+        assert_eq!(model.id(), format!("{DEFAULT_MODEL}/{space}"));
+    }
+}
+
+#[test]
+fn texts_of_a_batch_get_the_vectors_they_get_alone() {
+    let model = minilm();
+    let ids: Vec<_> = random_texts(12).iter().map(|text| model.token_ids(text).unwrap()).collect();
+    let together = model.embed_ids(&ids.iter().map(Vec::as_slice).collect::<Vec<_>>()).unwrap();
+    for (ids, vector) in ids.iter().zip(&together) {
+        let alone = &model.embed_ids(&[ids]).unwrap()[0];
+        assert!(cosine(alone, vector) > 0.999_999);
+    }
+}
+
+#[test]
+fn the_states_of_the_tokens_are_those_the_vector_is_pooled_from() {
+    let text = "How do I reset my password?";
+    let TokenStates { ids, states, dimensions, truncated } = minilm().token_states(text).unwrap();
+    assert_eq!((ids.first(), ids.last(), dimensions, truncated), (Some(&101), Some(&102), 384, false));
+    assert_eq!(states.len(), ids.len() * dimensions);
+    let pooled = crate::Pooling::Mean.pool(&states, dimensions);
+    assert_eq!(pooled, minilm().embed(text).unwrap().vector);
+}
+
+#[test]
+fn ids_the_model_cannot_look_up_are_refused() {
+    for text in [&[][..], &[0; 513], &[30_522]] {
+        let error = minilm().embed_ids(&[text]).unwrap_err();
+        assert!(matches!(error, EmbedError::Forward(_)), "{error}");
+    }
+}
+
+#[test]
+fn a_kernel_this_processor_lacks_is_refused_and_not_run() {
+    let spec = find(DEFAULT_MODEL).unwrap();
+    let files = pull(spec, &PullOptions::default(), &NoProgress).unwrap();
+    for kernel in Kernel::ALL.into_iter().filter(|kernel| !kernel.is_available()) {
+        let Err(error) = BertEmbedder::load_with(spec, &files, kernel) else { panic!("{kernel} was loaded") };
+        assert!(error.to_string().contains(&kernel.to_string()), "{error}");
+    }
+}
+
 #[test]
 fn vectors_are_unit_length_and_of_the_promised_size() {
     for text in ["", "a", "a question", &"long ".repeat(1000)] {

@@ -1,8 +1,9 @@
 //! Every variant of the family, run by candle, against what the reference implementation computes.
 
-use super::architecture::{Activation, Architecture};
+use super::architecture::Architecture;
 use super::fixtures::{Variant, variant, variants};
 use super::tensors::Tensors;
+use crate::activation::Activation;
 use candle_core::{Device, Tensor};
 use candle_transformers::models::bert::BertModel;
 

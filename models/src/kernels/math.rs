@@ -4,7 +4,7 @@
 #![allow(clippy::excessive_precision)]
 
 use super::simd::Simd;
-use crate::bert::Activation;
+use crate::activation::Activation;
 
 /// Coefficients from the highest power down, evaluated by Horner's rule.
 #[inline(always)]

@@ -4,8 +4,7 @@ use super::batch::Batch;
 use super::format::{Bf16Avx512, F32Avx2, F32Avx512, Format, I8Avx2, I8Avx512, Op};
 use super::simd::Simd;
 use super::*;
-use crate::bert::Activation;
-use fastrand::Rng;
+use crate::activation::Activation;
 use std::any::type_name;
 
 /// Runs a generic test for each format the processor has.
@@ -29,21 +28,26 @@ for_every_format!(conversion_keeps_as_much_of_a_number_as_the_format_can);
 for_every_format!(exp_and_the_activations_are_right_to_the_last_digits);
 for_every_format!(blocks_hold_each_row_once_and_are_of_nearly_equal_height);
 
-/// Numbers from a seed, the same on every machine.
-struct Random(Rng);
+/// Numbers from a seed, the same on every machine: SplitMix64 (Steele, Lea, Flood 2014), so that the kernels can be
+/// compiled alone.
+struct Random(u64);
 
 impl Random {
     fn new(seed: u64) -> Self {
-        Self(Rng::with_seed(seed))
+        Self(seed)
     }
 
     fn below(&mut self, bound: usize) -> usize {
-        self.0.usize(..bound)
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % bound as u64) as usize
     }
 
     /// Between -1 and 1.
     fn floats(&mut self, n: usize) -> Vec<f32> {
-        (0..n).map(|_| self.0.f32() * 2.0 - 1.0).collect()
+        (0..n).map(|_| self.below(1 << 24) as f32 / (1 << 23) as f32 - 1.0).collect()
     }
 
     fn batch<F: Format>(&mut self) -> Batch {

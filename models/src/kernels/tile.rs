@@ -9,7 +9,7 @@ use super::batch::{Batch, Block};
 use super::format::{Format, Op};
 use super::pack::{Packed, panel_columns};
 use super::simd::Simd;
-use crate::bert::Activation;
+use crate::activation::Activation;
 use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 use std::ptr;
 
