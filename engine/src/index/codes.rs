@@ -148,11 +148,31 @@ impl Codes {
 }
 
 /// The signs of `vector - centre`, 64 to a word, handed over word by word.
-fn signs(vector: &[f32], centre: &[f32], mut put: impl FnMut(usize, u64)) {
-    for (word, (v, c)) in vector.chunks(64).zip(centre.chunks(64)).enumerate() {
-        let bits = v.iter().zip(c).rev().fold(0, |bits, (v, c)| bits << 1 | u64::from(v > c));
-        put(word, bits);
+fn signs(vector: &[f32], centre: &[f32], put: impl FnMut(usize, u64)) {
+    struct Signs<'a, P>(&'a [f32], &'a [f32], P);
+    impl<P: FnMut(usize, u64)> WithSimd for Signs<'_, P> {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) {
+            let Self(vector, centre, mut put) = self;
+            let (vectors, vector_rest) = vector.as_chunks::<64>();
+            let (centres, centre_rest) = centre.as_chunks::<64>();
+            for (word, (v, c)) in vectors.iter().zip(centres).enumerate() {
+                // A loop of known length over indices: the compiler compares and shifts several at once.
+                let mut bits = 0;
+                for i in 0..64 {
+                    bits |= u64::from(v[i] > c[i]) << i;
+                }
+                put(word, bits);
+            }
+            if !vector_rest.is_empty() {
+                let above = vector_rest.iter().zip(centre_rest).map(|(v, c)| u64::from(v > c));
+                put(vectors.len(), above.enumerate().fold(0, |bits, (i, above)| bits | above << i));
+            }
+        }
     }
+    dispatch(Signs(vector, centre, put));
 }
 
 /// Offers the codes of some blocks by their distance to `code`.

@@ -20,7 +20,7 @@ use super::{Neighbour, VectorIndex};
 
 /// Vectors from which a graph is worth its building, where the index is to choose by size. Not measured at that size but
 /// reckoned from measurements up to 100,000 vectors of 384 dimensions, at recall@1 ≥ .99 and without AVX-512: the scan
-/// takes about 2 µs per thousand vectors, the graph 0.7 to 1.2 ms at 100,000 and more from there on.
+/// takes 2 to 3 µs per thousand vectors, the graph 0.7 to 1.2 ms at 100,000 and more from there on.
 pub const AUTO_CROSSOVER: usize = 400_000;
 
 /// Links per vector and layer.

@@ -79,7 +79,7 @@ pub enum IndexKind {
     /// A scan, and a graph beside it when the partition grows past the size where the graph is faster.
     #[default]
     Auto,
-    /// Always a scan: exact while the partition is small, then by signs with at least 99 % of the nearest found.
+    /// Always a scan: exact while the partition is small; then all are looked at coarsely and the nearest exactly.
     Flat,
     /// Always a graph (hierarchical navigable small world): approximate, for very large partitions.
     Hnsw,
