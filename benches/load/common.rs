@@ -48,10 +48,22 @@ impl Connection {
 
     /// Sends a chat request and takes its whole answer, and says how long that took.
     pub(crate) async fn ask(&mut self, body: &Bytes) -> Result<(Duration, Response<Bytes>), AnyError> {
-        let request = Request::post("/v1/chat/completions")
+        self.ask_with(body, &[]).await
+    }
+
+    /// [`Connection::ask`] with further headers.
+    pub(crate) async fn ask_with(
+        &mut self,
+        body: &Bytes,
+        headers: &[(&str, &str)],
+    ) -> Result<(Duration, Response<Bytes>), AnyError> {
+        let mut request = Request::post("/v1/chat/completions")
             .header("host", "bench")
-            .header("content-type", "application/json")
-            .body(Full::new(body.clone()))?;
+            .header("content-type", "application/json");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(body.clone()))?;
         let asked = Instant::now();
         let (head, body) = self.0.send_request(request).await?.into_parts();
         let body = body.collect().await?.to_bytes();

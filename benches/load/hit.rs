@@ -13,10 +13,11 @@
 
 mod common;
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,11 +29,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use sluice::gateway::Gateway;
 use sluice::mock::{Mock, Script};
 use sluice::serve::Server;
 use sluice_engine::{CacheConfig, Insert, KeyHasher, PartitionKey, SemanticCache};
 use sluice_models::{
-    BertEmbedder, DEFAULT_MODEL, EmbedPool, Embedder, HashedEmbedder, NoProgress, PoolOptions, PullOptions,
+    BertEmbedder, DEFAULT_MODEL, EmbedError, EmbedPool, Embedder, Embedding, HashedEmbedder, NoProgress,
+    PoolOptions, PullOptions,
 };
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
@@ -81,27 +84,41 @@ fn run(which: Option<&str>) -> Result<(), AnyError> {
         Some("hashed" | "exact") => Arc::new(HashedEmbedder::new(384)),
         Some(other) => return Err(format!("'{other}': expected nothing, 'hashed' or 'exact'").into()),
     };
-    let pool = EmbedPool::start(Arc::clone(&embedder), PoolOptions::default())?;
+    let recorder = Arc::new(Recorder { inner: embedder, seen: Mutex::new(Some(HashMap::new())) });
+    let pool = EmbedPool::start(Arc::clone(&recorder) as Arc<dyn Embedder>, PoolOptions::default())?;
     let gateway = gateway(&mock, &format!("cache: {{similarity: {SIMILARITY}}}"), Some(pool))?;
     let loopback = ([127, 0, 0, 1], 0).into();
-    let server = Server::start(gateway, loopback, loopback)?;
+    let server = Server::start(Arc::clone(&gateway), loopback, loopback)?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let entries = if which == Some("exact") { 1 } else { ENTRIES };
-    let done = runtime.block_on(measure(server.address, &*embedder, entries));
+    let done = runtime.block_on(async {
+        let mut hits = Connection::open(server.address).await?;
+        seed(&mut hits, &gateway, entries).await?;
+        measure(hits, &recorder, entries).await
+    });
     server.stop();
     done
 }
 
-async fn measure(address: SocketAddr, embedder: &dyn Embedder, entries: usize) -> Result<(), AnyError> {
-    let mut hits = Connection::open(address).await?;
+/// Lets the gateway remember so many answers.
+async fn seed(connection: &mut Connection, gateway: &Gateway, entries: usize) -> Result<(), AnyError> {
     for n in 0..entries {
-        hits.ask(&body(&prompt(0, n))).await?;
+        // Else a near entry would answer, and this one would not be stored.
+        connection.ask_with(&body(&prompt(0, n)), &[("x-sluice-cache-similarity", "1")]).await?;
     }
+    let cache = gateway.memory.as_ref().ok_or("the cache is off")?.cache();
+    cache.run_pending();
+    let stored = cache.stats().vectors;
+    if stored == entries as u64 { Ok(()) } else { Err(format!("{stored} of {entries} are stored").into()) }
+}
+
+async fn measure(mut hits: Connection, recorder: &Recorder, entries: usize) -> Result<(), AnyError> {
+    let embedder = &*recorder.inner;
     let exact = body(&prompt(0, 0));
     let (_, answer) = hits.ask(&exact).await?;
     expect_tier(&answer, "exact")?;
     let mut fixed = Connection::open(static_server(answer.body().len())?).await?;
-    let memory = Remembered::fill(embedder, entries)?;
+    let memory = Remembered::fill(recorder.take());
 
     let [mut floor, mut exact_hit, mut semantic, mut embed, mut search] = [(); 5].map(|()| Way::default());
     let mut asked = 0;
@@ -243,6 +260,41 @@ fn static_server(length: usize) -> Result<SocketAddr, AnyError> {
     Ok(address)
 }
 
+/// Keeps the vectors of the entries, so that they need not be computed a second time.
+struct Recorder {
+    inner: Arc<dyn Embedder>,
+    /// Of each text; none once they were taken.
+    seen: Mutex<Option<HashMap<String, Vec<f32>>>>,
+}
+
+impl Recorder {
+    fn take(&self) -> HashMap<String, Vec<f32>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
+    }
+}
+
+impl Embedder for Recorder {
+    fn id(&self) -> &str {
+        self.inner.id()
+    }
+
+    fn dimensions(&self) -> usize {
+        self.inner.dimensions()
+    }
+
+    fn max_tokens(&self) -> usize {
+        self.inner.max_tokens()
+    }
+
+    fn embed(&self, text: &str) -> Result<Embedding, EmbedError> {
+        let embedding = self.inner.embed(text)?;
+        if let Some(seen) = &mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner) {
+            seen.insert(text.to_owned(), embedding.vector.clone());
+        }
+        Ok(embedding)
+    }
+}
+
 /// The entries once more, to search among them without a gateway.
 struct Remembered {
     cache: SemanticCache,
@@ -250,22 +302,21 @@ struct Remembered {
 }
 
 impl Remembered {
-    fn fill(embedder: &dyn Embedder, entries: usize) -> Result<Self, AnyError> {
+    fn fill(vectors: HashMap<String, Vec<f32>>) -> Self {
         let cache = SemanticCache::new(CacheConfig { similarity: SIMILARITY, ..CacheConfig::default() });
         let partition = KeyHasher::new(&[0; 32]).partition();
-        for n in 0..entries {
-            let text = prompt(0, n);
+        for (text, vector) in vectors {
             cache.insert(Insert {
                 partition,
                 exact: partition.exact(&[text.as_bytes()]),
                 normalised: None,
-                vector: Some(embedder.embed(&text)?.vector),
+                vector: Some(vector),
                 payload: Bytes::from(text),
                 ttl: None,
             });
         }
         cache.run_pending();
-        Ok(Self { cache, partition })
+        Self { cache, partition }
     }
 
     /// The time of one search, in microseconds.
