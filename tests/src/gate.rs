@@ -15,7 +15,8 @@ use sluice_models::{
 use crate::client::{Client, Reply, question};
 use crate::log;
 
-/// Two providers behind the model `chat`, each asked once.
+/// Two providers behind the model `chat`, each asked once. All tests share the workers of the real embedding model, so
+/// a prompt may wait long for them.
 pub const TWO_TARGETS: &str = "
 providers:
   primary: {kind: mock, base_url: '{primary}', api_key: 'env:TEST_PRIMARY'}
@@ -23,6 +24,7 @@ providers:
 routes:
   - {model: chat, targets: [primary/model-a, backup/model-b]}
 retry: {rounds: 0}
+embedding: {deadline: 5m}
 ";
 
 /// A gateway on free ports. Dropped, it stops without waiting.
