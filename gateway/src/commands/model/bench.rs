@@ -110,10 +110,10 @@ pub fn load_all(spec: &ModelSpec, files: &ModelFiles) -> Result<Vec<BertEmbedder
 /// # Errors
 /// What could not be loaded or computed.
 pub fn run(name: &str, as_json: bool) -> Result<String, String> {
+    let spec = sluice_models::resolve(name).map_err(|e| e.to_string())?;
     if env(THREADS).as_deref() != Some("1") {
         return on_one_thread();
     }
-    let spec = sluice_models::resolve(name).map_err(|e| e.to_string())?;
     let files =
         sluice_models::pull(&spec, &PullOptions::default(), &Bar::default()).map_err(|e| e.to_string())?;
     let models = load_all(&spec, &files)?;
