@@ -31,7 +31,7 @@ enum Command {
     /// Check a configuration, or print its schema.
     #[command(subcommand)]
     Config(config::ConfigCommand),
-    /// Fetch local embedding models.
+    /// Local embedding models: fetch, list and measure them.
     #[command(subcommand)]
     Model(model::ModelCommand),
     /// Measure what this machine does.

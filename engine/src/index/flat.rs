@@ -73,7 +73,7 @@ impl FlatIndex {
     }
 
     /// The dimension of the vectors, unless there are none.
-    pub(super) fn dimension(&self) -> Option<usize> {
+    fn dimension(&self) -> Option<usize> {
         (!self.ids.is_empty()).then_some(self.rows.dimension())
     }
 
@@ -98,7 +98,7 @@ impl FlatIndex {
     }
 
     /// The query in unit length, if there is anything to find with it.
-    fn unit_query(&self, query: &[f32], k: usize) -> Option<Vec<f32>> {
+    pub(super) fn unit_query(&self, query: &[f32], k: usize) -> Option<Vec<f32>> {
         if k == 0 || self.dimension() != Some(query.len()) { None } else { unit(query) }
     }
 

@@ -15,7 +15,7 @@ use hnsw_rs::prelude::{Distance, Hnsw};
 
 use super::flat::FlatIndex;
 use super::simd::dot;
-use super::vector::{Nearest, unit};
+use super::vector::Nearest;
 use super::{Neighbour, VectorIndex};
 
 /// Vectors from which a graph is worth its building, where the index is to choose by size. Not measured at that size but
@@ -281,10 +281,8 @@ impl VectorIndex for HnswIndex {
     }
 
     fn search(&self, query: &[f32], k: usize, alive: &dyn Fn(u64) -> bool) -> Vec<Neighbour> {
-        if k == 0 || self.flat.dimension() != Some(query.len()) {
-            return Vec::new();
-        }
-        unit(query).map_or_else(Vec::new, |query| self.nearest(&query, k, alive).into_vec())
+        let query = self.flat.unit_query(query, k);
+        query.map_or_else(Vec::new, |query| self.nearest(&query, k, alive).into_vec())
     }
 
     fn len(&self) -> usize {

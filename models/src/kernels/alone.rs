@@ -5,5 +5,7 @@
 
 #[path = "../activation.rs"]
 mod activation;
+// As in the crate: the instructions are those of x86-64.
+#[cfg(target_arch = "x86_64")]
 #[path = "mod.rs"]
 mod kernels;
