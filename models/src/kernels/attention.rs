@@ -4,21 +4,22 @@ use super::batch::{Batch, Block, Sequence};
 use super::format::{Format, Op};
 use super::lines::Lines;
 use super::pack::panel_columns;
-use super::simd::Simd;
+use super::simd::{Simd, Zmm};
 use super::tile::{Finish, Tile};
 
 /// What a head's width must be a multiple of: whole panels of every format.
 pub(crate) const HEAD_MULTIPLE: usize = 32;
 
-/// Room for one head's keys and one block's scores.
+/// Room for one head's keys and values and one block's scores.
 pub(crate) struct Scratch {
     keys: Lines,
+    values: Lines,
     scores: Lines,
 }
 
 impl Default for Scratch {
     fn default() -> Self {
-        Self { keys: Lines::zeroed(0), scores: Lines::zeroed(0) }
+        Self { keys: Lines::zeroed(0), values: Lines::zeroed(0), scores: Lines::zeroed(0) }
     }
 }
 
@@ -50,11 +51,13 @@ pub(crate) fn attend<F: Format>(
     assert!(least >= batch.rows * width);
     let longest = batch.longest().next_multiple_of(columns);
     scratch.keys.ensure(of.head * longest);
+    scratch.values.ensure(of.head * longest);
     scratch.scores.ensure(F::S::ROWS * longest);
 
     for sequence in &batch.sequences {
         for head in 0..of.heads {
             pack_keys(of, sequence, head, columns, &mut scratch.keys);
+            pack_values(of, sequence, head, columns, &mut scratch.values);
             for block in &batch.blocks[sequence.blocks.clone()] {
                 // SAFETY: the slices hold `batch.rows × width` floats, and the scratch was made for the longest text.
                 unsafe { attend_block(format.float(), of, sequence, head, *block, scratch, to) };
@@ -75,9 +78,22 @@ fn pack_keys(of: &Heads<'_>, sequence: &Sequence, head: usize, columns: usize, t
     }
 }
 
+/// The values of one head in panels of `columns` of its columns; rows beyond the text are zeros.
+fn pack_values(of: &Heads<'_>, sequence: &Sequence, head: usize, columns: usize, to: &mut [f32]) {
+    let (width, rows) = (of.heads * of.head, sequence.len.next_multiple_of(columns));
+    let values = of.values[sequence.start * width..].chunks_exact(width).take(sequence.len);
+    for (panel, to) in to.chunks_exact_mut(rows * columns).take(of.head / columns).enumerate() {
+        let (said, beyond) = to.split_at_mut(sequence.len * columns);
+        for (to, value) in said.chunks_exact_mut(columns).zip(values.clone()) {
+            to.copy_from_slice(&value[head * of.head + panel * columns..][..columns]);
+        }
+        beyond.fill(0.0);
+    }
+}
+
 /// # Safety
 /// The slices of `of` and `to` hold all rows of the batch that `sequence` and `block` are of; the scratch has the
-/// keys of this head, and room for the block's scores.
+/// keys and values of this head, and room for the block's scores.
 unsafe fn attend_block<F: Format>(
     format: F,
     of: &Heads<'_>,
@@ -88,39 +104,39 @@ unsafe fn attend_block<F: Format>(
     to: &mut [f32],
 ) {
     let (lanes, columns, width, rows) = (F::S::LANES, panel_columns::<F>(), of.heads * of.head, block.rows);
-    let first_chunk = head * of.head / lanes;
+    let (first_chunk, padded) = (head * of.head / lanes, sequence.len.next_multiple_of(columns));
     let scores = scratch.scores.as_mut_ptr();
     let blocked = |out| Tile {
         a: scores.cast(),
         b: std::ptr::null(),
-        b_step: 0,
         words: 0,
         out,
         row_step: lanes,
         vector_step: rows * lanes,
-        finish: Finish::NONE,
+        finish: None,
     };
     // SAFETY: a head's columns of a block are `head × rows` floats from `first_chunk` on, in queries and result.
-    // Panels of keys are `head × columns` floats; scores are written for every key of the last panel, for which there
-    // is room. Values are read for the text's own rows only, a panel of columns within the head.
+    // Panels of keys are `head × columns` floats, those of values `padded × columns`; scores are written for every key
+    // of the last panel, for which there is room; what stands there beyond the text meets the values' zeros.
     unsafe {
         for panel in 0..sequence.len.div_ceil(columns) {
             Tile {
                 a: of.queries.as_ptr().add(block.chunk::<F::S>(width, 0, first_chunk)).cast(),
                 b: scratch.keys.as_ptr().add(panel * columns * of.head).cast(),
-                b_step: columns,
                 words: of.head,
                 ..blocked(scores.add(panel * columns * rows))
             }
             .compute(format, rows);
         }
-        format.call(Softmax { format, scores, rows, len: sequence.len });
+        let mut factors = [0.0; Zmm::ROWS];
+        let row_factors = factors.as_mut_ptr();
+        format.call(Softmax { format, scores, rows, len: sequence.len, factors: row_factors });
         for panel in 0..of.head / columns {
             let column = head * of.head + panel * columns;
             Tile {
-                b: of.values.as_ptr().add(sequence.start * width + column).cast(),
-                b_step: width,
-                words: sequence.len,
+                b: scratch.values.as_ptr().add(panel * columns * padded).cast(),
+                words: sequence.len.next_multiple_of(lanes),
+                finish: Some(Finish { row_factors, ..Finish::NONE }),
                 ..blocked(to.as_mut_ptr().add(block.chunk::<F::S>(width, 0, column / lanes)))
             }
             .compute(format, rows);
@@ -128,12 +144,13 @@ unsafe fn attend_block<F: Format>(
     }
 }
 
-/// Rows of scores become probabilities.
+/// Rows of scores become probabilities, but for a factor of each row that is left to what they are multiplied by.
 struct Softmax<F> {
     format: F,
     scores: *mut f32,
     rows: usize,
     len: usize,
+    factors: *mut f32,
 }
 
 impl<F: Format> Op for Softmax<F> {
@@ -142,7 +159,7 @@ impl<F: Format> Op for Softmax<F> {
         let _ = self.format;
         let (lanes, step) = (F::S::LANES, self.rows * F::S::LANES);
         let chunks = self.len.div_ceil(lanes);
-        // SAFETY: there are `rows` rows of `chunks` vectors in blocked order.
+        // SAFETY: there are `rows` rows of `chunks` vectors in blocked order, and as many factors.
         unsafe {
             for row in 0..self.rows {
                 let scores = self.scores.add(row * lanes);
@@ -161,11 +178,7 @@ impl<F: Format> Op for Softmax<F> {
                     sum = F::S::add(sum, e);
                     F::S::store(at, e);
                 }
-                let factor = F::S::splat(1.0 / F::S::sum(sum));
-                for chunk in 0..chunks {
-                    let at = scores.add(chunk * step);
-                    F::S::store(at, F::S::mul(F::S::load(at), factor));
-                }
+                *self.factors.add(row) = 1.0 / F::S::sum(sum);
             }
         }
     }
