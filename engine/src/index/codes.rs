@@ -3,8 +3,8 @@
 //! counting bits is some fifteen times faster than multiplying. What the bits choose is compared exactly afterwards.
 //!
 //! Seen from the origin sentence vectors all lie in one direction and many bits say the same of all. Seen from their mean
-//! each bit halves them. The mean moves while vectors come and go, so the centre is taken anew whenever as many came as
-//! there were then. Recoding is spread over the inserts: up to a border the codes are of the new centre, behind it of the
+//! each bit halves them. The mean moves while vectors come and go, so whenever as many came as there were then, the centre
+//! follows it if it has gone far enough. Recoding is spread over the inserts: up to a border the codes are of the new centre, behind it of the
 //! old one, and a query has a code for either side.
 
 use pulp::{Simd, WithSimd};
@@ -17,6 +17,9 @@ use super::simd::dispatch;
 const LANES: usize = 4;
 /// Codes made anew per insert while the centre moves.
 const RECODED_PER_INSERT: usize = 8;
+/// The centre stays while the mean is nearer to it than this part of the vectors' mean square distance from their mean:
+/// some 2 of 100 bits would become others, and making all codes anew reads all vectors.
+const STILL: f32 = 1.0 / 256.0;
 
 /// The codes of all vectors of some [`Rows`], under the same numbers.
 pub(super) struct Codes {
@@ -134,9 +137,21 @@ impl Codes {
             }
             self.settle();
         } else if self.inserts_left == 0 {
-            self.moving = Some(Moving { centre: self.mean(), done: 0 });
             self.inserts_left = self.len;
+            let centre = self.mean();
+            if self.is_elsewhere(&centre) {
+                self.moving = Some(Moving { centre, done: 0 });
+            }
         }
+    }
+
+    /// Whether the mean has left the centre. The vectors have unit length, so their mean square distance from their
+    /// mean is what that lacks of one.
+    fn is_elsewhere(&self, mean: &[f32]) -> bool {
+        let square = |x: f32| x * x;
+        let spread = 1.0 - mean.iter().map(|&x| square(x)).sum::<f32>();
+        let apart: f32 = mean.iter().zip(&self.centre).map(|(&x, &y)| square(x - y)).sum();
+        apart > STILL * spread
     }
 
     /// Leaves the old centre behind when no code is of it any more.
