@@ -20,7 +20,7 @@ use crate::precision::Precision;
 use crate::registry::ModelSpec;
 use crate::tokens::{TokenIds, Tokens};
 use crate::weights::{ModelFiles, WeightsError};
-use architecture::Architecture;
+pub(crate) use architecture::Architecture;
 use tensors::Tensors;
 
 /// Token ids to the last layer's vectors: a plain function of the weights.

@@ -19,7 +19,7 @@ pub const DEFAULT_MODEL: &str = "all-MiniLM-L6-v2";
 /// promises unit length), and the cosine similarity is the same either way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelSpec {
-    /// The name we use, for folders and vector spaces too. A local folder's has a part of its weights' hash in it.
+    /// The name we use, for folders and vector spaces too. A local folder's has a part of a hash in it.
     pub name: Cow<'static, str>,
     /// Other names people write.
     pub aliases: &'static [&'static str],

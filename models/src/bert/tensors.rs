@@ -2,7 +2,7 @@
 
 use super::architecture::{Architecture, Names};
 use candle_core::safetensors::SliceSafetensors;
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Storage, Tensor};
 use candle_nn::VarBuilder;
 use std::collections::{HashMap, HashSet};
 
@@ -19,8 +19,8 @@ impl Tensors {
     /// encoder (a pooler, a head) is left out.
     ///
     /// # Errors
-    /// Names the tensor: when one is missing, of another shape or type, or when one within the encoder would not be
-    /// used, since the model would then compute something else. Says so when the file is no safetensors file.
+    /// Names the tensor: when one is missing, of another shape or type, or holds what is no finite number, or when one
+    /// within the encoder would not be used, since the model would then compute something else. Says so when the file is no safetensors file.
     // By value, since the file's bytes are to be gone when the tensors are there.
     #[allow(clippy::needless_pass_by_value)]
     pub(crate) fn from_safetensors(bytes: Vec<u8>, architecture: &Architecture) -> Result<Self, String> {
@@ -175,7 +175,13 @@ impl Reader<'_> {
             return Err(format!("{name} is of type {:?}, expected F32, F16 or BF16", view.dtype()));
         }
         let tensor = self.file.load(name, &Device::Cpu).and_then(|tensor| tensor.to_dtype(DType::F32));
-        tensor.map_err(|e| format!("{name}: {e}"))
+        let tensor = tensor.map_err(|e| format!("{name}: {e}"))?;
+        match first_not_finite(&tensor).map_err(|e| format!("{name}: {e}"))? {
+            None => Ok(tensor),
+            Some((at, number)) => {
+                Err(format!("{name} holds {number} as number {at} from 0, expected finite numbers"))
+            }
+        }
     }
 
     /// Refuses a file whose encoder has tensors we know nothing of, such as a gate or a table of distances.
@@ -198,6 +204,16 @@ impl Reader<'_> {
             }
         }
     }
+}
+
+/// The first number that is infinite or none, and its place; with one, vectors would be none either, or silently wrong.
+fn first_not_finite(tensor: &Tensor) -> candle_core::Result<Option<(usize, f32)>> {
+    let (storage, layout) = tensor.storage_and_layout();
+    let Storage::Cpu(storage) = &*storage else { return Ok(None) };
+    // What was just loaded lies in one piece.
+    let numbers = storage.as_slice::<f32>()?.get(layout.start_offset()..).unwrap_or_default();
+    let at = numbers.iter().position(|number| !number.is_finite());
+    Ok(at.and_then(|at| Some((at, *numbers.get(at)?))))
 }
 
 #[cfg(test)]

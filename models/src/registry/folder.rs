@@ -2,9 +2,11 @@
 //! keeps beside it. Whatever would make our vectors other than the model's own is refused, never passed over.
 
 use super::{CONFIG, FileSpec, ModelSpec, Source, TOKENIZER, WEIGHTS};
+use crate::bert::Architecture;
 use crate::pooling::Pooling;
 use crate::weights::store::sha256_of;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
@@ -20,6 +22,8 @@ pub struct FolderError {
 
 /// Tokens of a text that count when the folder says nothing else: what BERT was made for.
 const USUAL_WINDOW: u64 = 512;
+/// Fewer positions leave no room for a word between its markers.
+const FEWEST_POSITIONS: usize = 3;
 
 impl ModelSpec {
     /// Describes the model of the BERT family in `folder`: `config.json`, `tokenizer.json`, `model.safetensors` and,
@@ -27,8 +31,9 @@ impl ModelSpec {
     /// `sentence_bert_config.json`, `config_sentence_transformers.json`) and `tokenizer_config.json`.
     ///
     /// Without them: the mean of all tokens, no prefix, and as many tokens as there are positions, at most 512. The
-    /// name is the folder's with the beginning of the weights' SHA-256, so that vectors of different weights never
-    /// mix. Hashes every file, and the model is refused later on if one has changed since.
+    /// name is the folder's with the beginning of a SHA-256 over all that makes its vectors what they are: the three
+    /// files, the pooling, the prefix and the window; so vectors of models that differ in any of them never mix.
+    /// Hashes every file, and the model is refused later on if one has changed since.
     ///
     /// # Errors
     /// [`FolderError`] with the file at fault.
@@ -38,11 +43,10 @@ impl ModelSpec {
         // Joining nothing would leave a slash at the end of every message.
         let usual = modules.transformer.as_os_str().is_empty();
         let dir = if usual { folder.clone() } else { folder.join(&modules.transformer) };
-        let config = required(&dir.join(CONFIG))?;
-        let dimensions = dimensions(&config).map_err(|reason| at(&dir.join(CONFIG), reason))?;
+        let Architecture { hidden: dimensions, positions, .. } = architecture(&dir)?;
         let prefix = prefix(&folder.join("config_sentence_transformers.json"))?;
         let pooling = pooling(&folder.join(&modules.pooling).join(CONFIG), dimensions, !prefix.is_empty())?;
-        let max_tokens = window(&dir, &config)?;
+        let max_tokens = window(&dir, positions)?;
         check_case(&dir)?;
 
         let mut files = Vec::new();
@@ -50,10 +54,9 @@ impl ModelSpec {
             let sha256 = hash(&dir, name)?;
             files.push(FileSpec { name, sha256: Some(sha256.into()), bytes: None });
         }
-        let weights = files.last().and_then(|file| file.sha256.as_deref()).unwrap_or_default();
-        let name = format!("{}@{}", plain_name(&folder), weights.get(..12).unwrap_or_default());
+        let fingerprint = fingerprint(&files, max_tokens, pooling, &prefix);
         Ok(Self {
-            name: name.into(),
+            name: format!("{}@{fingerprint}", plain_name(&folder)).into(),
             aliases: &[],
             source: Source::Folder(dir),
             files: files.into(),
@@ -63,6 +66,40 @@ impl ModelSpec {
             prefix: prefix.into(),
         })
     }
+}
+
+/// What the encoder is; a folder whose model has no room for a text is refused too.
+fn architecture(dir: &Path) -> Result<Architecture, FolderError> {
+    let path = dir.join(CONFIG);
+    let json = std::fs::read(&path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => not_found(dir, CONFIG),
+        _ => at(&path, error.to_string()),
+    })?;
+    let architecture = Architecture::from_json(&json).map_err(|reason| at(&path, reason))?;
+    let positions = architecture.positions;
+    if positions < FEWEST_POSITIONS {
+        let reason = format!(
+            "max_position_embeddings leaves {positions} for a text, expected at least {FEWEST_POSITIONS}"
+        );
+        return Err(at(&path, reason));
+    }
+    Ok(architecture)
+}
+
+/// Twelve hex digits that change with whatever decides about the vectors.
+fn fingerprint(files: &[FileSpec], max_tokens: usize, pooling: Pooling, prefix: &str) -> String {
+    let mut hash = Sha256::new();
+    for file in files {
+        // Hashes are of one length, and so no two lists give the same bytes.
+        hash.update(file.sha256.as_deref().unwrap_or_default());
+    }
+    let pooling = match pooling {
+        Pooling::Mean => "mean",
+        Pooling::Cls => "cls",
+    };
+    hash.update(format!(" {max_tokens} {pooling} {prefix}"));
+    let digest: [u8; 32] = hash.finalize().into();
+    digest[..6].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Where `modules.json` says the parts are, relative to the folder.
@@ -108,15 +145,6 @@ impl Modules {
             (_, None) => Err(at(&path, "there is no Pooling; expected it after the Transformer")),
         }
     }
-}
-
-/// Length of the vectors; DistilBERT has a name of its own for it.
-fn dimensions(config: &Value) -> Result<usize, String> {
-    let size = config.get("hidden_size").or_else(|| config.get("dim")).and_then(Value::as_u64);
-    size.and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0).ok_or_else(|| {
-        "hidden_size is missing or not a positive number; expected the configuration of a model of the BERT family"
-            .to_owned()
-    })
 }
 
 fn pooling(path: &Path, dimensions: usize, prefixed: bool) -> Result<Pooling, FolderError> {
@@ -168,8 +196,7 @@ fn prefix(path: &Path) -> Result<String, FolderError> {
 }
 
 /// Tokens of a text that count.
-fn window(dir: &Path, config: &Value) -> Result<usize, FolderError> {
-    let positions = positions(config).map_err(|reason| at(&dir.join(CONFIG), reason))?;
+fn window(dir: &Path, positions: usize) -> Result<usize, FolderError> {
     let said = |file: &str, field: &str| -> Result<Option<u64>, FolderError> {
         let path = dir.join(file);
         let Some(found) = optional(&path)? else { return Ok(None) };
@@ -187,27 +214,7 @@ fn window(dir: &Path, config: &Value) -> Result<usize, FolderError> {
         Some(tokens) => tokens,
         None => said("tokenizer_config.json", "model_max_length")?.unwrap_or(USUAL_WINDOW),
     };
-    usize::try_from(tokens.min(positions)).map_err(|error| at(dir, error.to_string()))
-}
-
-/// Tokens there are positions for.
-fn positions(config: &Value) -> Result<u64, String> {
-    let field = |name: &str| config.get(name).and_then(Value::as_u64);
-    let rows = field("max_position_embeddings").ok_or("max_position_embeddings is missing")?;
-    // RoBERTa and its kin count from the row after the padding token's.
-    let kin = ["roberta", "xlm-roberta", "camembert"];
-    let first = match config.get("model_type").and_then(Value::as_str) {
-        Some(kind) if kin.contains(&kind) => field("pad_token_id").unwrap_or(1).saturating_add(1),
-        _ => 0,
-    };
-    let positions = rows.saturating_sub(first);
-    if positions <= 2 {
-        return Err(format!(
-            "max_position_embeddings is {rows}, expected at least {}",
-            first.saturating_add(3)
-        ));
-    }
-    Ok(positions)
+    Ok(usize::try_from(tokens).map_or(positions, |tokens| tokens.min(positions)))
 }
 
 /// sentence-transformers can be told to lower a text's case before the tokenizer sees it. We leave that to the
@@ -236,11 +243,13 @@ fn lowers_case(normalizer: Option<&Value>) -> bool {
 fn hash(dir: &Path, name: &str) -> Result<String, FolderError> {
     let path = dir.join(name);
     sha256_of(&path).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => {
-            at(dir, format!("{name} not found; expected {CONFIG}, {TOKENIZER} and {WEIGHTS}"))
-        }
+        ErrorKind::NotFound => not_found(dir, name),
         _ => at(&path, error.to_string()),
     })
+}
+
+fn not_found(dir: &Path, name: &str) -> FolderError {
+    at(dir, format!("{name} not found; expected {CONFIG}, {TOKENIZER} and {WEIGHTS}"))
 }
 
 /// The folder's name, without what does not belong into the name of a model.
@@ -252,8 +261,7 @@ fn plain_name(folder: &Path) -> String {
 fn required(path: &Path) -> Result<Value, FolderError> {
     let dir = path.parent().unwrap_or(path);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    optional(path)?
-        .ok_or_else(|| at(dir, format!("{name} not found; expected {CONFIG}, {TOKENIZER} and {WEIGHTS}")))
+    optional(path)?.ok_or_else(|| not_found(dir, &name))
 }
 
 /// The file's content as JSON, if the file is there.

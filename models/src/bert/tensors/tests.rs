@@ -208,3 +208,40 @@ fn a_file_cut_anywhere_or_with_a_damaged_header_is_refused_or_read_but_never_pan
         }
     }
 }
+
+#[test]
+fn weights_that_are_no_finite_numbers_are_refused_and_named() {
+    for (variant, name) in [
+        ("bert", "encoder.layer.1.output.dense.weight"),
+        ("bert", "embeddings.word_embeddings.weight"),
+        ("bert", "embeddings.LayerNorm.bias"),
+        ("roberta", "embeddings.position_embeddings.weight"),
+    ] {
+        for wrong in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let words = refusal(variant, |tensors| {
+                let tensor = &tensors[name];
+                let mut all = numbers(tensor);
+                let last = all.len() - 1;
+                all[last] = wrong;
+                let changed = Tensor::from_vec(all, tensor.shape(), &Device::Cpu).unwrap();
+                tensors.insert(name.to_owned(), changed);
+            });
+            let last = stored(variant)[name].elem_count() - 1;
+            assert_eq!(
+                words,
+                format!("{name} holds {wrong} as number {last} from 0, expected finite numbers")
+            );
+        }
+    }
+}
+
+#[test]
+fn half_precision_that_is_no_finite_number_is_refused_too() {
+    let name = "encoder.layer.0.output.dense.bias";
+    let words = refusal("bert", |tensors| {
+        let tensor = tensors[name].to_dtype(DType::F32).unwrap();
+        let large = tensor.affine(0.0, 1e30).unwrap().to_dtype(DType::F16).unwrap();
+        tensors.insert(name.to_owned(), large);
+    });
+    assert!(words.starts_with(&format!("{name} holds inf as number 0")), "{words}");
+}

@@ -14,6 +14,14 @@ const MODULES: &str = r#"[
 const POOLING: &str = r#"{"word_embedding_dimension": 4, "pooling_mode_cls_token": true,
     "pooling_mode_mean_tokens": false, "pooling_mode_max_tokens": false, "include_prompt": true}"#;
 
+/// A whole configuration of a BERT but for these fields, which end in its positions.
+fn config(last: &str) -> String {
+    format!(
+        r#"{{"model_type": "bert", "hidden_size": 4, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "intermediate_size": 8, "vocab_size": 10, {last}}}"#
+    )
+}
+
 /// A folder named `my model` with the three files a model needs and nothing else.
 struct Model(tempfile::TempDir);
 
@@ -21,10 +29,7 @@ impl Model {
     fn bare() -> Self {
         let model = Self(tempfile::tempdir().unwrap());
         model
-            .with(
-                "config.json",
-                r#"{"model_type": "bert", "hidden_size": 4, "max_position_embeddings": 600}"#,
-            )
+            .with("config.json", &config(r#""max_position_embeddings": 600"#))
             .with("tokenizer.json", r#"{"normalizer": {"type": "BertNormalizer", "lowercase": false}}"#)
             .with("model.safetensors", "weights")
     }
@@ -86,13 +91,29 @@ fn the_files_of_sentence_transformers_say_how_it_is_done() {
 }
 
 #[test]
-fn the_name_has_the_folder_and_the_weights_in_it() {
-    let model = Model::bare();
-    let name = model.spec().name.into_owned();
-    // printf weights | sha256sum
-    assert_eq!(name, "my-model@9a129038d9a0");
-    assert_eq!(resolve(model.path().to_str().unwrap()).unwrap().name, name);
-    assert_ne!(model.with("model.safetensors", "other weights").spec().name, name);
+fn the_name_has_the_folder_in_it_and_changes_with_all_that_changes_vectors() {
+    let name = |model: &Model| model.spec().name.into_owned();
+    let model = Model::full();
+    let first = name(&model);
+    let hex = first.strip_prefix("my-model@").unwrap();
+    assert!(hex.len() == 12 && hex.bytes().all(|b| b.is_ascii_hexdigit()), "{first}");
+    assert_eq!(first, name(&Model::full()), "the same files have the same name");
+    assert_eq!(resolve(model.path().to_str().unwrap()).unwrap().name, first);
+
+    let mut names = vec![first];
+    let prompt = r#"{"prompts": {"query": "other: "}, "default_prompt_name": "query"}"#;
+    for (file, content) in [
+        ("model.safetensors", "other weights"),
+        ("tokenizer.json", r#"{"normalizer": {"type": "BertNormalizer", "lowercase": true}}"#),
+        ("config.json", &config(r#""layer_norm_eps": 1e-6, "max_position_embeddings": 600"#)),
+        ("1_Pooling/config.json", r#"{"pooling_mode": "mean"}"#),
+        ("config_sentence_transformers.json", prompt),
+        ("sentence_bert_config.json", r#"{"max_seq_length": 199}"#),
+    ] {
+        names.push(name(&Model::full().with(file, content)));
+    }
+    let different: std::collections::HashSet<&String> = names.iter().collect();
+    assert_eq!(different.len(), names.len(), "{names:?}");
 }
 
 #[test]
@@ -103,12 +124,13 @@ fn windows_are_never_longer_than_the_positions_there_are() {
     assert_eq!(window(Model::full().with("sentence_bert_config.json", &seq("null"))), 100);
     let limitless = r#"{"model_max_length": 1000000000000000019884624838656}"#;
     assert_eq!(window(Model::bare().with("tokenizer_config.json", limitless)), 512);
-    let roberta =
-        r#"{"model_type": "roberta", "hidden_size": 4, "max_position_embeddings": 514, "pad_token_id": 1}"#;
-    assert_eq!(window(Model::bare().with("config.json", roberta)), 512);
-    let small = r#"{"model_type": "roberta", "hidden_size": 4, "max_position_embeddings": 100}"#;
-    assert_eq!(window(Model::bare().with("config.json", small)), 98);
-    let distilbert = r#"{"model_type": "distilbert", "dim": 4, "max_position_embeddings": 64}"#;
+    let roberta = |rest: &str| config(rest).replace(r#""bert""#, r#""roberta""#);
+    let large = roberta(r#""max_position_embeddings": 514, "pad_token_id": 1"#);
+    assert_eq!(window(Model::bare().with("config.json", &large)), 512);
+    let small = roberta(r#""max_position_embeddings": 100"#);
+    assert_eq!(window(Model::bare().with("config.json", &small)), 98);
+    let distilbert = r#"{"model_type": "distilbert", "dim": 4, "n_layers": 1, "n_heads": 2, "hidden_dim": 8,
+        "vocab_size": 10, "max_position_embeddings": 64}"#;
     assert_eq!(window(Model::bare().with("config.json", distilbert)), 64);
 }
 
@@ -213,10 +235,11 @@ fn lower_case_is_only_asked_for_where_the_tokenizer_does_it() {
 #[test]
 fn a_configuration_without_sizes_is_refused() {
     for (config, reason) in [
-        ("{}", "hidden_size"),
-        (r#"{"hidden_size": 0, "max_position_embeddings": 512}"#, "hidden_size"),
-        (r#"{"hidden_size": 4}"#, "max_position_embeddings is missing"),
-        (r#"{"hidden_size": 4, "max_position_embeddings": 2}"#, "expected at least 3"),
+        ("{}", "hidden_size is missing"),
+        (&config(r#""max_position_embeddings": 512"#).replace("4", "0"), "hidden_size is 0"),
+        (&config(r#""type_vocab_size": 2"#), "max_position_embeddings is missing"),
+        (&config(r#""max_position_embeddings": 2"#), "expected at least 3"),
+        (&config(r#""max_position_embeddings": 9"#).replace("bert", "t5"), "model_type is \"t5\""),
         ("no json", "not JSON"),
     ] {
         let error = Model::bare().with("config.json", config).refused("config.json");
