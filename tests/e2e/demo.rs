@@ -59,6 +59,9 @@ fn a_stream_of_ones_own_is_asked_in_its_order() {
 #[test]
 fn a_mistake_in_its_arguments_or_files_is_told() {
     assert!(demo(&["--similarity", "2"]).unwrap_err().contains("--similarity"));
+    assert!(
+        demo(&["--model", "no-such-model"]).unwrap_err().contains("'no-such-model' is not in the registry")
+    );
     assert!(demo(&["--stream", "no/such.jsonl"]).unwrap_err().contains("no/such.jsonl"));
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(b"{\"id\": \"a\", \"prompt\": \"x\", \"intent\": \"y\"}\nnot JSON\n").unwrap();

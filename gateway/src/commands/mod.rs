@@ -9,14 +9,38 @@ pub mod serve;
 
 use std::sync::Arc;
 
+use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use sluice_models::{BertEmbedder, EmbedPool, PoolOptions, Progress, PullOptions};
+use sluice_models::{BertEmbedder, EmbedPool, PoolOptions, Precision, Progress, PullOptions};
 
 use crate::config::EmbeddingSection;
 
 /// Looks up an environment variable.
 pub fn env(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+/// Which embedding model a command works with that reads no configuration.
+#[derive(Args)]
+pub struct EmbeddingArgs {
+    /// The embedding model: one of `sluice model list`, or a folder with a model of the BERT family.
+    #[arg(long, default_value_t = EmbeddingSection::default().model)]
+    model: String,
+    /// What it computes in: auto, f32, bf16 or int8.
+    #[arg(long, default_value_t = EmbeddingSection::default().precision)]
+    precision: Precision,
+}
+
+impl EmbeddingArgs {
+    /// The same as a configuration that says nothing else of it.
+    #[must_use]
+    pub fn section(&self) -> EmbeddingSection {
+        EmbeddingSection {
+            model: self.model.clone(),
+            precision: self.precision,
+            ..EmbeddingSection::default()
+        }
+    }
 }
 
 /// Loads the embedding model, fetching its weights if they are not there yet.
@@ -69,5 +93,35 @@ impl Bar {
             }
             *bar = next;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        embedding: EmbeddingArgs,
+    }
+
+    fn section(words: &[&str]) -> Result<EmbeddingSection, clap::Error> {
+        let command = Command::try_parse_from(["command"].iter().chain(words))?;
+        Ok(command.embedding.section())
+    }
+
+    #[test]
+    fn without_words_the_model_is_that_of_a_configuration_without_words() {
+        assert_eq!(section(&[]).unwrap(), EmbeddingSection::default());
+    }
+
+    #[test]
+    fn model_and_precision_are_the_ones_that_were_named() {
+        let named = section(&["--model", "./a/folder", "--precision", "int8"]).unwrap();
+        assert_eq!((named.model.as_str(), named.precision), ("./a/folder", Precision::Int8));
+        let refused = section(&["--precision", "fp8"]).unwrap_err().to_string();
+        assert!(refused.contains("--precision") && refused.contains("f32, bf16 or int8"), "{refused}");
     }
 }

@@ -8,8 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::load_embedder;
-use crate::config::EmbeddingSection;
+use super::{EmbeddingArgs, load_embedder};
 use report::Figures;
 use vectors::Vectors;
 
@@ -42,6 +41,8 @@ pub struct IndexArgs {
     /// One JSON object a line instead of a table.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    embedding: EmbeddingArgs,
 }
 
 /// When to do something that takes long.
@@ -63,8 +64,8 @@ pub fn run(command: &BenchCommand) -> Result<String, String> {
         return Err("--n: expected numbers of at least 1".to_owned());
     }
     let texts = vectors::texts(args.texts.as_deref())?;
+    let embedder = load_embedder(&args.embedding.section())?;
     say(&format!("embedding {} texts", texts.len()));
-    let embedder = load_embedder(&EmbeddingSection::default())?;
     let all = Vectors::embed(&embedder, &texts, largest)?;
     if let Some(folder) = &args.dump {
         all.write(folder, &args.n)?;

@@ -11,8 +11,7 @@ use std::path::PathBuf;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::load_embedder;
-use crate::config::EmbeddingSection;
+use super::{EmbeddingArgs, load_embedder};
 use run::Stage;
 use stream::Stream;
 
@@ -32,6 +31,8 @@ pub struct DemoArgs {
     /// Seed of the built-in stream's order.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    #[command(flatten)]
+    embedding: EmbeddingArgs,
 }
 
 /// Runs the demo; the text is the table for standard output.
@@ -46,7 +47,7 @@ pub fn run(args: &DemoArgs) -> Result<String, String> {
         Some(path) => Stream::read(path, args.requests)?,
         None => Stream::built_in(args.requests.unwrap_or(1000), args.seed)?,
     };
-    let embedder = load_embedder(&EmbeddingSection::default())?;
+    let embedder = load_embedder(&args.embedding.section())?;
     let progress = Progress::new(stream.questions.len());
 
     let main = Stage::start(&stream, embedder.clone(), args.similarity, "flat", true)?;
