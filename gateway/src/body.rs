@@ -10,7 +10,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 
 use crate::error::ApiError;
 
@@ -69,28 +69,39 @@ impl HttpBody for Body {
 ///
 /// # Errors
 /// [`ApiError::BodyTooLarge`] and [`ApiError::BodyUnreadable`].
-pub async fn read(mut body: Incoming, limit: u64, within: Duration) -> Result<Bytes, ApiError> {
-    let until = Instant::now() + within;
+pub async fn read(body: Incoming, limit: u64, within: Duration) -> Result<Bytes, ApiError> {
+    let late = |_| ApiError::BodyUnreadable("it did not arrive in time (timeouts.client)");
+    timeout(within, read_all(body, limit)).await.map_err(late)?
+}
+
+async fn read_all(mut body: Incoming, limit: u64) -> Result<Bytes, ApiError> {
     let announced = body.size_hint().lower();
-    let (mut bytes, mut seen) = (BytesMut::new(), 0_u64);
-    loop {
-        let frame = match timeout_at(until, body.frame()).await {
-            Err(_) => return Err(ApiError::BodyUnreadable("it did not arrive in time (timeouts.client)")),
-            Ok(Some(Err(_))) => {
-                return Err(ApiError::BodyUnreadable("the connection ended before the body did"));
-            }
-            Ok(None) if seen > limit => return Err(ApiError::BodyTooLarge { limit }),
-            Ok(None) => return Ok(bytes.freeze()),
-            Ok(Some(Ok(frame))) => frame,
+    // Most bodies come in one piece, which need not be copied.
+    let (mut first, mut bytes, mut seen) = (Bytes::new(), BytesMut::new(), 0_u64);
+    while !body.is_end_stream() {
+        let frame = match body.frame().await {
+            Some(Err(_)) => return Err(ApiError::BodyUnreadable("the connection ended before the body did")),
+            None => break,
+            Some(Ok(frame)) => frame,
         };
         let Ok(data) = frame.into_data() else { continue };
+        let is_first = seen == 0;
         seen += data.len() as u64;
-        if seen <= limit {
-            bytes.extend_from_slice(&data);
-        } else if announced.max(seen) > limit.saturating_mul(4) {
-            return Err(ApiError::BodyTooLarge { limit });
+        if seen > limit {
+            if announced.max(seen) > limit.saturating_mul(4) {
+                return Err(ApiError::BodyTooLarge { limit });
+            }
+            (first, bytes) = (Bytes::new(), BytesMut::new());
+        } else if is_first {
+            first = data;
         } else {
-            bytes.clear();
+            bytes.extend_from_slice(&std::mem::take(&mut first));
+            bytes.extend_from_slice(&data);
         }
+    }
+    match seen {
+        _ if seen > limit => Err(ApiError::BodyTooLarge { limit }),
+        _ if bytes.is_empty() => Ok(first),
+        _ => Ok(bytes.freeze()),
     }
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::uri::Authority;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use serde_json::json;
@@ -20,6 +20,9 @@ use crate::error::ApiError;
 use crate::gateway::{Core, Gateway};
 use crate::ids;
 use crate::local::is_loopback_name;
+
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+static FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 #[derive(Clone, Copy, PartialEq)]
 enum Endpoint {
@@ -83,7 +86,7 @@ pub async fn handle(core: Arc<Core>, request: Request<Incoming>) -> Result<Respo
         }
     };
     if let Ok(id) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert("x-request-id", id);
+        response.headers_mut().insert(&REQUEST_ID, id);
     }
     let name = endpoint.map_or("unknown", Endpoint::name);
     core.gateway.metrics.request(name, response.status().as_u16());
@@ -129,20 +132,21 @@ async fn answer(
     let call = Arc::new(Call { caller, id, headers: head.headers, started });
     match endpoint {
         Endpoint::Chat => chat::chat(core, &call, body).await,
-        _ => embeddings::embeddings(core, &call, &body).await,
+        // Boxed, since a hit is to be light.
+        _ => Box::pin(embeddings::embeddings(core, &call, &body)).await,
     }
 }
 
 /// A page that the user happens to visit can reach loopback, by a form or by a name that it makes point there. Browsers
 /// say where a request comes from; other clients send neither header.
 fn refuse_foreign_pages(headers: &HeaderMap) -> Result<(), ApiError> {
-    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
-    let foreign_origin = text("origin").is_some_and(|origin| {
+    let text = |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let foreign_origin = text(&header::ORIGIN).is_some_and(|origin| {
         let host = origin.parse::<Uri>().ok().and_then(|uri| uri.host().map(is_loopback_name));
         host != Some(true)
     });
-    let foreign_name = text("sec-fetch-site").is_some()
-        && !text("host").is_some_and(|host| {
+    let foreign_name = text(&FETCH_SITE).is_some()
+        && !text(&header::HOST).is_some_and(|host| {
             host.parse::<Authority>().is_ok_and(|authority| is_loopback_name(authority.host()))
         });
     if foreign_origin || foreign_name { Err(ApiError::ForeignPage) } else { Ok(()) }
@@ -224,7 +228,7 @@ pub fn json_response(value: &serde_json::Value) -> Response<Body> {
 
 /// The client's own `x-request-id` where it is a plain word, else a new one.
 fn request_id(request: &Request<Incoming>) -> String {
-    let own = request.headers().get("x-request-id").and_then(|v| v.to_str().ok());
+    let own = request.headers().get(&REQUEST_ID).and_then(|v| v.to_str().ok());
     match own {
         Some(id)
             if (1..=128).contains(&id.len())
@@ -245,7 +249,7 @@ mod tests {
         let asked = |lines: &[(&'static str, &'static str)]| {
             let headers = lines
                 .iter()
-                .map(|(name, value)| (http::HeaderName::from_static(name), HeaderValue::from_static(value)));
+                .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
             refuse_foreign_pages(&headers.collect()).is_ok()
         };
         assert!(asked(&[("host", "gateway.internal:8080")]), "a program");
