@@ -3,7 +3,9 @@
 mod account;
 mod guards;
 pub mod remember;
+mod repeats;
 pub mod request;
+mod stored;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,8 +26,10 @@ use crate::route::Target;
 use crate::route::answer::{Answer, Asking, Broken, Chunks};
 use crate::wire::chat::{Assembler, Chunk};
 use account::{Account, Source};
-use remember::{Found, Nothing, Remembered};
-use request::ChatRequest;
+use guards::Inspected;
+use remember::{Form, Found, Memory, Nothing, Remembered};
+use repeats::RepeatKey;
+use request::{ChatRequest, Delivery};
 
 /// Parts of an answer that may wait for a slow client; the provider waits with them.
 const PARTS_IN_FLIGHT: usize = 16;
@@ -65,7 +69,15 @@ pub struct Call {
 /// An [`ApiError`] as long as nothing was sent; what breaks later ends the stream with an error event.
 pub async fn chat(core: &Core, call: &Arc<Call>, body: Bytes) -> Result<Response<Body>, ApiError> {
     let gateway = &core.gateway;
-    let (request, targets, vault) = if body.len() < LARGE_BODY {
+    let small = body.len() < LARGE_BODY;
+    let memory = gateway.memory.as_ref();
+    let repeat = memory.filter(|_| small).map(|memory| memory.repeat_key(&call.caller.tenant, &body));
+    if let (Some(memory), Some(key)) = (memory, &repeat)
+        && let Some((delivery, remembered)) = again(gateway, memory, call, key)?
+    {
+        return Ok(from_memory(core, call, delivery, Vault::new(), remembered));
+    }
+    let (request, targets, Inspected { vault, clean }) = if small {
         read(gateway, call, &body)?
     } else {
         // Scanning it takes milliseconds, which the other clients of this thread would wait.
@@ -73,15 +85,32 @@ pub async fn chat(core: &Core, call: &Arc<Call>, body: Bytes) -> Result<Response
         let reading = tokio::task::spawn_blocking(move || read(&gateway, &call, &body));
         reading.await.map_err(|_| ApiError::Internal)??
     };
-    let found = match &gateway.memory {
-        Some(memory) => memory.look_up(call, &request, &vault, &gateway.metrics).await?,
+    let repeat = repeat.filter(|_| clean);
+    let found = match memory {
+        Some(memory) => memory.look_up(call, &request, &vault, repeat, &gateway.metrics).await?,
         None => Found::Nothing(Nothing { ticket: None, bypass: true }),
     };
     let nothing = match found {
-        Found::Hit(remembered) => return Ok(from_memory(core, call, &request, vault, *remembered)),
+        Found::Hit(remembered) => {
+            return Ok(from_memory(core, call, request.delivery(), vault, *remembered));
+        }
         Found::Nothing(nothing) => nothing,
     };
     gateway.metrics.lookup(if nothing.bypass { "bypass" } else { "miss" }, "");
+    // Boxed, so that a hit need not carry around the room that asking takes.
+    Box::pin(ask(core, call, &request, &targets, vault, nothing)).await
+}
+
+/// Asks the providers, and begins to pass their answer on.
+async fn ask(
+    core: &Core,
+    call: &Call,
+    request: &ChatRequest,
+    targets: &[Target],
+    vault: Vault,
+    nothing: Nothing,
+) -> Result<Response<Body>, ApiError> {
+    let gateway = &core.gateway;
     let asking = Asking {
         upstream: &core.upstream,
         timeouts: &gateway.timeouts,
@@ -89,23 +118,40 @@ pub async fn chat(core: &Core, call: &Arc<Call>, body: Bytes) -> Result<Response
         max_answer: gateway.limits.max_answer.0,
         metrics: &gateway.metrics,
     };
-    let answer = asking.first_answer(&targets, &request).await?;
-    Ok(from_provider(core, call, &request, vault, nothing, answer).await)
+    let answer = asking.first_answer(targets, request).await?;
+    Ok(from_provider(core, call, request, vault, nothing, answer).await)
 }
 
 /// From bytes to a request that may be seen by others: parsed, routed, redacted.
-fn read(gateway: &Gateway, call: &Call, body: &Bytes) -> Result<(ChatRequest, Vec<Target>, Vault), ApiError> {
+fn read(
+    gateway: &Gateway,
+    call: &Call,
+    body: &Bytes,
+) -> Result<(ChatRequest, Vec<Target>, Inspected), ApiError> {
     let mut request = openai_chat::parse(body)?;
     let targets = gateway.routes.resolve(&request.model)?;
-    let vault = guards::input(gateway, call, &mut request)?;
-    Ok((request, targets, vault))
+    let inspected = guards::input(gateway, call, &mut request)?;
+    Ok((request, targets, inspected))
+}
+
+/// The answer to a request that came before, byte for byte, and in which no guard found anything: its route is checked and
+/// its answer looked up, but it need not be read again.
+fn again(
+    gateway: &Gateway,
+    memory: &Memory,
+    call: &Call,
+    key: &RepeatKey,
+) -> Result<Option<(Delivery, Remembered)>, ApiError> {
+    let Some(known) = memory.known(key) else { return Ok(None) };
+    gateway.routes.resolve(&known.model)?;
+    Ok(memory.recall(call, &known)?.map(|remembered| (known.delivery, remembered)))
 }
 
 /// A hit walks the same way out as a live answer.
 fn from_memory(
     core: &Core,
     call: &Call,
-    request: &ChatRequest,
+    delivery: Delivery,
     vault: Vault,
     remembered: Remembered,
 ) -> Response<Body> {
@@ -126,23 +172,35 @@ fn from_memory(
 
     let mut account = Account::open(gateway, call, Source::Cache { tier });
     account.saved(remembered.cost);
-    let stored = Chunk { id: ids::fresh("chatcmpl-"), created: unix_seconds(), ..remembered.answer };
-    let response = if request.stream {
-        let (mut relay, mut encoder) = (Relay::new(vault), StreamEncoder::new(request.include_usage));
-        let mut out = Vec::new();
-        let chunks = replay(stored).into_iter().map(|chunk| relay.push(chunk)).collect::<Vec<_>>();
-        for chunk in chunks.into_iter().chain(relay.finish().0) {
-            out.extend(encoder.push(chunk).unwrap_or_default());
+    let (id, created) = (ids::fresh("chatcmpl-"), unix_seconds());
+    let response = match remembered.answer {
+        Form::Spelled(lasting) => {
+            respond(headers, false, Body::Full(openai_chat::complete(&lasting, &id, created)))
         }
-        out.extend(encoder.finish());
-        respond(headers, true, Body::Full(Bytes::from(out)))
-    } else {
-        // Where there is nothing to restore, the relay would only copy.
-        let whole = if vault.is_empty() { stored } else { restored(vault, stored) };
-        respond(headers, false, Body::Full(openai_chat::encode_whole(whole)))
+        Form::Parts(chunk) => {
+            let stored = Chunk { id, created, ..*chunk };
+            let body = if delivery.stream {
+                replayed(vault, stored, delivery)
+            } else {
+                openai_chat::encode_whole(restored(vault, stored))
+            };
+            respond(headers, delivery.stream, Body::Full(body))
+        }
     };
     account.close("complete");
     response
+}
+
+/// A remembered answer as a stream, with the caller's own values.
+fn replayed(vault: Vault, stored: Chunk, delivery: Delivery) -> Bytes {
+    let (mut relay, mut encoder) = (Relay::new(vault), StreamEncoder::new(delivery.include_usage));
+    let mut out = Vec::new();
+    let chunks = replay(stored).into_iter().map(|chunk| relay.push(chunk)).collect::<Vec<_>>();
+    for chunk in chunks.into_iter().chain(relay.finish().0) {
+        out.extend(encoder.push(chunk).unwrap_or_default());
+    }
+    out.extend(encoder.finish());
+    Bytes::from(out)
 }
 
 /// A whole remembered answer with the caller's own values.

@@ -7,10 +7,14 @@
 mod cache_hits;
 // What must be equal before two requests share an answer.
 mod cache_partitions;
+// The same bytes again and again: answered without being read anew.
+mod cache_repeats;
 // Which answers are worth remembering.
 mod cache_storing;
 // The configurations in fixtures/: good ones are read, bad ones are refused with place and reason.
 mod configs;
+// A chat request waits for the embedding model no longer than it may.
+mod deadline;
 // `sluice demo` does what it shows.
 mod demo;
 // Vectors of the local model.

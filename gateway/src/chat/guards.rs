@@ -8,13 +8,26 @@ use super::request::ChatRequest;
 use crate::error::ApiError;
 use crate::gateway::Gateway;
 
-/// Redacts the request in place. The vault keeps the originals for the way back.
+/// What the guards made of a request.
+pub(super) struct Inspected {
+    /// The originals, for the way back.
+    pub(super) vault: Vault,
+    /// Nothing was found, nothing changed: for the same bytes there is nothing to do, to count or to tell.
+    pub(super) clean: bool,
+}
+
+/// Redacts the request in place.
 ///
 /// # Errors
 /// [`ApiError::Blocked`] where the policy says so.
-pub(super) fn input(gateway: &Gateway, call: &Call, request: &mut ChatRequest) -> Result<Vault, ApiError> {
+pub(super) fn input(
+    gateway: &Gateway,
+    call: &Call,
+    request: &mut ChatRequest,
+) -> Result<Inspected, ApiError> {
     let guard = &gateway.guard;
-    if let Some(report) = worst_injection(guard, request) {
+    let injection = worst_injection(guard, request);
+    if let Some(report) = &injection {
         gateway.metrics.injection();
         tracing::warn!(request_id = call.id, key = call.caller.key, score = report.score, signals = ?report.signals,
             "the prompt looks like an injection");
@@ -28,15 +41,16 @@ pub(super) fn input(gateway: &Gateway, call: &Call, request: &mut ChatRequest) -
         vault.reserve_json(fields);
         vault.redact_json(guard, fields, &is_structure)
     });
-    if let Err(blocked) = redacted {
+    let changed = redacted.map_err(|blocked| {
         let error = ApiError::from(blocked);
         gateway.metrics.refused(error.code());
-        return Err(error);
-    }
+        error
+    })?;
     for (entity, values) in vault.counts() {
         gateway.metrics.redacted(entity, values);
     }
-    Ok(vault)
+    let clean = injection.is_none() && !changed && vault.is_empty();
+    Ok(Inspected { vault, clean })
 }
 
 /// What looks most like an injection among the texts that do not come from the operator or the model.

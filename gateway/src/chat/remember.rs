@@ -1,17 +1,20 @@
 //! The cache as a chat request sees it: which requests may share an answer, and in what form answers are kept.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use http::HeaderName;
 use serde_json::Value;
 use sluice_engine::{Entry, ExactKey, Hit, Insert, KeyHasher, PartitionKey, SemanticCache, Tier, normalise};
 use sluice_guardrails::{Guard, Vault, placeholders};
 use sluice_models::EmbedPool;
 
 use super::Call;
+use super::repeats::{Known, RepeatKey, Repeats};
 use super::request::ChatRequest;
+use super::stored::{self, Origin};
 use crate::error::ApiError;
 use crate::ledger::Nanodollars;
 use crate::telemetry::metrics::Metrics;
@@ -19,7 +22,8 @@ use crate::wire::chat::Chunk;
 use crate::wire::json::{canonical, canonical_object};
 
 /// The request header that asks for more similarity than configured; it can't ask for less.
-const SIMILARITY_HEADER: &str = "x-sluice-cache-similarity";
+const SIMILARITY: &str = "x-sluice-cache-similarity";
+static SIMILARITY_HEADER: HeaderName = HeaderName::from_static(SIMILARITY);
 
 /// Fields that say who asks or how the answer travels, and nothing about what it says.
 const NOT_PART_OF_THE_QUESTION: [&str; 8] = [
@@ -37,6 +41,7 @@ const NOT_PART_OF_THE_QUESTION: [&str; 8] = [
 pub struct Memory {
     cache: SemanticCache,
     hash_key: [u8; 32],
+    repeats: Repeats,
     policy: String,
     embedder: Option<EmbedPool>,
     patience: Duration,
@@ -66,8 +71,8 @@ pub struct Remembered {
     pub similarity: f32,
     /// How old the answer is.
     pub age: Duration,
-    /// The answer.
-    pub answer: Chunk,
+    /// The answer, in the form that was wanted.
+    pub answer: Form,
     /// Who gave it.
     pub provider: String,
     /// What the provider calls the model.
@@ -84,12 +89,12 @@ pub struct Ticket {
     vector: Option<Vec<f32>>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Stored {
-    provider: String,
-    model: String,
-    cost: Nanodollars,
-    answer: Chunk,
+/// An answer out of the cache, without id and time.
+pub enum Form {
+    /// What lasts of a whole answer, as it is sent: for one that goes out as it is.
+    Spelled(Bytes),
+    /// Taken apart: for a stream, or if the caller's own values go back into it.
+    Parts(Box<Chunk>),
 }
 
 impl Memory {
@@ -102,7 +107,8 @@ impl Memory {
         embedder: Option<EmbedPool>,
         patience: Duration,
     ) -> Self {
-        Self { cache, hash_key, policy: guard.fingerprint(), embedder, patience }
+        let repeats = Repeats::new(&hash_key);
+        Self { cache, hash_key, repeats, policy: guard.fingerprint(), embedder, patience }
     }
 
     /// The cache itself, for its figures.
@@ -110,15 +116,38 @@ impl Memory {
         &self.cache
     }
 
-    /// Looks for an answer: letter by letter, then normalised, then by meaning.
+    /// Stands for this body of this tenant.
+    pub(super) fn repeat_key(&self, tenant: &str, body: &[u8]) -> RepeatKey {
+        self.repeats.key(tenant, body)
+    }
+
+    /// Where a request with these bytes led before, if it is known.
+    pub(super) fn known(&self, key: &RepeatKey) -> Option<Arc<Known>> {
+        self.repeats.find(key)
+    }
+
+    /// [`Memory::look_up`]'s first tier for a request that is known.
+    ///
+    /// # Errors
+    /// As [`Memory::look_up`].
+    pub(super) fn recall(&self, call: &Call, known: &Known) -> Result<Option<Remembered>, ApiError> {
+        asked_similarity(call)?;
+        let issued = HashSet::new();
+        let hit = self.cache.exact(&known.exact, &|entry| names_only(entry, &issued));
+        Ok(hit.as_ref().and_then(|hit| read(hit, known.delivery.stream)))
+    }
+
+    /// Looks for an answer: letter by letter, then normalised, then by meaning. `repeat` is given for a request in which no
+    /// guard found anything; if the first tier has its answer, it is known from then on.
     ///
     /// # Errors
     /// [`ApiError::Invalid`] for a similarity header that is no number from 0 to 1. Trouble in the cache is a miss.
-    pub async fn look_up(
+    pub(super) async fn look_up(
         &self,
         call: &Call,
         request: &ChatRequest,
         vault: &Vault,
+        repeat: Option<RepeatKey>,
         metrics: &Metrics,
     ) -> Result<Found, ApiError> {
         let asked = asked_similarity(call)?;
@@ -128,7 +157,12 @@ impl Memory {
         let exact = partition.exact(&[b"text", text.unwrap_or_default().as_bytes()]);
         let issued: HashSet<&str> = vault.issued().collect();
         let admit = |entry: &Entry| names_only(entry, &issued);
+        let read = |hit: &Hit| read(hit, request.stream || !vault.is_empty());
         if let Some(remembered) = self.cache.exact(&exact, &admit).as_ref().and_then(read) {
+            if let Some(key) = repeat {
+                let (model, delivery) = (request.model.clone(), request.delivery());
+                self.repeats.learn(key, Known { exact, model, delivery });
+            }
             return Ok(Found::Hit(Box::new(remembered)));
         }
         let normalised = text
@@ -171,15 +205,14 @@ impl Memory {
         if !is_rememberable(redacted) {
             return;
         }
-        let stored =
-            Stored { provider: provider.to_owned(), model: model.to_owned(), cost, answer: redacted.clone() };
-        let Ok(payload) = serde_json::to_vec(&stored) else { return };
+        let origin = Origin { provider, model, cost };
+        let Some(payload) = stored::write(&origin, redacted.clone()) else { return };
         self.cache.insert(Insert {
             partition: ticket.partition,
             exact: ticket.exact,
             normalised: ticket.normalised,
             vector: ticket.vector,
-            payload: Bytes::from(payload),
+            payload,
             ttl: None,
         });
     }
@@ -253,13 +286,10 @@ fn one_choice(request: &ChatRequest) -> bool {
 }
 
 fn asked_similarity(call: &Call) -> Result<f32, ApiError> {
-    let Some(value) = call.headers.get(SIMILARITY_HEADER) else { return Ok(0.0) };
+    let Some(value) = call.headers.get(&SIMILARITY_HEADER) else { return Ok(0.0) };
     let number = value.to_str().ok().and_then(|text| text.trim().parse::<f32>().ok());
     number.filter(|n| (0.0..=1.0).contains(n)).ok_or_else(|| {
-        ApiError::invalid(
-            SIMILARITY_HEADER,
-            format!("the header '{SIMILARITY_HEADER}' must be a number from 0 to 1"),
-        )
+        ApiError::invalid(SIMILARITY, format!("the header '{SIMILARITY}' must be a number from 0 to 1"))
     })
 }
 
@@ -280,15 +310,71 @@ fn is_rememberable(answer: &Chunk) -> bool {
         })
 }
 
-fn read(hit: &Hit) -> Option<Remembered> {
-    let stored: Stored = serde_json::from_slice(hit.entry.payload()).ok()?;
+/// `apart`: the answer is to be streamed, or the caller's own values go back into it.
+fn read(hit: &Hit, apart: bool) -> Option<Remembered> {
+    let (origin, lasting) = stored::read(hit.entry.payload())?;
+    let answer =
+        if apart { Form::Parts(Box::new(stored::decode(&lasting)?)) } else { Form::Spelled(lasting) };
     Some(Remembered {
         tier: hit.tier,
         similarity: hit.similarity,
         age: hit.entry.age(),
-        answer: stored.answer,
-        provider: stored.provider,
-        model: stored.model,
-        cost: stored.cost,
+        answer,
+        provider: origin.provider.to_owned(),
+        model: origin.model.to_owned(),
+        cost: origin.cost,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client_api::openai_chat;
+    use crate::keys::Caller;
+    use sluice_engine::CacheConfig;
+    use sluice_guardrails::Policy;
+    use std::time::Instant;
+
+    fn call(tenant: &str) -> Call {
+        let caller = Caller { key: tenant.to_owned(), tenant: tenant.to_owned() };
+        Call {
+            caller: Arc::new(caller),
+            id: "req_1".to_owned(),
+            headers: http::HeaderMap::new(),
+            started: Instant::now(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_known_request_finds_its_answer_as_long_as_it_is_there() {
+        let guard = Guard::new(&Policy::default());
+        let cache = SemanticCache::new(CacheConfig::default());
+        let memory = Memory::new(cache, [7; 32], &guard, None, Duration::from_secs(1));
+        let (call, metrics) = (call("a"), Metrics::default());
+        let body = Bytes::from(r#"{"model":"m","messages":[{"role":"user","content":"When?"}]}"#);
+        let request = openai_chat::parse(&body).unwrap();
+        let key = memory.repeat_key("a", &body);
+
+        let look_up =
+            async || memory.look_up(&call, &request, &Vault::new(), Some(key), &metrics).await.unwrap();
+        let Found::Nothing(Nothing { ticket: Some(ticket), .. }) = look_up().await else {
+            panic!("nothing was stored")
+        };
+        assert!(memory.known(&key).is_none(), "a miss teaches nothing");
+        let answer = r#"{"choices":[{"finish_reason":"stop","message":{"content":"At nine."}}]}"#;
+        memory.remember(ticket, &serde_json::from_str(answer).unwrap(), "p", "m", 3);
+        assert!(matches!(look_up().await, Found::Hit(_)));
+
+        let known = memory.known(&key).unwrap();
+        assert_eq!((known.model.as_str(), known.delivery.stream), ("m", false));
+        let found = memory.recall(&call, &known).unwrap().unwrap();
+        assert_eq!((found.tier, found.provider.as_str(), found.cost), (Tier::Exact, "p", 3));
+        assert!(matches!(found.answer, Form::Spelled(_)));
+
+        memory.cache().clear();
+        assert!(
+            memory.recall(&call, &known).unwrap().is_none(),
+            "the answer is gone, so it is asked for anew"
+        );
+    }
 }

@@ -20,6 +20,15 @@ pub struct ChatRequest {
     pub include_usage: bool,
 }
 
+/// How a client takes its answer.
+#[derive(Clone, Copy)]
+pub struct Delivery {
+    /// As a stream.
+    pub stream: bool,
+    /// With token counts at the end of the stream.
+    pub include_usage: bool,
+}
+
 impl ChatRequest {
     /// A request of these fields, which `original` spells.
     pub fn new(
@@ -30,6 +39,11 @@ impl ChatRequest {
         include_usage: bool,
     ) -> Self {
         Self { fields, original: Some(original), model, stream, include_usage }
+    }
+
+    /// How the client takes its answer.
+    pub fn delivery(&self) -> Delivery {
+        Delivery { stream: self.stream, include_usage: self.include_usage }
     }
 
     /// The fields, to read.

@@ -92,32 +92,63 @@ fn check_messages(fields: &Map<String, Value>) -> Result<(), ApiError> {
 }
 
 /// Writes a whole answer.
-pub fn encode_whole(mut whole: Chunk) -> Bytes {
+pub fn encode_whole(whole: Chunk) -> Bytes {
+    let mut out = Vec::with_capacity(1024);
+    head(&mut out, &whole.id, whole.created);
+    let at = out.len();
+    encode_lasting(whole, &mut out);
+    join(&mut out, at);
+    Bytes::from(out)
+}
+
+/// Writes what of a whole answer lasts: an object of all but its id, kind and time.
+pub fn encode_lasting(mut whole: Chunk, out: &mut Vec<u8>) {
     // In a whole answer the place in the list says it.
     let calls = whole.choices.iter_mut().flat_map(|choice| &mut choice.delta.tool_calls);
     calls.for_each(|call| call.index = None);
     let completion = Completion {
-        id: &whole.id,
-        object: "chat.completion",
-        created: whole.created,
         model: &whole.model,
         choices: whole.choices.iter().map(CompletionChoice::of).collect(),
         usage: whole.usage.as_ref(),
         rest: &whole.rest,
     };
-    let mut out = Vec::with_capacity(1024);
     // These types have no way to fail to be written, and neither has memory.
-    let written = serde_json::to_writer(&mut out, &completion);
+    let written = serde_json::to_writer(out, &completion);
     debug_assert!(written.is_ok());
+}
+
+/// The whole answer of which [`encode_lasting`] wrote the lasting part.
+pub fn complete(lasting: &[u8], id: &str, created: u64) -> Bytes {
+    let mut out = Vec::with_capacity(HEAD_BYTES + id.len() + lasting.len());
+    head(&mut out, id, created);
+    let at = out.len();
+    out.extend_from_slice(lasting);
+    join(&mut out, at);
     Bytes::from(out)
 }
 
-/// A whole answer as OpenAI spells it. No `rest` holds the name of a field: reading took those out.
+/// About as many bytes as the beginning of an answer has beside its id.
+const HEAD_BYTES: usize = 80;
+
+/// The beginning of a whole answer, left open.
+fn head(out: &mut Vec<u8>, id: &str, created: u64) {
+    out.extend_from_slice(b"{\"id\":");
+    let written = serde_json::to_writer(&mut *out, id);
+    debug_assert!(written.is_ok());
+    out.extend_from_slice(b",\"object\":\"chat.completion\",\"created\":");
+    out.extend_from_slice(created.to_string().as_bytes());
+}
+
+/// Makes the object that begins at `at` a continuation of the one before it.
+fn join(out: &mut [u8], at: usize) {
+    if let Some(brace) = out.get_mut(at) {
+        *brace = b',';
+    }
+}
+
+/// The lasting part of a whole answer as OpenAI spells it. No `rest` holds the name of a field: reading took those out.
 #[derive(Serialize)]
 struct Completion<'a> {
-    id: &'a str,
-    object: &'static str,
-    created: u64,
     model: &'a str,
     choices: Vec<CompletionChoice<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
