@@ -120,10 +120,10 @@ impl<F: Format> Fused<F> {
     }
 
     /// The first sum: what each token's word and place contribute.
-    fn look_up(&self, texts: &[&[u32]], batch: &Batch, to: &mut [f32]) {
+    fn look_up(&self, texts: &[&[u32]], batch: &Batch<F>, to: &mut [f32]) {
         let (hidden, lanes) = (self.architecture.hidden, F::S::LANES);
-        for (text, sequence) in texts.iter().zip(&batch.sequences) {
-            for block in &batch.blocks[sequence.blocks.clone()] {
+        for (text, (sequence, blocks)) in texts.iter().zip(batch.sequences()) {
+            for block in blocks {
                 for row in 0..block.rows {
                     let place = block.start - sequence.start + row;
                     let word = &self.words[text[place] as usize * hidden..][..hidden];
@@ -140,25 +140,10 @@ impl<F: Format> Fused<F> {
         }
     }
 
-    /// Row after row, out of the blocked matrix.
-    fn unblocked(&self, batch: &Batch, blocked: &[f32]) -> Vec<f32> {
-        let (hidden, lanes) = (self.architecture.hidden, F::S::LANES);
-        let mut states = Vec::with_capacity(batch.rows * hidden);
-        for block in &batch.blocks {
-            for row in 0..block.rows {
-                for chunk in 0..hidden / lanes {
-                    let at = block.chunk::<F::S>(hidden, row, chunk);
-                    states.extend_from_slice(&blocked[at..at + lanes]);
-                }
-            }
-        }
-        states
-    }
-
     fn pass(&self, texts: &[&[u32]], w: &mut Workspace) -> Vec<f32> {
         let (format, hidden, wide) = (self.format, self.architecture.hidden, self.architecture.intermediate);
-        let batch = &Batch::new::<F>(texts.iter().map(|text| text.len()));
-        w.ensure::<F>(batch.rows, &self.architecture);
+        let batch = &Batch::<F>::new(texts.iter().map(|text| text.len()));
+        w.ensure::<F>(batch.rows(), &self.architecture);
         self.look_up(texts, batch, &mut w.sum);
         normalise(format, batch, &w.sum, &self.norm, &mut w.state);
 
@@ -187,7 +172,7 @@ impl<F: Format> Fused<F> {
             linear(format, batch, a, &layer.narrow, Place::Blocked(&mut w.sum), Then::Add(&w.state));
             normalise(format, batch, &w.sum, &layer.norm, &mut w.state);
         }
-        self.unblocked(batch, &w.state)
+        batch.unblocked(&w.state, hidden)
     }
 }
 

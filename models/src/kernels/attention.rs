@@ -39,7 +39,7 @@ pub(crate) struct Heads<'a> {
 /// If a slice is shorter than the batch needs, or a head's width is no multiple of [`HEAD_MULTIPLE`].
 pub(crate) fn attend<F: Format>(
     format: F,
-    batch: &Batch,
+    batch: &Batch<F>,
     of: &Heads<'_>,
     scratch: &mut Scratch,
     to: &mut [f32],
@@ -54,11 +54,11 @@ pub(crate) fn attend<F: Format>(
     scratch.values.ensure(of.head * longest);
     scratch.scores.ensure(F::S::ROWS * longest);
 
-    for sequence in &batch.sequences {
+    for (sequence, blocks) in batch.sequences().filter(|(sequence, _)| sequence.len > 0) {
         for head in 0..of.heads {
             pack_keys(of, sequence, head, columns, &mut scratch.keys);
             pack_values(of, sequence, head, columns, &mut scratch.values);
-            for block in &batch.blocks[sequence.blocks.clone()] {
+            for block in blocks {
                 // SAFETY: the slices hold `batch.rows × width` floats, and the scratch was made for the longest text.
                 unsafe { attend_block(format.float(), of, sequence, head, *block, scratch, to) };
             }

@@ -2,11 +2,11 @@
 //!
 //! A matrix of `width` columns is kept *blocked*: block after block, within a block chunk after chunk of
 //! [`Simd::LANES`] columns, within a chunk row after row. So a tile reads its rows at constant distances, and whatever
-//! works on a row works on whole vectors. The last dimension of a tile's product may be of any length; `width` is a
-//! multiple of the lanes.
+//! works on a row works on whole vectors. `width` is a multiple of the lanes, and so is what a tile multiplies.
 
 use super::format::Format;
 use super::simd::Simd;
+use std::marker::PhantomData;
 use std::ops::Range;
 
 /// Rows that are computed together: at most [`Simd::ROWS`] of one sequence.
@@ -24,18 +24,19 @@ pub(crate) struct Sequence {
     pub(crate) blocks: Range<usize>,
 }
 
-/// The rows of a pass: sequences of their exact lengths one after the other, nothing between them.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Batch {
-    pub(crate) rows: usize,
-    pub(crate) blocks: Vec<Block>,
-    pub(crate) sequences: Vec<Sequence>,
+/// The rows of a pass: sequences of their exact lengths one after the other, nothing between them. Blocks are as high as the
+/// format's tiles: a batch of another format is another type, and only this folder can make or change one.
+pub(crate) struct Batch<F> {
+    pub(super) rows: usize,
+    pub(super) blocks: Vec<Block>,
+    pub(super) sequences: Vec<Sequence>,
+    format: PhantomData<F>,
 }
 
-impl Batch {
+impl<F: Format> Batch<F> {
     /// Cuts each sequence into as few blocks as there can be, of heights as equal as can be.
-    pub(crate) fn new<F: Format>(lengths: impl IntoIterator<Item = usize>) -> Self {
-        let mut batch = Self { rows: 0, blocks: Vec::new(), sequences: Vec::new() };
+    pub(crate) fn new(lengths: impl IntoIterator<Item = usize>) -> Self {
+        let mut batch = Self { rows: 0, blocks: Vec::new(), sequences: Vec::new(), format: PhantomData };
         for len in lengths {
             let (start, first) = (batch.rows, batch.blocks.len());
             let mut blocks_left = len.div_ceil(F::S::ROWS);
@@ -50,9 +51,32 @@ impl Batch {
         batch
     }
 
+    /// All rows.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The texts, each with its blocks.
+    pub(crate) fn sequences(&self) -> impl Iterator<Item = (&Sequence, &[Block])> {
+        self.sequences.iter().map(|sequence| (sequence, &self.blocks[sequence.blocks.clone()]))
+    }
+
     /// The longest sequence's length.
     pub(crate) fn longest(&self) -> usize {
         self.sequences.iter().map(|sequence| sequence.len).max().unwrap_or(0)
+    }
+
+    /// Row after row, out of a blocked matrix of `width` columns.
+    pub(crate) fn unblocked(&self, blocked: &[f32], width: usize) -> Vec<f32> {
+        let mut rows = Vec::with_capacity(self.rows * width);
+        for block in &self.blocks {
+            for row in 0..block.rows {
+                for chunk in 0..width / F::S::LANES {
+                    rows.extend_from_slice(&blocked[block.chunk::<F::S>(width, row, chunk)..][..F::S::LANES]);
+                }
+            }
+        }
+        rows
     }
 }
 

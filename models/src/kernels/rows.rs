@@ -61,7 +61,7 @@ impl<F: Format> Op for NormaliseBlock<F> {
 ///
 /// # Panics
 /// If the slices are shorter than the batch and the norm's width need.
-pub(crate) fn normalise<F: Format>(format: F, batch: &Batch, from: &[f32], norm: &Norm, to: &mut [f32]) {
+pub(crate) fn normalise<F: Format>(format: F, batch: &Batch<F>, from: &[f32], norm: &Norm, to: &mut [f32]) {
     let width = norm.gain.len();
     assert!(width.is_multiple_of(F::S::LANES) && norm.bias.len() == width);
     assert!(from.len() >= batch.rows * width && to.len() >= batch.rows * width);
@@ -148,7 +148,7 @@ impl<F: Format> Op for ConvertBlock<F> {
 /// If `from` is shorter than the batch needs or `scratch` has not the room.
 pub(crate) fn convert<'a, F: Format>(
     format: F,
-    batch: &Batch,
+    batch: &Batch<F>,
     from: &'a Lines,
     width: usize,
     scratch: &'a mut Converted,

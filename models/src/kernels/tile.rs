@@ -36,7 +36,8 @@ pub(super) struct Tile {
     pub(super) finish: Option<Finish>,
 }
 
-/// What is done with the sums before they are stored. Null: not done.
+/// What is done with the sums before they are stored. Null: not done; for integers the factors, and for formats with an
+/// offset the corrections, are never null.
 #[derive(Clone, Copy)]
 pub(super) struct Finish {
     /// What each row is multiplied by: for integers, what one of them stands for.
@@ -97,15 +98,16 @@ fn in_order(mut p: *const u32) -> *const u32 {
 impl<F: Format, const ROWS: usize> Op for Rows<F, ROWS> {
     #[inline(always)]
     unsafe fn run(self) {
-        // Never asked for; said so that no code is made for it.
+        // Said so that no code is made for it.
         if ROWS > F::S::ROWS {
-            return;
+            unreachable!("a batch's blocks are no higher than its format's tiles");
         }
         let tile = self.1;
         let lanes = F::S::LANES;
         let (mut a, mut b) = (tile.a, tile.b);
         // SAFETY: the caller of `Tile::compute` vouches that `a` holds `words` words of ROWS rows in blocked order,
-        // `b` two vectors for each of them, and the result and what is added to it ROWS × 2 vectors.
+        // `b` two vectors for each of them, and the result and what is added to it ROWS × 2 vectors; sums of integers
+        // have a finish.
         unsafe {
             let mut sums = [[F::zero(); 2]; ROWS];
             for _ in 0..tile.words / lanes {
@@ -118,6 +120,7 @@ impl<F: Format, const ROWS: usize> Op for Rows<F, ROWS> {
             }
             let places = |row, vector| row * tile.row_step + vector * tile.vector_step;
             let Some(finish) = tile.finish else {
+                debug_assert!(!F::INTEGER);
                 for (row, [first, second]) in sums.into_iter().enumerate() {
                     F::S::store(tile.out.add(places(row, 0)), F::to_floats(first, ptr::null()));
                     F::S::store(tile.out.add(places(row, 1)), F::to_floats(second, ptr::null()));
@@ -138,7 +141,7 @@ impl<F: Format, const ROWS: usize> Op for Rows<F, ROWS> {
 impl Finish {
     /// # Safety
     /// Pointers that are not null have what their names say for this row and for a vector from `column` on; `add` has
-    /// one at `at`.
+    /// one at `at`. For integers the factors, and with an offset the corrections, are not null.
     #[inline(always)]
     unsafe fn apply<F: Format>(
         self,
@@ -220,7 +223,7 @@ pub(crate) enum Then<'a> {
 /// If a slice is shorter than the batch and the layer need.
 pub(crate) fn linear<F: Format>(
     format: F,
-    batch: &Batch,
+    batch: &Batch<F>,
     a: Operand<'_>,
     layer: &Packed<F>,
     to: Place<'_>,
