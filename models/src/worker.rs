@@ -12,6 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 /// How many threads embed, and how much may wait and be remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +67,8 @@ struct Job {
     tokens: u64,
     queued: Instant,
     patience: Option<Duration>,
+    /// Says that the wait is over.
+    take: oneshot::Sender<()>,
     reply: oneshot::Sender<Result<Embedded, EmbedError>>,
 }
 
@@ -137,8 +140,11 @@ impl EmbedPool {
     /// nobody what was asked in another scope.
     ///
     /// # Errors
-    /// As [`EmbedPool::embed`]; also [`EmbedError::Busy`] when the wait is likely to be longer than `patience`, at once,
-    /// or turned out to be, then without computing.
+    /// As [`EmbedPool::embed`]; also [`EmbedError::Busy`] at once when the wait is likely to be longer than `patience`, and
+    /// after `patience` when it was, without computing.
+    ///
+    /// # Panics
+    /// With a `patience`, outside of a tokio runtime with timers.
     pub async fn embed_within(
         &self,
         scope: &str,
@@ -153,8 +159,9 @@ impl EmbedPool {
             return Err(EmbedError::Busy);
         }
         let tokens = likely_tokens(text.len(), self.max_tokens());
+        let (take, taken) = oneshot::channel();
         let (reply, answer) = oneshot::channel();
-        let job = Job { text: text.to_owned(), key, tokens, queued: Instant::now(), patience, reply };
+        let job = Job { text: text.to_owned(), key, tokens, queued: Instant::now(), patience, take, reply };
         // Before a worker can take it.
         self.pace.enters(tokens);
         self.jobs.try_send(job).map_err(|refused| {
@@ -164,6 +171,12 @@ impl EmbedPool {
                 TrySendError::Disconnected(_) => EmbedError::Closed,
             }
         })?;
+        // What a worker is busy with is in no prediction. Whoever gives up takes the text out of the work.
+        if let Some(patience) = patience
+            && timeout(patience, taken).await.is_err()
+        {
+            return Err(EmbedError::Busy);
+        }
         answer.await.unwrap_or(Err(EmbedError::Closed))
     }
 }
@@ -178,31 +191,38 @@ struct Worker {
 impl Worker {
     /// Until every handle of the pool is gone.
     fn work(self) {
-        for job in &self.queue {
-            self.pace.leaves(job.tokens);
-            if job.reply.is_closed() {
+        for Job { text, key, tokens, queued, patience, take, reply } in &self.queue {
+            self.pace.leaves(tokens);
+            if reply.is_closed() {
                 continue;
             }
-            let result = self.answer(&job);
             // The caller may have gone meanwhile; the memo has the result all the same.
-            let _ = job.reply.send(result);
+            let _ = take.send(());
+            let _ = reply.send(self.answer(&text, key, tokens, queued, patience));
         }
     }
 
-    fn answer(&self, job: &Job) -> Result<Embedded, EmbedError> {
+    fn answer(
+        &self,
+        text: &str,
+        key: Key,
+        tokens: u64,
+        queued: Instant,
+        patience: Option<Duration>,
+    ) -> Result<Embedded, EmbedError> {
         let began = Instant::now();
-        let waited = began.duration_since(job.queued);
-        // The same text may have been computed while this job waited.
-        if let Some(embedding) = self.memo.get(&job.key) {
+        let waited = began.duration_since(queued);
+        // The same text may have been computed while this one waited.
+        if let Some(embedding) = self.memo.get(&key) {
             return Ok(Embedded { embedding, timing: Some(Timing { waited, computed: None }) });
         }
-        if job.patience.is_some_and(|patience| waited > patience) {
+        if patience.is_some_and(|patience| waited > patience) {
             return Err(EmbedError::Busy);
         }
-        let embedding = Arc::new(embed(&*self.embedder, &job.text)?);
+        let embedding = Arc::new(embed(&*self.embedder, text)?);
         let computed = began.elapsed();
-        self.pace.took(job.tokens, computed);
-        self.memo.put(job.key, Arc::clone(&embedding));
+        self.pace.took(tokens, computed);
+        self.memo.put(key, Arc::clone(&embedding));
         Ok(Embedded { embedding, timing: Some(Timing { waited, computed: Some(computed) }) })
     }
 }
