@@ -48,6 +48,7 @@ impl ModelSpec {
         let pooling = pooling(&folder.join(&modules.pooling).join(CONFIG), dimensions, !prefix.is_empty())?;
         let max_tokens = window(&dir, positions)?;
         check_case(&dir)?;
+        check_overrules(&dir)?;
 
         let mut files = Vec::new();
         for name in [CONFIG, TOKENIZER, WEIGHTS] {
@@ -228,6 +229,32 @@ fn check_case(dir: &Path) -> Result<(), FolderError> {
             &path,
             "do_lower_case is true, but the normalizer of tokenizer.json keeps upper case",
         ));
+    }
+    Ok(())
+}
+
+/// transformers lets `tokenizer_config.json` overrule what a BERT tokenizer's own file says of case, accents and Chinese
+/// characters. We read the tokenizer's file alone, so the two must agree.
+fn check_overrules(dir: &Path) -> Result<(), FolderError> {
+    const SAME: [(&str, &str); 3] = [
+        ("do_lower_case", "lowercase"),
+        ("strip_accents", "strip_accents"),
+        ("tokenize_chinese_chars", "handle_chinese_chars"),
+    ];
+    let path = dir.join("tokenizer_config.json");
+    let Some(config) = optional(&path)? else { return Ok(()) };
+    let tokenizer = required(&dir.join(TOKENIZER))?;
+    let normalizer =
+        tokenizer.get("normalizer").filter(|n| n.get("type") == Some(&Value::from("BertNormalizer")));
+    let Some(normalizer) = normalizer else { return Ok(()) };
+    for (field, own) in SAME {
+        let overrules = |wanted: &&Value| wanted.is_boolean() && Some(*wanted) != normalizer.get(own);
+        if let Some(wanted) = config.get(field).filter(overrules) {
+            let found = normalizer.get(own).unwrap_or(&Value::Null);
+            let problem =
+                format!("{field} is {wanted}, but {own} of the normalizer in {TOKENIZER} is {found}");
+            return Err(at(&path, problem));
+        }
     }
     Ok(())
 }

@@ -317,3 +317,18 @@ fn a_known_model_read_as_a_folder_embeds_the_same_with_its_prefix_before_every_t
     let cosine: f32 = found.vector.iter().zip(&expected.vector).map(|(a, b)| a * b).sum();
     assert!(cosine > 0.9999, "{cosine}");
 }
+
+#[test]
+fn a_tokenizer_is_refused_whose_two_files_disagree() {
+    let file = "tokenizer_config.json";
+    for (config, field) in [
+        (r#"{"do_lower_case": true}"#, "do_lower_case"),
+        (r#"{"strip_accents": true}"#, "strip_accents"),
+        (r#"{"tokenize_chinese_chars": false}"#, "tokenize_chinese_chars"),
+    ] {
+        let error = Model::bare().with(file, config).refused(file);
+        assert!(error.contains(field) && error.contains("tokenizer.json"), "{error}");
+    }
+    let agreed = r#"{"do_lower_case": false, "strip_accents": null}"#;
+    assert_eq!(Model::bare().with(file, agreed).spec().dimensions, 4);
+}
