@@ -15,7 +15,7 @@ use super::simd::dispatch;
 
 /// Codes side by side in a block: as many 64-bit words as a 256-bit register holds.
 const LANES: usize = 4;
-/// Codes made anew per insert while the centre moves.
+/// Codes made anew per insert while the centre follows the mean.
 const RECODED_PER_INSERT: usize = 8;
 /// The centre stays while the mean is nearer to it than this part of the vectors' mean square distance from their mean:
 /// some 2 of 100 bits would become others, and making all codes anew reads all vectors.
@@ -82,6 +82,8 @@ impl Codes {
     pub(super) fn swap_remove(&mut self, slot: usize, removed: &[f32], rows: &Rows) {
         self.add(removed, -1.0);
         self.len -= 1;
+        // So few can be others sooner.
+        self.inserts_left = self.inserts_left.min(self.len);
         self.blocks.truncate(self.len.div_ceil(LANES) * self.words);
         if slot < self.len {
             self.encode(slot, rows.get(slot));
@@ -289,10 +291,16 @@ fn add_bits(distance: &mut u64, word: u64) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::vector::unit;
     use super::*;
 
     fn vector(dimension: usize, rng: &mut fastrand::Rng) -> Vec<f32> {
-        (0..dimension).map(|_| rng.f32() - 0.3).collect()
+        around(&vec![0.2; dimension], rng)
+    }
+
+    /// Of unit length, in a direction near to this one.
+    fn around(direction: &[f32], rng: &mut fastrand::Rng) -> Vec<f32> {
+        unit(&direction.iter().map(|x| x + rng.f32() - 0.5).collect::<Vec<_>>()).unwrap()
     }
 
     /// The distance of a vector's code to the query's, bit by bit, as seen from the centre that is in force for it.
@@ -349,23 +357,33 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_centre_comes_to_the_mean_wherever_the_vectors_go() {
-        let mut rng = fastrand::Rng::with_seed(8);
-        let mut rows = Rows::default();
-        let around =
-            |at: f32, rng: &mut fastrand::Rng| (0..64).map(|_| at + rng.f32() - 0.5).collect::<Vec<_>>();
-        (0..100).for_each(|_| rows.push(&around(0.0, &mut rng)));
-        let mut codes = Codes::of(&rows);
-        // One in, one out: the size stays, the vectors are others.
-        for _ in 0..1000 {
-            rows.push(&around(9.0, &mut rng));
-            codes.push(&rows);
+    /// One in, one out: the size stays, the vectors are others.
+    fn replace_all(codes: &mut Codes, rows: &mut Rows, direction: &[f32], rng: &mut fastrand::Rng) {
+        for _ in 0..10 * rows.len() {
+            rows.push(&around(direction, rng));
+            codes.push(rows);
             let slot = rng.usize(..rows.len());
             let removed = rows.get(slot).to_vec();
             rows.swap_remove(slot);
-            codes.swap_remove(slot, &removed, &rows);
+            codes.swap_remove(slot, &removed, rows);
         }
-        assert!(codes.centre.iter().all(|&x| (x - 9.0).abs() < 0.2));
+    }
+
+    #[test]
+    fn the_centre_comes_to_the_mean_wherever_the_vectors_go_and_stays_while_they_do() {
+        let mut rng = fastrand::Rng::with_seed(8);
+        let mut rows = Rows::default();
+        let (here, there) =
+            (vec![0.5; 64], (0..64).map(|i| if i % 2 == 0 { 0.5 } else { -0.5 }).collect::<Vec<_>>());
+        (0..1000).for_each(|_| rows.push(&around(&here, &mut rng)));
+        let mut codes = Codes::of(&rows);
+        let centre = codes.centre.clone();
+        replace_all(&mut codes, &mut rows, &here, &mut rng);
+        assert!(codes.moving.is_none() && codes.centre == centre, "the mean is where it was");
+
+        replace_all(&mut codes, &mut rows, &there, &mut rng);
+        let apart: f32 = codes.centre.iter().zip(codes.mean()).map(|(x, y)| (x - y) * (x - y)).sum();
+        assert!(codes.centre != centre && apart < 0.01, "{apart}");
+        check(&codes, &rows, &around(&there, &mut rng));
     }
 }
