@@ -12,6 +12,7 @@
 //! | which rewritings of a text are safe | [`normalise`](mod@normalise) |
 //! | what is remembered | [`entry`] |
 //! | may this candidate answer? | [`decide`] |
+//! | what two prompts say differently | [`features`] |
 //! | finding near vectors | [`index`] |
 //! | where time comes from | [`clock`] |
 //!
@@ -24,6 +25,7 @@ pub mod clock;
 pub mod decide;
 pub mod entry;
 mod exact;
+pub mod features;
 pub mod index;
 pub mod normalise;
 pub mod partition;
