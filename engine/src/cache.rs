@@ -1,22 +1,34 @@
 //! The semantic cache: three ways to look an answer up, one to store it.
 
+mod asking;
+mod learning;
+#[cfg(test)]
+mod promises;
+mod state;
 #[cfg(test)]
 mod tests;
 
+pub use asking::{Decision, Question};
+pub use learning::{Remembered, Ticket};
+pub use state::{CacheState, PartitionReport};
+
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::clock::{Clock, SystemClock};
-use crate::decide::{Candidate, Decide, Fixed};
+use crate::decide::Policy;
+use crate::decide::prior::Shipped;
 use crate::entry::{Answer, Entry, Hit, Tier};
 use crate::exact::Answers;
+use crate::features::Profile;
 use crate::index::IndexKind;
 use crate::partition::{ExactKey, PartitionKey};
-use crate::store::LocalStore;
+use crate::store::{Cluster, LocalStore};
+use learning::{Learners, Recent};
 
 /// Near entries looked at per lookup: more than one, so that an entry that may not be served doesn't hide the next.
 const CANDIDATES: usize = 8;
@@ -81,6 +93,25 @@ impl fmt::Debug for Insert {
     }
 }
 
+/// How a cache decides whether a near answer may be served.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Deciding {
+    /// The rule.
+    pub policy: Policy,
+    /// Candidates of a partition that are only learnt from before the first hit; [`u64::MAX`] serves nothing, ever, and counts
+    /// what it would have served.
+    pub shadow: u64,
+    /// Where chance starts: spot checks are drawn from it.
+    pub seed: u64,
+}
+
+impl Default for Deciding {
+    /// At most one hit of a hundred wrong, from the first candidate on.
+    fn default() -> Self {
+        Self { policy: Policy::default(), shadow: 0, seed: 0 }
+    }
+}
+
 /// What a cache holds. Entries and bytes are as of the last housekeeping.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -104,6 +135,13 @@ pub struct SemanticCache {
     answers: Answers,
     vectors: Arc<LocalStore>,
     next_id: AtomicU64,
+    deciding: Deciding,
+    /// A cut on the probability that is not moved.
+    cut: Option<f64>,
+    shipped: Arc<Shipped>,
+    learners: Learners,
+    recent: Mutex<Recent>,
+    luck: Mutex<fastrand::Rng>,
 }
 
 impl SemanticCache {
@@ -117,7 +155,41 @@ impl SemanticCache {
         let vectors = Arc::new(LocalStore::new(config.index));
         let vectors_of_removed = Arc::clone(&vectors);
         let answers = Answers::new(config.max_bytes, move |entry| vectors_of_removed.remove(entry));
-        Self { config, clock, answers, vectors, next_id: AtomicU64::new(0) }
+        let deciding = Deciding::default();
+        Self {
+            config,
+            clock,
+            answers,
+            vectors,
+            next_id: AtomicU64::new(0),
+            shipped: Arc::new(Shipped::built_in().clone()),
+            learners: Learners::default(),
+            recent: Mutex::default(),
+            luck: Mutex::new(fastrand::Rng::with_seed(deciding.seed)),
+            deciding,
+            cut: None,
+        }
+    }
+
+    /// The same cache with another way to decide. To be called before anything is looked up.
+    #[must_use]
+    pub fn deciding(mut self, deciding: Deciding) -> Self {
+        self.luck = Mutex::new(fastrand::Rng::with_seed(deciding.seed));
+        self.deciding = deciding;
+        self
+    }
+
+    /// The same cache with other knowledge to begin with. To be called before anything is looked up.
+    #[must_use]
+    pub fn knowing(mut self, shipped: Shipped) -> Self {
+        self.shipped = Arc::new(shipped);
+        self
+    }
+
+    /// The same cache with a cut on the probability that stays where it is: for sweeps in hindsight.
+    pub(crate) fn with_cut(mut self, cut: Option<f64>) -> Self {
+        self.cut = cut;
+        self
     }
 
     /// The entry of the very same request.
@@ -144,50 +216,55 @@ impl SemanticCache {
         similarity: f32,
         admit: &dyn Fn(&Entry) -> bool,
     ) -> Option<Hit> {
-        let rule = Fixed { similarity: self.config.similarity }.tightened(similarity);
-        let mut near = self.vectors.search(partition, vector, CANDIDATES, self.clock.now());
-        near.retain(|candidate| candidate.entry.partition == *partition);
-        loop {
-            let candidates: Vec<_> =
-                near.iter().map(|candidate| Candidate { similarity: candidate.similarity }).collect();
-            let chosen = near.remove(rule.choose(&candidates)?);
-            // Only the one that would be served is touched: looking must not make entries popular.
-            if admit(&chosen.entry) && self.answers.touch(&chosen.entry) {
-                return Some(Hit {
-                    tier: Tier::Semantic,
-                    similarity: chosen.similarity,
-                    entry: chosen.entry,
-                });
-            }
-        }
+        let least = self.config.similarity.max(similarity);
+        let near = self.vectors.search(partition, vector, CANDIDATES, self.clock.now());
+        // Only the one that would be served is touched: looking must not make entries popular.
+        let served = near.into_iter().take_while(|near| near.similarity >= least).find(|near| {
+            near.entry.partition == *partition && admit(&near.entry) && self.answers.touch(&near.entry)
+        })?;
+        Some(Hit { tier: Tier::Semantic, similarity: served.similarity, entry: served.entry })
     }
 
     /// Remembers an answer. It may be found at once, and may be evicted at once if the cache is full of more popular
     /// ones. One that is larger than the whole cache, or whose lifetime is zero, is not stored.
     pub fn insert(&self, insert: Insert) {
+        self.store(insert, None, None);
+    }
+
+    /// Stores a prompt, with an answer of its own or, if it joins one, with the answer of that cluster.
+    fn store(&self, insert: Insert, profile: Option<Profile>, joins: Option<&learning::Joins>) {
         let ttl = insert.ttl.unwrap_or(self.config.ttl).min(self.config.ttl).min(MAX_TTL);
-        let vector_bytes =
-            insert.vector.as_ref().map_or(0, |v| self.vectors.vector_bytes(&insert.partition, v.len()));
-        let bytes = insert.payload.len() + vector_bytes + ENTRY_BYTES;
+        let vector_bytes = insert.vector.as_ref().map_or(0, |v| {
+            let own = if joins.is_some() { 0 } else { Cluster::bytes(v.len()) };
+            own + self.vectors.vector_bytes(&insert.partition, v.len())
+        });
+        let payload_bytes = if joins.is_some() { 0 } else { insert.payload.len() };
+        let bytes = payload_bytes + vector_bytes + profile.as_ref().map_or(0, Profile::bytes) + ENTRY_BYTES;
         let weight = u32::try_from(bytes).ok().filter(|&weight| u64::from(weight) <= self.config.max_bytes);
         let Some(weight) = weight.filter(|_| !ttl.is_zero()) else {
             tracing::debug!(partition = ?insert.partition, bytes, ?ttl, "answer not stored: too large or no lifetime");
             return;
         };
         let created = self.clock.now();
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let own = || Arc::new(Answer { payload: insert.payload.clone() });
         let entry = Arc::new(Entry {
-            answer: Arc::new(Answer { payload: insert.payload }),
+            answer: joins.map_or_else(own, |joins| Arc::clone(&joins.answer)),
             partition: insert.partition,
             created,
             expires_at: created + ttl,
-            id: self.next_id.fetch_add(1, Ordering::Relaxed),
+            id,
             exact: insert.exact,
             normalised: insert.normalised,
+            cluster: joins.map_or(id, |joins| joins.cluster),
+            profile: profile.map(Arc::new),
             weight,
         });
         // The vector first: were the entry refused at once, its removal would otherwise come before the vector.
-        if let Some(vector) = &insert.vector {
-            self.vectors.insert(&entry, vector);
+        if let Some(vector) = insert.vector.as_ref().filter(|_| !joins.is_some_and(learning::Joins::is_known))
+        {
+            let near = joins.map(|joins| joins.similarity);
+            self.vectors.insert(&entry, vector, near, self.now_in(&insert.partition));
         }
         self.answers.insert(entry);
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
+use crate::features::Profile;
 use crate::partition::{ExactKey, PartitionKey};
 
 /// A whole, successful answer as the caller encoded it. The cache never looks inside.
@@ -22,7 +23,7 @@ impl fmt::Debug for Answer {
 }
 
 /// A remembered request with its answer.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Entry {
     /// What is served on a hit.
     pub answer: Arc<Answer>,
@@ -36,8 +37,24 @@ pub struct Entry {
     pub(crate) id: u64,
     pub(crate) exact: ExactKey,
     pub(crate) normalised: Option<ExactKey>,
+    /// The answer it shares with other prompts, by number.
+    pub(crate) cluster: u64,
+    /// What the prompt says, if it may answer similar ones.
+    pub(crate) profile: Option<Arc<Profile>>,
     /// Bytes charged to the memory budget.
     pub(crate) weight: u32,
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("answer", &self.answer)
+            .field("partition", &self.partition)
+            .field("exact", &self.exact)
+            .field("created", &self.created)
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Entry {
@@ -117,6 +134,8 @@ mod tests {
             id: 1,
             exact: partition.exact(&[]),
             normalised: None,
+            cluster: 1,
+            profile: None,
             weight: 1,
         };
         let shown = format!("{entry:?}");

@@ -90,6 +90,15 @@ impl Answers {
         self.cache.get(&entry.exact).is_some_and(|stored| stored.id == entry.id)
     }
 
+    /// Takes this very entry out, if it is still stored.
+    pub(crate) fn remove(&self, entry: &Entry) {
+        let _writing =
+            self.writers[entry.exact.stripe(WRITERS)].lock().unwrap_or_else(PoisonError::into_inner);
+        if self.touch(entry) {
+            self.cache.invalidate(&entry.exact);
+        }
+    }
+
     /// The number of entries and their weight, as of the last housekeeping.
     pub(crate) fn size(&self) -> (u64, u64) {
         (self.cache.entry_count(), self.cache.weighted_size())

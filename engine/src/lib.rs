@@ -13,6 +13,8 @@
 //! | what is remembered | [`entry`] |
 //! | may this candidate answer? | [`decide`] |
 //! | what two prompts say differently | [`features`] |
+//! | measuring with a labelled stream | [`replay`] |
+//! | what two prompts say differently | [`features`] |
 //! | finding near vectors | [`index`] |
 //! | where time comes from | [`clock`] |
 //!
@@ -29,10 +31,15 @@ pub mod features;
 pub mod index;
 pub mod normalise;
 pub mod partition;
+pub mod replay;
 mod store;
 
-pub use cache::{CacheConfig, Insert, SemanticCache, Stats};
+pub use cache::{
+    CacheConfig, CacheState, Deciding, Decision, Insert, PartitionReport, Question, Remembered,
+    SemanticCache, Stats, Ticket,
+};
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use decide::{Policy, Tightening};
 pub use entry::{Answer, Entry, Hit, Tier};
 pub use index::{IndexKind, Neighbour, VectorIndex};
 pub use normalise::normalise;

@@ -5,13 +5,15 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// Separates partition digests from every other use of the same secret.
 const PARTITION_DOMAIN: &[u8] = b"sluice partition v1";
 /// Separates exact digests from every other use of a partition's key.
 const EXACT_DOMAIN: &[u8] = b"sluice exact v1";
 
 /// What must be equal before two requests may share an answer, as a digest. Requests of different partitions never do.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PartitionKey([u8; 32]);
 
 /// What is compared letter by letter inside a partition, as a digest; two partitions never have one in common.

@@ -72,6 +72,16 @@ impl Profile {
         builder.finish(language)
     }
 
+    /// The content words, sorted, each once, without regard to negation.
+    pub(crate) fn content(&self) -> impl Iterator<Item = u32> + '_ {
+        self.sorted.iter().map(|word| word & !words::MARKS)
+    }
+
+    /// How many words and numbers there are, function words too.
+    pub(crate) fn length(&self) -> usize {
+        usize::from(self.length)
+    }
+
     /// The memory it takes, in bytes.
     pub fn bytes(&self) -> usize {
         size_of::<Self>()

@@ -5,14 +5,18 @@
 //! turn calls [`LocalStore::remove`] from its eviction: that is what rules out a deadlock between the two.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
 use std::time::SystemTime;
 
+use super::cluster::{Cluster, Standing};
+use crate::decide::evidence::ClusterFacts;
 use crate::entry::Entry;
-use crate::index::{IndexKind, VectorIndex, Work};
+use crate::features::Profile;
+use crate::index::{IndexKind, Neighbour, VectorIndex, Work};
 use crate::partition::PartitionKey;
 
 /// An entry whose vector is near the one asked for.
@@ -22,12 +26,84 @@ pub(crate) struct Near {
     pub(crate) entry: Arc<Entry>,
 }
 
+/// What is known about an answer near the request.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub(crate) facts: ClusterFacts,
+    /// When a fresh answer last agreed with it, in requests.
+    pub(crate) confirmed: u64,
+    pub(crate) suspended: bool,
+    pub(crate) labels: Vec<(f32, bool)>,
+}
+
+/// What lies around a request.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Neighbourhood {
+    /// Nearest first.
+    pub(crate) near: Vec<Near>,
+    /// The answers that they have.
+    pub(crate) known: Vec<Known>,
+    /// The request's words with their weights, by word.
+    pub(crate) rarity: Vec<(u32, f32)>,
+}
+
 struct Partition {
     index: Box<dyn VectorIndex>,
     /// What the ids of the index stand for.
     entries: HashMap<u64, Arc<Entry>>,
+    clusters: HashMap<u64, Cluster>,
+    /// How many of the prompts have a word.
+    words: HashMap<u32, u32>,
     /// Dropped from the map: whoever still holds it must look again.
     retired: bool,
+}
+
+impl Partition {
+    fn add(&mut self, entry: &Arc<Entry>, vector: &[f32], near: Option<f32>, now: u64) {
+        match self.clusters.entry(entry.cluster) {
+            Slot::Occupied(mut there) => there.get_mut().add(vector, near),
+            Slot::Vacant(free) => drop(free.insert(Cluster::new(vector, now))),
+        }
+        for word in entry.profile.iter().flat_map(|profile| profile.content()) {
+            *self.words.entry(word).or_default() += 1;
+        }
+        self.entries.insert(entry.id, Arc::clone(entry));
+    }
+
+    /// Whether there was one.
+    fn take_out(&mut self, entry: &Entry) -> bool {
+        if self.entries.remove(&entry.id).is_none() {
+            return false;
+        }
+        self.index.remove(entry.id);
+        if self.clusters.get_mut(&entry.cluster).is_some_and(Cluster::remove) {
+            self.clusters.remove(&entry.cluster);
+        }
+        for word in entry.profile.iter().flat_map(|profile| profile.content()) {
+            if let Slot::Occupied(mut count) = self.words.entry(word) {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                }
+            }
+        }
+        true
+    }
+
+    fn search(&self, vector: &[f32], k: usize, now: SystemTime) -> Vec<Near> {
+        let alive = |id| self.entries.get(&id).is_some_and(|entry| !entry.is_expired_at(now));
+        let near = |neighbour: Neighbour| {
+            let entry = Arc::clone(self.entries.get(&neighbour.id)?);
+            Some(Near { similarity: neighbour.similarity, entry })
+        };
+        self.index.search(vector, k, &alive).into_iter().filter_map(near).collect()
+    }
+
+    /// The weight of a word: the rarer among the prompts, the larger.
+    fn rarity(&self, word: u32) -> f32 {
+        let has = self.words.get(&word).copied().unwrap_or(0) as f32;
+        ((self.entries.len() as f32 + 1.0) / (has + 0.5)).ln().max(0.1)
+    }
 }
 
 type Partitions = RwLock<HashMap<PartitionKey, Arc<RwLock<Partition>>>>;
@@ -130,14 +206,20 @@ impl LocalStore {
             return partition;
         }
         let create = || {
-            let (index, entries) = (self.kind.build(), HashMap::new());
-            Arc::new(RwLock::new(Partition { index, entries, retired: false }))
+            Arc::new(RwLock::new(Partition {
+                index: self.kind.build(),
+                entries: HashMap::new(),
+                clusters: HashMap::new(),
+                words: HashMap::new(),
+                retired: false,
+            }))
         };
         Arc::clone(write(&self.partitions).entry(*key).or_insert_with(create))
     }
 
-    /// Puts the entry's vector into its partition. A vector that the index does not take is left out.
-    pub(crate) fn insert(&self, entry: &Arc<Entry>, vector: &[f32]) {
+    /// Puts the entry's vector into its partition. A vector that the index does not take is left out. `near` is its similarity
+    /// to the nearest prompt with the same answer, `now` the time in requests of the partition.
+    pub(crate) fn insert(&self, entry: &Arc<Entry>, vector: &[f32], near: Option<f32>, now: u64) {
         loop {
             let partition = self.get_or_create(&entry.partition);
             let mut partition = write(&partition);
@@ -145,7 +227,7 @@ impl LocalStore {
                 continue;
             }
             if partition.index.insert(entry.id, vector) {
-                partition.entries.insert(entry.id, Arc::clone(entry));
+                partition.add(entry, vector, near, now);
                 self.wake_builder(partition.index.as_ref());
                 return;
             }
@@ -163,10 +245,9 @@ impl LocalStore {
     pub(crate) fn remove(&self, entry: &Entry) {
         let Some(partition) = self.get(&entry.partition) else { return };
         let mut partition = write(&partition);
-        if partition.entries.remove(&entry.id).is_none() {
+        if !partition.take_out(entry) {
             return;
         }
-        partition.index.remove(entry.id);
         self.wake_builder(partition.index.as_ref());
         let empty = partition.entries.is_empty();
         drop(partition);
@@ -196,14 +277,63 @@ impl LocalStore {
     /// Up to `k` of the nearest entries of the partition that are not expired at `now`, nearest first.
     pub(crate) fn search(&self, key: &PartitionKey, vector: &[f32], k: usize, now: SystemTime) -> Vec<Near> {
         let Some(partition) = self.get(key) else { return Vec::new() };
+        read(&partition).search(vector, k, now)
+    }
+
+    /// The same, with what is known about their answers and about the request's words.
+    pub(crate) fn around(
+        &self,
+        key: &PartitionKey,
+        vector: &[f32],
+        k: usize,
+        now: SystemTime,
+        profile: &Profile,
+    ) -> Neighbourhood {
+        let Some(partition) = self.get(key) else { return Neighbourhood::default() };
         let partition = read(&partition);
-        let alive = |id| partition.entries.get(&id).is_some_and(|entry| !entry.is_expired_at(now));
-        let found = partition.index.search(vector, k, &alive);
-        let near = |neighbour: crate::index::Neighbour| {
-            let entry = Arc::clone(partition.entries.get(&neighbour.id)?);
-            Some(Near { similarity: neighbour.similarity, entry })
-        };
-        found.into_iter().filter_map(near).collect()
+        let near = partition.search(vector, k, now);
+        let mut known: Vec<Known> = Vec::new();
+        for id in near.iter().map(|n| n.entry.cluster) {
+            if known.iter().any(|k| k.facts.id == id) {
+                continue;
+            }
+            known.extend(partition.clusters.get(&id).map(|cluster| Known {
+                facts: cluster.facts(id, vector),
+                confirmed: cluster.confirmed,
+                suspended: cluster.suspended,
+                labels: cluster.labels.clone(),
+            }));
+        }
+        let rarity = profile.content().map(|word| (word, partition.rarity(word))).collect();
+        Neighbourhood { near, known, rarity }
+    }
+
+    /// Does something to the answer of the partition, if it is still there.
+    pub(crate) fn with_cluster<T>(
+        &self,
+        key: &PartitionKey,
+        cluster: u64,
+        act: impl FnOnce(&mut Cluster) -> T,
+    ) -> Option<T> {
+        let partition = self.get(key)?;
+        write(&partition).clusters.get_mut(&cluster).map(act)
+    }
+
+    /// What a label does to the answer; `None` if it has gone.
+    pub(crate) fn label(
+        &self,
+        key: &PartitionKey,
+        cluster: u64,
+        label: impl FnOnce(&mut Cluster) -> Standing,
+    ) -> Option<Standing> {
+        self.with_cluster(key, cluster, label)
+    }
+
+    /// The entries that have the answer.
+    pub(crate) fn members(&self, key: &PartitionKey, cluster: u64) -> Vec<Arc<Entry>> {
+        let Some(partition) = self.get(key) else { return Vec::new() };
+        let partition = read(&partition);
+        partition.entries.values().filter(|entry| entry.cluster == cluster).cloned().collect()
     }
 
     /// Roughly the bytes of memory one more vector takes in the partition.

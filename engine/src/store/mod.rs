@@ -1,5 +1,7 @@
 //! Where the vectors of every partition live. One place so far: this process.
 
+mod cluster;
 mod local;
 
-pub(crate) use local::LocalStore;
+pub(crate) use cluster::{Cluster, Standing};
+pub(crate) use local::{LocalStore, Near, Neighbourhood};

@@ -1,0 +1,234 @@
+//! Learning from fresh answers: labels of candidates and of hits, and which answer a new prompt shares.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use super::{Insert, SemanticCache};
+use crate::decide::learner::{Considered, Learner, Pool};
+use crate::decide::noise::JudgeNoise;
+use crate::entry::{Answer, Entry};
+use crate::features::Profile;
+use crate::partition::PartitionKey;
+use crate::store::Standing;
+
+/// A vector this near to one with the same answer adds nothing.
+const KNOWN: f32 = 0.985;
+/// Partitions whose learning is kept; of more, those with the fewest requests start anew.
+const MOST_LEARNERS: usize = 4096;
+/// Hits that feedback can name.
+const MOST_RECENT: usize = 10_000;
+
+/// The right to say whether a candidate's answer was right. Holds what the decision was made from.
+#[derive(Clone)]
+pub struct Ticket {
+    pub(super) partition: PartitionKey,
+    pub(super) candidate: Arc<Entry>,
+    pub(super) rivals: Vec<Rival>,
+    pub(super) considered: Considered,
+    /// The answer was suspended: what is said now is about the answer, not about how prompts match.
+    pub(super) suspended: bool,
+}
+
+impl Ticket {
+    /// The remembered answer that a fresh one is to be compared with.
+    pub fn candidate(&self) -> &Arc<Entry> {
+        &self.candidate
+    }
+
+    /// Cosine similarity of its prompt to the request.
+    pub fn similarity(&self) -> f32 {
+        self.considered.evidence.similarity
+    }
+
+    /// The probability that its answer is right, as it was thought.
+    pub fn confidence(&self) -> f32 {
+        self.considered.probability as f32
+    }
+
+    /// What the probability came from, for those who fit it.
+    pub fn features(&self) -> &[f32] {
+        &self.considered.evidence.features
+    }
+}
+
+/// Another near answer.
+#[derive(Clone)]
+pub(super) struct Rival {
+    pub(super) entry: Arc<Entry>,
+    pub(super) similarity: f32,
+    /// Its share of the neighbours' vote.
+    pub(super) share: f32,
+}
+
+/// What became of a fresh answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Remembered {
+    /// Whether the candidate's answer was right, if that could be told.
+    pub right: Option<bool>,
+    /// Whether the prompt shares an answer that was there, so that the fresh one was not stored again.
+    pub joined: bool,
+}
+
+/// The answer that a prompt joins.
+pub(super) struct Joins {
+    pub(super) cluster: u64,
+    pub(super) answer: Arc<Answer>,
+    /// Similarity to the nearest prompt that has it.
+    pub(super) similarity: f32,
+}
+
+impl Joins {
+    /// Whether the prompt's vector would add nothing.
+    pub(super) fn is_known(&self) -> bool {
+        self.similarity >= KNOWN
+    }
+}
+
+/// What all partitions have learnt.
+#[derive(Default)]
+pub(super) struct Learners {
+    partitions: RwLock<HashMap<PartitionKey, Arc<Mutex<Learner>>>>,
+    pool: Mutex<Pool>,
+}
+
+impl Learners {
+    pub(super) fn of(&self, key: &PartitionKey) -> Arc<Mutex<Learner>> {
+        let found = self.partitions.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned();
+        found.unwrap_or_else(|| self.put(*key, Learner::default()))
+    }
+
+    pub(super) fn put(&self, key: PartitionKey, learner: Learner) -> Arc<Mutex<Learner>> {
+        let mut partitions = self.partitions.write().unwrap_or_else(PoisonError::into_inner);
+        if partitions.len() >= MOST_LEARNERS && !partitions.contains_key(&key) {
+            let requests = |l: &Arc<Mutex<Learner>>| l.lock().unwrap_or_else(PoisonError::into_inner).now();
+            let least = partitions.iter().min_by_key(|(_, l)| requests(l)).map(|(key, _)| *key);
+            least.map(|key| partitions.remove(&key));
+        }
+        Arc::clone(partitions.entry(key).or_insert_with(|| Arc::new(Mutex::new(learner))))
+    }
+
+    pub(super) fn pool(&self) -> MutexGuard<'_, Pool> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn all(&self) -> Vec<(PartitionKey, Arc<Mutex<Learner>>)> {
+        let partitions = self.partitions.read().unwrap_or_else(PoisonError::into_inner);
+        partitions.iter().map(|(key, learner)| (*key, Arc::clone(learner))).collect()
+    }
+}
+
+/// The last hits, by their ids, for feedback.
+#[derive(Default)]
+pub(super) struct Recent {
+    first: u64,
+    tickets: VecDeque<Option<Ticket>>,
+}
+
+impl Recent {
+    pub(super) fn add(&mut self, ticket: Ticket) -> u64 {
+        self.tickets.push_back(Some(ticket));
+        if self.tickets.len() > MOST_RECENT {
+            self.tickets.pop_front();
+            self.first += 1;
+        }
+        self.first + self.tickets.len() as u64 - 1
+    }
+
+    fn take(&mut self, id: u64) -> Option<Ticket> {
+        let at = usize::try_from(id.checked_sub(self.first)?).ok()?;
+        self.tickets.get_mut(at)?.take()
+    }
+
+    pub(super) fn get(&self, id: u64) -> Option<&Ticket> {
+        let at = usize::try_from(id.checked_sub(self.first)?).ok()?;
+        self.tickets.get(at)?.as_ref()
+    }
+}
+
+impl SemanticCache {
+    /// Remembers a fresh answer and learns from it. `same` says whether it and a remembered one say the same; nothing if that
+    /// can't be told. It is asked about the ticket's candidate first, then about a few other near answers: if one is the
+    /// same, the prompt joins it.
+    pub fn remember(
+        &self,
+        insert: Insert,
+        profile: Profile,
+        ticket: Option<&Ticket>,
+        same: &mut dyn FnMut(&Answer) -> Option<bool>,
+    ) -> Remembered {
+        let Some(ticket) = ticket.filter(|ticket| ticket.partition == insert.partition) else {
+            self.store(insert, Some(profile), None);
+            return Remembered::default();
+        };
+        let right = same(&ticket.candidate.answer);
+        if let Some(right) = right {
+            self.learn(ticket, right);
+        }
+        let joins = match right {
+            Some(true) => {
+                self.joins(ticket, &ticket.candidate, ticket.similarity(), ticket.considered.probability)
+            }
+            _ => ticket.rivals.iter().find_map(|rival| {
+                let prior = f64::from(rival.share) * (1.0 - ticket.considered.probability);
+                let same = same(&rival.entry.answer) == Some(true);
+                same.then(|| self.joins(ticket, &rival.entry, rival.similarity, prior)).flatten()
+            }),
+        };
+        self.store(insert, Some(profile), joins.as_ref());
+        Remembered { right, joined: joins.is_some() }
+    }
+
+    /// The answer to join after a verdict that it is the same, if that is more likely than that the judge erred.
+    fn joins(&self, ticket: &Ticket, entry: &Arc<Entry>, similarity: f32, prior: f64) -> Option<Joins> {
+        let learner = self.learners.of(&ticket.partition);
+        let (noise, now) = {
+            let learner = learner.lock().unwrap_or_else(PoisonError::into_inner);
+            (learner.noise(), learner.now())
+        };
+        if JudgeNoise::wrong_after(noise, prior, true) >= 0.5 {
+            return None;
+        }
+        let joins = Joins { cluster: entry.cluster, answer: Arc::clone(&entry.answer), similarity };
+        self.vectors
+            .with_cluster(&ticket.partition, entry.cluster, |cluster| cluster.confirm(now))
+            .map(|()| joins)
+    }
+
+    /// Learns whether the candidate's answer was right for the request that the ticket was given to.
+    pub fn learn(&self, ticket: &Ticket, right: bool) {
+        let Ticket { partition, candidate, considered, .. } = ticket;
+        let learner = self.learners.of(partition);
+        let mut learner = learner.lock().unwrap_or_else(PoisonError::into_inner);
+        let learnt =
+            learner.label(&self.shipped, &mut self.learners.pool(), considered, right, ticket.suspended);
+        let now = learner.now();
+        let suspect = |confirmed| learner.suspects(confirmed);
+        let (similarity, probability) = (considered.evidence.similarity, considered.probability);
+        let standing = self.vectors.label(partition, candidate.cluster, |cluster| {
+            let suspect = suspect(cluster.confirmed);
+            cluster.label(similarity, probability, learnt.wrong, suspect, now)
+        });
+        drop(learner);
+        if standing == Some(Standing::Refuted) {
+            for entry in self.vectors.members(partition, candidate.cluster) {
+                self.answers.remove(&entry);
+            }
+        }
+    }
+
+    /// Learns what a user said about the hit `id`; `false` if it is not known any more, or was judged already.
+    pub fn feedback(&self, id: u64, right: bool) -> bool {
+        let ticket = self.recent.lock().unwrap_or_else(PoisonError::into_inner).take(id);
+        ticket.inspect(|ticket| self.learn(ticket, right)).is_some()
+    }
+
+    /// The ticket of the recent hit `id`, to see what it was served for.
+    pub fn ticket(&self, id: u64) -> Option<Ticket> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    /// The present of a partition, in requests.
+    pub(super) fn now_in(&self, key: &PartitionKey) -> u64 {
+        self.learners.of(key).lock().unwrap_or_else(PoisonError::into_inner).now()
+    }
+}

@@ -1,0 +1,175 @@
+//! What one partition has learnt, and what all have learnt together.
+
+use serde::{Deserialize, Serialize};
+
+use super::control::{Control, Estimate, Factor};
+use super::drift::Drift;
+use super::evidence::Evidence;
+use super::model::{Model, logit};
+use super::noise::JudgeNoise;
+use super::prior::Shipped;
+
+/// A candidate as it was considered: what a later label is learnt with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Considered {
+    /// What spoke for it.
+    pub evidence: Evidence,
+    /// The probability that its answer was right, as it was thought then.
+    pub probability: f64,
+    /// One over the chance with which a served answer was to be checked; nothing for a miss.
+    pub weight: Option<f64>,
+}
+
+/// What all partitions have learnt together: where a new one starts.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub struct Pool {
+    model: Option<Model>,
+    factor: Factor,
+}
+
+/// What a partition has learnt.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub struct Learner {
+    /// The partition's own weights, from its first label on.
+    model: Option<Model>,
+    control: Control,
+    drift: Drift,
+    noise: JudgeNoise,
+    /// Requests so far: the clock by which answers are confirmed.
+    requests: u64,
+    /// Candidates so far, for the shadow phase.
+    candidates: u64,
+}
+
+/// What became of a label.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Learnt {
+    /// The chance that the candidate's answer was wrong, the judge's errors considered.
+    pub wrong: f64,
+}
+
+/// Rate at which old labels lose their say over the weights.
+const FORGET: f64 = 0.000_2;
+
+impl Pool {
+    /// The weights a partition starts from.
+    fn start(&self, shipped: &Shipped) -> Model {
+        self.model.as_ref().map_or_else(|| Model::new(&shipped.prior), |model| model.renewed(&shipped.prior))
+    }
+
+    /// Whether it can be used with these weights: it may come from a file.
+    pub fn fits(&self, shipped: &Shipped) -> bool {
+        self.model.as_ref().is_none_or(|model| model.fits(&shipped.prior))
+    }
+}
+
+impl Learner {
+    /// The present, in requests.
+    pub fn now(&self) -> u64 {
+        self.requests
+    }
+
+    /// Candidates seen so far.
+    pub fn candidates(&self) -> u64 {
+        self.candidates
+    }
+
+    /// Counts a request.
+    pub fn asked(&mut self) {
+        self.requests += 1;
+        self.control.asked();
+    }
+
+    /// The probability that the candidate's answer is right, if answers have not changed.
+    pub fn probability(&self, shipped: &Shipped, pool: &Pool, evidence: &Evidence) -> f64 {
+        let features = &evidence.features;
+        match (&self.model, &pool.model) {
+            (Some(model), _) | (None, Some(model)) => model.probability(&shipped.prior, features),
+            (None, None) => shipped.prior.probability(features),
+        }
+    }
+
+    /// Whether an answer last confirmed at this time may have changed since.
+    pub fn suspects(&self, confirmed: u64) -> bool {
+        self.drift.suspects(confirmed)
+    }
+
+    /// The least log odds that may be served.
+    pub fn cut(&self, shipped: &Shipped, pool: &Pool, promise: f64) -> f64 {
+        self.control.cut(promise, shipped.cut(promise), pool.factor.mean())
+    }
+
+    /// Whether a candidate may be served under the promise.
+    pub fn may_serve(&self, shipped: &Shipped, pool: &Pool, promise: f64, probability: f64) -> bool {
+        logit(probability) >= self.cut(shipped, pool, promise)
+    }
+
+    /// Counts a candidate that was considered, served or not.
+    pub fn saw(&mut self, probability: f64) {
+        self.candidates += 1;
+        self.control.saw(probability);
+    }
+
+    /// Counts a miss whose label is awaited.
+    pub fn missed(&mut self) {
+        self.control.missed();
+    }
+
+    /// Counts a hit; answers whether it is to be checked, with the weight of its label then. `luck` is uniform in 0..1.
+    pub fn served(&mut self, probability: f64, luck: f64) -> Option<f64> {
+        let chance = self.control.chance_of_check(probability);
+        let checked = luck < chance;
+        self.control.served(probability, checked);
+        checked.then(|| 1.0 / chance)
+    }
+
+    /// Learns a label. One of a `suspended` answer tells whether that answer changed, and nothing about how prompts match.
+    pub fn label(
+        &mut self,
+        shipped: &Shipped,
+        pool: &mut Pool,
+        considered: &Considered,
+        right: bool,
+        suspended: bool,
+    ) -> Learnt {
+        let Considered { evidence, probability, weight } = considered;
+        self.noise.label(*probability, right);
+        let noise = self.noise.rate();
+        let wrong = JudgeNoise::wrong_after(noise, *probability, right);
+        self.control.heard();
+        if suspended {
+            return Learnt { wrong };
+        }
+        self.control.label(*probability, wrong, *weight);
+        self.drift.label(*probability, right, noise, self.requests);
+        if *probability >= 0.5 {
+            pool.factor.count(wrong, 1.0 - probability);
+        }
+        let model = self.model.get_or_insert_with(|| pool.start(shipped));
+        model.learn(&shipped.prior, &evidence.features, right, noise);
+        model.forget(&shipped.prior, FORGET);
+        let shared = pool.model.get_or_insert_with(|| Model::new(&shipped.prior));
+        shared.learn(&shipped.prior, &evidence.features, right, noise);
+        Learnt { wrong }
+    }
+
+    /// How often the judge errs, as far as that was found out.
+    pub fn noise(&self) -> f64 {
+        self.noise.rate()
+    }
+
+    /// What spot checks say about the hits.
+    pub fn estimate(&self) -> Estimate {
+        self.control.estimate()
+    }
+
+    /// Spot checks asked for so far.
+    pub fn checks(&self) -> u64 {
+        self.control.checks()
+    }
+
+    /// Whether it can be used with these weights: it may come from a file.
+    pub fn fits(&self, shipped: &Shipped) -> bool {
+        self.control.is_sound() && self.model.as_ref().is_none_or(|model| model.fits(&shipped.prior))
+    }
+}

@@ -1,0 +1,142 @@
+//! An answer with the prompts that have it: where they lie, and what labels said of it.
+
+use crate::decide::evidence::ClusterFacts;
+
+/// Spacing of a cluster of which nothing is known, and how many prompts that guess is worth.
+const SPACING: f32 = 0.75;
+const GUESS: f32 = 3.0;
+/// Whole numbers per unit of a mean vector's component.
+const SCALE: f32 = 32_767.0;
+/// Labels kept for the rule that learns from one answer's labels alone.
+const LABELS: usize = 64;
+/// Matches this probable that turn out wrong put the answer itself in doubt.
+const DOUBTFUL: f64 = 0.7;
+
+/// What a label did to an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It may be served.
+    Good,
+    /// It may be served again once a label confirms it.
+    Suspended,
+    /// It is wrong: it should be forgotten.
+    Refuted,
+}
+
+/// The state of one answer in one partition.
+pub(crate) struct Cluster {
+    /// Mean of the prompts' unit vectors, in whole numbers.
+    mean: Box<[i16]>,
+    size: u32,
+    near_count: f32,
+    near_sum: f32,
+    right: f32,
+    wrong: f32,
+    /// When a fresh answer last agreed with it, in requests of the partition.
+    pub(crate) confirmed: u64,
+    pub(crate) suspended: bool,
+    pub(crate) labels: Vec<(f32, bool)>,
+}
+
+fn unit_scale(vector: &[f32]) -> f32 {
+    let square: f32 = vector.iter().map(|x| x * x).sum();
+    1.0 / square.sqrt().max(1e-12)
+}
+
+impl Cluster {
+    pub(crate) fn new(vector: &[f32], now: u64) -> Self {
+        let scale = unit_scale(vector) * SCALE;
+        Self {
+            mean: vector.iter().map(|x| (x * scale) as i16).collect(),
+            size: 1,
+            near_count: 0.0,
+            near_sum: 0.0,
+            right: 0.0,
+            wrong: 0.0,
+            confirmed: now,
+            suspended: false,
+            labels: Vec::new(),
+        }
+    }
+
+    /// Adds a prompt; `near` is its similarity to the nearest one that has the answer already.
+    pub(crate) fn add(&mut self, vector: &[f32], near: Option<f32>) {
+        self.size += 1;
+        let (scale, part) = (unit_scale(vector) * SCALE, 1.0 / self.size as f32);
+        for (mean, x) in self.mean.iter_mut().zip(vector) {
+            let m = f32::from(*mean);
+            *mean = (m + (x * scale - m) * part).round() as i16;
+        }
+        if let Some(near) = near {
+            self.near_count += 1.0;
+            self.near_sum += near;
+        }
+    }
+
+    /// Takes a prompt out; `true` if it was the last. The mean stays where it is: the index does not give vectors back, and
+    /// without one of many it would hardly move.
+    pub(crate) fn remove(&mut self) -> bool {
+        self.size = self.size.saturating_sub(1);
+        self.size == 0
+    }
+
+    pub(crate) fn facts(&self, id: u64, query: &[f32]) -> ClusterFacts {
+        let (mut product, mut square) = (0.0, 0.0);
+        for (mean, x) in self.mean.iter().zip(query) {
+            let m = f32::from(*mean);
+            product += m * x;
+            square += m * m;
+        }
+        let spacing = (self.near_sum + GUESS * SPACING) / (self.near_count + GUESS);
+        ClusterFacts {
+            id,
+            centroid: product * unit_scale(query) / square.sqrt().max(1.0),
+            size: self.size as f32,
+            spacing,
+            right: self.right,
+            wrong: self.wrong,
+        }
+    }
+
+    /// Learns a label: `wrong` is the chance that the answer was wrong for a prompt that matched it with `probability`.
+    /// `suspect` says that answers seem to have changed since it was last confirmed.
+    pub(crate) fn label(
+        &mut self,
+        similarity: f32,
+        probability: f64,
+        wrong: f64,
+        suspect: bool,
+        now: u64,
+    ) -> Standing {
+        self.wrong += wrong as f32;
+        self.right += 1.0 - wrong as f32;
+        let right = wrong < 0.5;
+        if self.labels.len() == LABELS {
+            self.labels.remove(0);
+        }
+        self.labels.push((similarity, right));
+        if right {
+            self.confirm(now);
+            return Standing::Good;
+        }
+        if probability < if suspect { 0.5 } else { DOUBTFUL } {
+            return if self.suspended { Standing::Suspended } else { Standing::Good };
+        }
+        if self.suspended || suspect {
+            return Standing::Refuted;
+        }
+        self.suspended = true;
+        Standing::Suspended
+    }
+
+    /// A fresh answer agreed with it.
+    pub(crate) fn confirm(&mut self, now: u64) {
+        self.confirmed = now;
+        self.suspended = false;
+    }
+
+    /// Memory that a new cluster of such vectors takes, in bytes.
+    pub(crate) fn bytes(dimension: usize) -> usize {
+        dimension * size_of::<i16>() + size_of::<Self>() + 48
+    }
+}
