@@ -101,6 +101,8 @@ pub struct Deciding {
     /// Candidates of a partition that are only learnt from before the first hit; [`u64::MAX`] serves nothing, ever, and counts
     /// what it would have served.
     pub shadow: u64,
+    /// How often the comparison of two answers errs, if that was measured. Otherwise it is found out, with caution.
+    pub judge_error: Option<f64>,
     /// Where chance starts: spot checks are drawn from it.
     pub seed: u64,
 }
@@ -108,7 +110,7 @@ pub struct Deciding {
 impl Default for Deciding {
     /// At most one hit of a hundred wrong, from the first candidate on.
     fn default() -> Self {
-        Self { policy: Policy::default(), shadow: 0, seed: 0 }
+        Self { policy: Policy::default(), shadow: 0, judge_error: None, seed: 0 }
     }
 }
 
@@ -175,6 +177,7 @@ impl SemanticCache {
     #[must_use]
     pub fn deciding(mut self, deciding: Deciding) -> Self {
         self.luck = Mutex::new(fastrand::Rng::with_seed(deciding.seed));
+        self.learners.judge_error = deciding.judge_error;
         self.deciding = deciding;
         self
     }

@@ -53,9 +53,16 @@ pub enum Decision {
 struct Weighed {
     evidence: Evidence,
     probability: f64,
-    /// Its answer may have changed, or was said to be wrong.
-    suspended: bool,
+    /// The chance that its answer is out of date.
+    stale: f64,
     labels: Vec<(f32, bool)>,
+}
+
+impl Weighed {
+    /// The probability that its answer is right, all considered.
+    fn confidence(&self) -> f64 {
+        self.probability * (1.0 - self.stale)
+    }
 }
 
 impl SemanticCache {
@@ -83,23 +90,21 @@ impl SemanticCache {
         let may = self.may_serve(policy, &weighed, question);
         let mut learner = locked();
         let shadow = learner.candidates() < self.deciding.shadow;
-        if !weighed.suspended {
-            learner.saw(weighed.probability);
-        }
-        let Weighed { evidence, probability, .. } = weighed;
+        let confidence = weighed.confidence();
+        learner.saw(confidence);
+        let Weighed { evidence, probability, stale, .. } = weighed;
         let nearest = &around.near[evidence.nearest];
         let mut ticket = Ticket {
             partition: *question.partition,
             candidate: nearest.entry.clone(),
             rivals: rivals(&around, &evidence),
-            considered: Considered { evidence, probability, weight: None },
-            suspended: weighed.suspended,
+            considered: Considered { evidence, probability, stale, weight: None },
         };
         if !may || shadow || !self.answers.touch(&nearest.entry) {
             learner.missed();
             return Decision::Miss { candidate: Some(ticket), would_serve: may };
         }
-        let weight = learner.served(probability, self.draw());
+        let weight = learner.served(confidence, self.draw());
         drop(learner);
         let id = self.recent.lock().unwrap_or_else(PoisonError::into_inner).add(ticket.clone());
         let spot_check = weight.map(|weight| {
@@ -107,7 +112,7 @@ impl SemanticCache {
             ticket
         });
         let hit = Hit { tier: Tier::Semantic, similarity: nearest.similarity, entry: nearest.entry.clone() };
-        Decision::Serve { hit, confidence: probability as f32, id, spot_check }
+        Decision::Serve { hit, confidence: confidence as f32, id, spot_check }
     }
 
     fn draw(&self) -> f64 {
@@ -150,12 +155,12 @@ impl SemanticCache {
         let learner = self.learners.of(question.partition);
         let learner = learner.lock().unwrap_or_else(PoisonError::into_inner);
         let probability = learner.probability(&self.shipped, &self.learners.pool(), &evidence);
-        let suspended = known.suspended || learner.suspects(known.confirmed);
-        Some(Weighed { evidence, probability, suspended, labels: known.labels.clone() })
+        let stale = learner.stale(known.confirmed, known.doubt);
+        Some(Weighed { evidence, probability, stale, labels: known.labels.clone() })
     }
 
     fn may_serve(&self, policy: Policy, weighed: &Weighed, question: &Question<'_>) -> bool {
-        if weighed.suspended || weighed.evidence.similarity < question.tightening.similarity {
+        if weighed.evidence.similarity < question.tightening.similarity {
             return false;
         }
         match policy {
@@ -169,12 +174,12 @@ impl SemanticCache {
                     return false;
                 }
                 if let Some(cut) = self.cut {
-                    return weighed.probability >= cut;
+                    return weighed.confidence() >= cut;
                 }
                 let learner = self.learners.of(question.partition);
                 let learner = learner.lock().unwrap_or_else(PoisonError::into_inner);
                 let pool = self.learners.pool();
-                learner.may_serve(&self.shipped, &pool, max_false_hit_rate, weighed.probability)
+                learner.may_serve(&self.shipped, &pool, max_false_hit_rate, weighed.confidence())
             }
         }
     }

@@ -4,12 +4,12 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::{Insert, SemanticCache};
+use crate::decide::drift::is_refuted;
 use crate::decide::learner::{Considered, Learner, Pool};
 use crate::decide::noise::JudgeNoise;
 use crate::entry::{Answer, Entry};
 use crate::features::Profile;
 use crate::partition::PartitionKey;
-use crate::store::Standing;
 
 /// A vector this near to one with the same answer adds nothing.
 const KNOWN: f32 = 0.985;
@@ -25,8 +25,6 @@ pub struct Ticket {
     pub(super) candidate: Arc<Entry>,
     pub(super) rivals: Vec<Rival>,
     pub(super) considered: Considered,
-    /// The answer was suspended: what is said now is about the answer, not about how prompts match.
-    pub(super) suspended: bool,
 }
 
 impl Ticket {
@@ -42,7 +40,7 @@ impl Ticket {
 
     /// The probability that its answer is right, as it was thought.
     pub fn confidence(&self) -> f32 {
-        self.considered.probability as f32
+        (self.considered.probability * (1.0 - self.considered.stale)) as f32
     }
 
     /// What the probability came from, for those who fit it.
@@ -87,6 +85,8 @@ impl Joins {
 /// What all partitions have learnt.
 #[derive(Default)]
 pub(super) struct Learners {
+    /// The judge's rate of errors, if it is known.
+    pub(super) judge_error: Option<f64>,
     partitions: RwLock<HashMap<PartitionKey, Arc<Mutex<Learner>>>>,
     pool: Mutex<Pool>,
 }
@@ -94,7 +94,7 @@ pub(super) struct Learners {
 impl Learners {
     pub(super) fn of(&self, key: &PartitionKey) -> Arc<Mutex<Learner>> {
         let found = self.partitions.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned();
-        found.unwrap_or_else(|| self.put(*key, Learner::default()))
+        found.unwrap_or_else(|| self.put(*key, Learner::new(self.judge_error)))
     }
 
     pub(super) fn put(&self, key: PartitionKey, learner: Learner) -> Arc<Mutex<Learner>> {
@@ -199,17 +199,14 @@ impl SemanticCache {
         let Ticket { partition, candidate, considered, .. } = ticket;
         let learner = self.learners.of(partition);
         let mut learner = learner.lock().unwrap_or_else(PoisonError::into_inner);
-        let learnt =
-            learner.label(&self.shipped, &mut self.learners.pool(), considered, right, ticket.suspended);
+        let learnt = learner.label(&self.shipped, &mut self.learners.pool(), considered, right);
         let now = learner.now();
-        let suspect = |confirmed| learner.suspects(confirmed);
-        let (similarity, probability) = (considered.evidence.similarity, considered.probability);
-        let standing = self.vectors.label(partition, candidate.cluster, |cluster| {
-            let suspect = suspect(cluster.confirmed);
-            cluster.label(similarity, probability, learnt.wrong, suspect, now)
+        let stale = self.vectors.with_cluster(partition, candidate.cluster, |cluster| {
+            cluster.label(considered.evidence.similarity, learnt.wrong, learnt.doubt, now);
+            learner.stale(cluster.confirmed, cluster.doubt)
         });
         drop(learner);
-        if standing == Some(Standing::Refuted) {
+        if stale.is_some_and(is_refuted) {
             for entry in self.vectors.members(partition, candidate.cluster) {
                 self.answers.remove(&entry);
             }

@@ -32,6 +32,8 @@ pub struct PartitionReport {
     pub checks: u64,
     /// Requests so far.
     pub requests: u64,
+    /// How often the judge errs, as far as that was found out.
+    pub judge_error: f64,
 }
 
 impl SemanticCache {
@@ -73,6 +75,7 @@ impl SemanticCache {
                 estimate: learner.estimate(),
                 checks: learner.checks(),
                 requests: learner.now(),
+                judge_error: learner.noise(),
             }
         };
         self.learners.all().into_iter().map(report).collect()

@@ -188,7 +188,7 @@ impl Named {
         self.vote_wide = ratio(chosen.wide, others().map(|g| g.wide).sum(), WIDE, 6.0);
         self.support = (1.0 + chosen.support()).ln();
         let all: f32 = groups.iter().map(|group| group.sum).sum();
-        self.vote_share = chosen.sum / all.max(1e-6);
+        self.vote_share = (chosen.sum / all.max(1e-6)).clamp(0.0, 1.0);
         self.support_margin = self.support - (1.0 + other_support).ln();
         self.support_times_margin = self.support * self.margin;
         self.density = neighbours.iter().map(|n| n.similarity).sum::<f32>() / neighbours.len() as f32;
@@ -219,12 +219,13 @@ impl Named {
         let (mut all, mut mine, mut others) = (0.0, 0.0, 0.0);
         for word in profile.content() {
             let weight = rarity(word);
-            let said = |n: &&Neighbour<'_>| n.profile.content().any(|w| w == word);
-            let (ours, theirs): (Vec<&Neighbour<'_>>, Vec<_>) =
-                neighbours.iter().partition(|n| n.cluster == chosen.id);
+            let said = |ours: bool| {
+                let theirs = |n: &&Neighbour<'_>| (n.cluster == chosen.id) == ours;
+                neighbours.iter().filter(theirs).any(|n| n.profile.content().any(|w| w == word))
+            };
             all += weight;
-            mine += if ours.iter().any(|n| said(&n)) { weight } else { 0.0 };
-            others += if theirs.iter().any(|n| said(&n)) { weight } else { 0.0 };
+            mine += if said(true) { weight } else { 0.0 };
+            others += if said(false) { weight } else { 0.0 };
         }
         if all > 0.0 {
             self.cover = mine / all;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::control::{Control, Estimate, Factor};
-use super::drift::Drift;
+use super::drift::{Drift, doubt};
 use super::evidence::Evidence;
 use super::model::{Model, logit};
 use super::noise::JudgeNoise;
@@ -14,8 +14,10 @@ use super::prior::Shipped;
 pub struct Considered {
     /// What spoke for it.
     pub evidence: Evidence,
-    /// The probability that its answer was right, as it was thought then.
+    /// The probability that its answer was right, as it was thought then, if the answer was not out of date.
     pub probability: f64,
+    /// The chance that it was out of date.
+    pub stale: f64,
     /// One over the chance with which a served answer was to be checked; nothing for a miss.
     pub weight: Option<f64>,
 }
@@ -46,8 +48,12 @@ pub struct Learner {
 pub struct Learnt {
     /// The chance that the candidate's answer was wrong, the judge's errors considered.
     pub wrong: f64,
+    /// What the label says for and against the answer's being out of date.
+    pub doubt: f64,
 }
 
+/// Labels of answers more likely out of date than this say nothing about how prompts match.
+const DOUBTFUL: f64 = 0.25;
 /// Rate at which old labels lose their say over the weights.
 const FORGET: f64 = 0.000_2;
 
@@ -64,6 +70,11 @@ impl Pool {
 }
 
 impl Learner {
+    /// One that has learnt nothing, of a judge whose rate of errors may be known.
+    pub fn new(judge_error: Option<f64>) -> Self {
+        Self { noise: JudgeNoise::known(judge_error), ..Self::default() }
+    }
+
     /// The present, in requests.
     pub fn now(&self) -> u64 {
         self.requests
@@ -89,9 +100,9 @@ impl Learner {
         }
     }
 
-    /// Whether an answer last confirmed at this time may have changed since.
-    pub fn suspects(&self, confirmed: u64) -> bool {
-        self.drift.suspects(confirmed)
+    /// The chance that an answer last confirmed at this time is out of date; `doubt` is what its own labels say.
+    pub fn stale(&self, confirmed: u64, doubt: f64) -> f64 {
+        self.drift.stale(confirmed, doubt)
     }
 
     /// The least log odds that may be served.
@@ -123,22 +134,22 @@ impl Learner {
         checked.then(|| 1.0 / chance)
     }
 
-    /// Learns a label. One of a `suspended` answer tells whether that answer changed, and nothing about how prompts match.
+    /// Learns a label. One of an answer that may be out of date tells whether it is, and nothing about how prompts match.
     pub fn label(
         &mut self,
         shipped: &Shipped,
         pool: &mut Pool,
         considered: &Considered,
         right: bool,
-        suspended: bool,
     ) -> Learnt {
-        let Considered { evidence, probability, weight } = considered;
+        let Considered { evidence, probability, stale, weight } = considered;
         self.noise.label(*probability, right);
         let noise = self.noise.rate();
-        let wrong = JudgeNoise::wrong_after(noise, *probability, right);
+        let wrong = JudgeNoise::wrong_after(noise, probability * (1.0 - stale), right);
+        let learnt = Learnt { wrong, doubt: doubt(*probability, right, noise) };
         self.control.heard();
-        if suspended {
-            return Learnt { wrong };
+        if *stale > DOUBTFUL {
+            return learnt;
         }
         self.control.label(*probability, wrong, *weight);
         self.drift.label(*probability, right, noise, self.requests);
@@ -150,7 +161,7 @@ impl Learner {
         model.forget(&shipped.prior, FORGET);
         let shared = pool.model.get_or_insert_with(|| Model::new(&shipped.prior));
         shared.learn(&shipped.prior, &evidence.features, right, noise);
-        Learnt { wrong }
+        learnt
     }
 
     /// How often the judge errs, as far as that was found out.

@@ -2,40 +2,51 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Candidates less probable than this are certainly wrong, but for the share the model gives them.
-const IMPROBABLE: f64 = 0.05;
-/// Labels of such candidates before anything is concluded.
-const ENOUGH: f64 = 60.0;
-/// A judge that errs more than this is not made better by arithmetic.
-const MOST: f64 = 0.15;
+/// Candidates less probable than this are mostly wrong.
+const IMPROBABLE: f64 = 0.1;
+/// By what factor the model may underestimate them before it is the judge that errs.
+const DOUBT: f64 = 2.0;
+/// Rates that are tried: these many, this far apart.
+const RATES: usize = 16;
+const STEP: f64 = 0.01;
+/// Log likelihood that a rate must gain over none.
+const GAIN: f64 = 2.5;
 
-/// Counts of a judge's verdicts on improbable candidates.
+/// Log likelihoods of a judge's verdicts on improbable candidates, for several rates of errors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct JudgeNoise {
-    asked: f64,
-    same: f64,
-    expected: f64,
+    /// The rate if it is known.
+    known: Option<f64>,
+    likelihood: [f64; RATES],
 }
 
 impl JudgeNoise {
+    /// A judge whose rate of errors was measured.
+    pub fn known(rate: Option<f64>) -> Self {
+        Self { known: rate.map(|rate| rate.clamp(0.0, STEP * RATES as f64)), ..Self::default() }
+    }
+
     /// Counts a verdict.
     pub fn label(&mut self, probability: f64, right: bool) {
-        if probability < IMPROBABLE {
-            self.asked += 1.0;
-            self.same += f64::from(u8::from(right));
-            self.expected += probability;
+        if probability >= IMPROBABLE {
+            return;
+        }
+        let p = (DOUBT * probability).max(0.002);
+        for (at, likelihood) in self.likelihood.iter_mut().enumerate() {
+            let rate = STEP * at as f64;
+            let same = rate + (1.0 - 2.0 * rate) * p;
+            *likelihood += if right { same.ln() } else { (1.0 - same).ln() };
         }
     }
 
-    /// The rate of errors, assumed the same both ways; 0 while it may as well be the model that errs.
+    /// The rate of errors, assumed the same both ways; if it is not known, 0 while it may as well be the model that errs.
     pub fn rate(&self) -> f64 {
-        if self.asked < ENOUGH {
-            return 0.0;
+        if let Some(known) = self.known {
+            return known;
         }
-        let model = 1.5 * self.expected + 1.0;
-        let doubt = model.sqrt();
-        let surplus = self.same - model - doubt;
-        if surplus <= 0.0 { 0.0 } else { ((self.same - self.expected) / self.asked).clamp(0.0, MOST) }
+        let none = self.likelihood[0];
+        let best = (0..RATES).max_by(|&a, &b| self.likelihood[a].total_cmp(&self.likelihood[b])).unwrap_or(0);
+        if self.likelihood[best] - none > GAIN { STEP * best as f64 } else { 0.0 }
     }
 
     /// The chance that a candidate of `probability` was wrong, after a verdict of a judge with this rate of errors.

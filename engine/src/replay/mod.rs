@@ -61,6 +61,8 @@ pub struct Options {
     pub seed: u64,
     /// The chance that a comparison of two answers comes out wrong.
     pub judge_error: f64,
+    /// Whether the cache is told that chance; else it has to find out.
+    pub judge_error_known: bool,
     /// Whether half of the intents get another answer halfway through.
     pub drift: bool,
     /// Candidates that are only learnt from before the first hit.
@@ -72,7 +74,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         let policy = Policy::default();
-        Self { policy, seed: 0, judge_error: 0.0, drift: false, shadow: 0, cut: None }
+        Self { policy, seed: 0, judge_error: 0.0, judge_error_known: false, drift: false, shadow: 0, cut: None }
     }
 }
 
@@ -146,12 +148,25 @@ pub struct Report {
     pub total: Counts,
     /// The same for each tenth of the stream, in order.
     pub over_time: Vec<Counts>,
+    /// What the cache believes at the end about its hits and about the judge.
+    pub believed: Option<Believed>,
     /// What happened to each request, in the order served.
     #[serde(skip)]
     pub decisions: Vec<Served>,
     /// Time spent deciding (search and weighing), over all requests.
     #[serde(skip)]
     pub deciding: Duration,
+}
+
+/// What a cache found out by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Believed {
+    /// Share of recent hits that is wrong, by spot checks.
+    pub false_hit_rate: f64,
+    /// Its standard error.
+    pub standard_error: f64,
+    /// How often the judge errs.
+    pub judge_error: f64,
 }
 
 /// A candidate as it was decided on, with the truth.
@@ -219,7 +234,9 @@ impl<'a> Stream<'a> {
         shipped: &Shipped,
         observe: &mut dyn FnMut(&Observation<'_>),
     ) -> Report {
-        let deciding = Deciding { policy: options.policy, shadow: options.shadow, seed: options.seed };
+        let judge_error = options.judge_error_known.then_some(options.judge_error);
+        let deciding =
+            Deciding { policy: options.policy, shadow: options.shadow, judge_error, seed: options.seed };
         let clock = Arc::new(ManualClock::new(std::time::SystemTime::UNIX_EPOCH));
         let config = CacheConfig { max_bytes: 4 << 30, ..CacheConfig::default() };
         let cache = SemanticCache::with_clock(config, clock)
@@ -253,7 +270,12 @@ impl<'a> Stream<'a> {
                 part.add(&run.total, &before);
             }
         }
-        Report { total: run.total, over_time, decisions: run.decisions, deciding: run.deciding }
+        let believed = run.cache.reports().first().map(|report| Believed {
+            false_hit_rate: report.estimate.rate,
+            standard_error: report.estimate.error,
+            judge_error: report.judge_error,
+        });
+        Report { total: run.total, over_time, believed, decisions: run.decisions, deciding: run.deciding }
     }
 }
 

@@ -9,20 +9,6 @@ const GUESS: f32 = 3.0;
 const SCALE: f32 = 32_767.0;
 /// Labels kept for the rule that learns from one answer's labels alone.
 const LABELS: usize = 64;
-/// Matches this probable that turn out wrong put the answer itself in doubt.
-const DOUBTFUL: f64 = 0.7;
-
-/// What a label did to an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
-    /// It may be served.
-    Good,
-    /// It may be served again once a label confirms it.
-    Suspended,
-    /// It is wrong: it should be forgotten.
-    Refuted,
-}
-
 /// The state of one answer in one partition.
 pub(crate) struct Cluster {
     /// Mean of the prompts' unit vectors, in whole numbers.
@@ -34,7 +20,8 @@ pub(crate) struct Cluster {
     wrong: f32,
     /// When a fresh answer last agreed with it, in requests of the partition.
     pub(crate) confirmed: u64,
-    pub(crate) suspended: bool,
+    /// Log of how much likelier its last labels are if it is out of date than if it is not; never below 0.
+    pub(crate) doubt: f64,
     pub(crate) labels: Vec<(f32, bool)>,
 }
 
@@ -54,7 +41,7 @@ impl Cluster {
             right: 0.0,
             wrong: 0.0,
             confirmed: now,
-            suspended: false,
+            doubt: 0.0,
             labels: Vec::new(),
         }
     }
@@ -98,41 +85,25 @@ impl Cluster {
         }
     }
 
-    /// Learns a label: `wrong` is the chance that the answer was wrong for a prompt that matched it with `probability`.
-    /// `suspect` says that answers seem to have changed since it was last confirmed.
-    pub(crate) fn label(
-        &mut self,
-        similarity: f32,
-        probability: f64,
-        wrong: f64,
-        suspect: bool,
-        now: u64,
-    ) -> Standing {
+    /// Learns a label: `wrong` is the chance that the answer was wrong for the prompt, and `doubt` what the label says for and
+    /// against its being out of date.
+    pub(crate) fn label(&mut self, similarity: f32, wrong: f64, doubt: f64, now: u64) {
         self.wrong += wrong as f32;
         self.right += 1.0 - wrong as f32;
-        let right = wrong < 0.5;
+        self.doubt = (self.doubt + doubt).max(0.0);
         if self.labels.len() == LABELS {
             self.labels.remove(0);
         }
-        self.labels.push((similarity, right));
-        if right {
-            self.confirm(now);
-            return Standing::Good;
+        self.labels.push((similarity, wrong < 0.5));
+        if wrong < 0.5 {
+            self.confirmed = now;
         }
-        if probability < if suspect { 0.5 } else { DOUBTFUL } {
-            return if self.suspended { Standing::Suspended } else { Standing::Good };
-        }
-        if self.suspended || suspect {
-            return Standing::Refuted;
-        }
-        self.suspended = true;
-        Standing::Suspended
     }
 
     /// A fresh answer agreed with it.
     pub(crate) fn confirm(&mut self, now: u64) {
         self.confirmed = now;
-        self.suspended = false;
+        self.doubt = 0.0;
     }
 
     /// Memory that a new cluster of such vectors takes, in bytes.

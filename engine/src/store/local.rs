@@ -12,7 +12,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
 use std::time::SystemTime;
 
-use super::cluster::{Cluster, Standing};
+use super::cluster::Cluster;
 use crate::decide::evidence::ClusterFacts;
 use crate::entry::Entry;
 use crate::features::Profile;
@@ -32,7 +32,7 @@ pub(crate) struct Known {
     pub(crate) facts: ClusterFacts,
     /// When a fresh answer last agreed with it, in requests.
     pub(crate) confirmed: u64,
-    pub(crate) suspended: bool,
+    pub(crate) doubt: f64,
     pub(crate) labels: Vec<(f32, bool)>,
 }
 
@@ -300,7 +300,7 @@ impl LocalStore {
             known.extend(partition.clusters.get(&id).map(|cluster| Known {
                 facts: cluster.facts(id, vector),
                 confirmed: cluster.confirmed,
-                suspended: cluster.suspended,
+                doubt: cluster.doubt,
                 labels: cluster.labels.clone(),
             }));
         }
@@ -317,16 +317,6 @@ impl LocalStore {
     ) -> Option<T> {
         let partition = self.get(key)?;
         write(&partition).clusters.get_mut(&cluster).map(act)
-    }
-
-    /// What a label does to the answer; `None` if it has gone.
-    pub(crate) fn label(
-        &self,
-        key: &PartitionKey,
-        cluster: u64,
-        label: impl FnOnce(&mut Cluster) -> Standing,
-    ) -> Option<Standing> {
-        self.with_cluster(key, cluster, label)
     }
 
     /// The entries that have the answer.

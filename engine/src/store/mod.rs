@@ -3,5 +3,5 @@
 mod cluster;
 mod local;
 
-pub(crate) use cluster::{Cluster, Standing};
+pub(crate) use cluster::Cluster;
 pub(crate) use local::{LocalStore, Near, Neighbourhood};
