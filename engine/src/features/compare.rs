@@ -2,7 +2,7 @@
 
 use super::direction::{contains_word, opposite};
 use super::language::UNKNOWN;
-use super::profile::Profile;
+use super::profile::{LISTS, Profile};
 use super::words::{MARKS, NEGATED};
 
 /// Declares [`Differences`] with its names and its array, so that the three cannot drift apart.
@@ -45,7 +45,7 @@ differences! {
     date_difference,
     /// One negates an odd number of times, the other an even one.
     negation,
-    /// A word that both have is negated in one only.
+    /// As `negation`, and it falls on a word that both have: one says of it what the other denies.
     polarity,
     /// One has a word, the other its opposite.
     antonym,
@@ -132,24 +132,24 @@ impl Differences {
         let names = names(a, b);
         let literals = Overlap::of(&a.literals, &b.literals);
         let mut out = Self {
-            number_conflict: numbers.conflict(),
+            number_conflict: flag(numbers.conflict() > 0.0 || other_count(&a.numbers, &b.numbers)),
             number_difference: numbers.difference(),
             unit_conflict: flag(units.conflict() > 0.0 || other_unit(&a.numbers, &b.numbers)),
             unit_difference: units.difference(),
             date_conflict: dates.conflict(),
             date_difference: dates.difference(),
             negation: flag(a.negations % 2 != b.negations % 2),
-            polarity: flag(polarity),
+            polarity: flag(polarity && a.negations % 2 != b.negations % 2),
             antonym: flag(antonym(&a.poles, &b.poles)),
             entity_conflict: names.conflict(),
             entity_difference: names.difference(),
             quoted: literal_conflict(&a.literals, &b.literals, 1),
             code: literal_conflict(&a.literals, &b.literals, 0),
             literal_difference: literals.difference(),
-            direction: flag(opposite(&a.directed, &b.directed, &a.sorted, &b.sorted)),
+            direction: flag(opposite(&a.directed, &b.directed)),
             language: flag(a.language != b.language && a.language != UNKNOWN && b.language != UNKNOWN),
             question_word: flag(a.question != b.question && a.question > 0 && b.question > 0),
-            modifier: flag(a.modifiers != b.modifiers),
+            modifier: flag((a.modifiers ^ b.modifiers) & !LISTS > 0),
             slot: flag(one_slot(&a.words, &b.words)),
             few_words: flag(a.words.len() < 3 || b.words.len() < 3),
             ..Self::default()
@@ -166,35 +166,46 @@ impl Differences {
         self.containment_a = if both + only_a == 0 { same } else { share(both, both + only_a) };
         self.containment_b = if both + only_b == 0 { same } else { share(both, both + only_b) };
         self.differing_words = (only_a + only_b).min(8) as f32 / 8.0;
-        let length = |p: &Profile| f32::from(p.length) + 1.0;
-        self.length_log_ratio = (length(a) / length(b)).ln().abs().min(3.0);
-        let strip = |words: &[u32]| words.iter().map(|w| w & !MARKS).collect::<Vec<_>>();
-        self.reordered = flag(
-            only_a + only_b == 0
-                && a.words.len() == b.words.len()
-                && a.words != b.words
-                && strip(&a.words) != strip(&b.words),
-        );
+        let (longer, shorter) = (a.length.max(b.length), a.length.min(b.length));
+        self.length_log_ratio = ((f32::from(longer) + 1.0) / (f32::from(shorter) + 1.0)).ln().min(3.0);
+        let other_order = || a.words.iter().zip(&b.words).any(|(x, y)| x & !MARKS != y & !MARKS);
+        let reordered = only_a + only_b == 0 && a.words.len() == b.words.len() && other_order();
+        self.reordered = flag(reordered);
+        // Who does what to whom: names that changed places, and nothing else did, where nothing joins them as equals.
+        let joined = (a.modifiers | b.modifiers) & LISTS > 0;
+        if reordered
+            && !joined
+            && a.names.len() >= 2
+            && part(a, true).ne(part(b, true))
+            && part(a, false).eq(part(b, false))
+        {
+            self.direction = 1.0;
+        }
     }
 
     /// True if the two prompts contradict each other in something that a right answer hardly survives: the hard vetoes of
     /// strict mode.
     pub fn contradicts(&self) -> bool {
-        let negated = self.polarity > 0.0 || self.negation > 0.0 && self.jaccard >= 0.6;
-        negated
-            || [
-                self.number_conflict,
-                self.unit_conflict,
-                self.date_conflict,
-                self.antonym,
-                self.entity_conflict,
-                self.direction,
-                self.quoted,
-                self.code,
-            ]
-            .iter()
-            .any(|sign| *sign > 0.0)
+        [
+            self.polarity,
+            self.number_conflict,
+            self.unit_conflict,
+            self.date_conflict,
+            self.antonym,
+            self.entity_conflict,
+            self.direction,
+            self.quoted,
+            self.code,
+        ]
+        .iter()
+        .any(|sign| *sign > 0.0)
     }
+}
+
+/// The names of a prompt in their order, or its other words.
+fn part(profile: &Profile, names: bool) -> impl Iterator<Item = u32> {
+    let is_name = |word: &u32| profile.names.binary_search(word).is_ok();
+    profile.words.iter().map(|w| w & !MARKS).filter(move |w| is_name(w) == names)
 }
 
 /// Content words without regard to negation, and whether one that both have is negated in one only.
@@ -239,11 +250,17 @@ fn other_unit(a: &[u64], b: &[u64]) -> bool {
     a.iter().any(|n| unit(*n) > 0 && !b.contains(n) && b.iter().any(|m| m >> 8 == n >> 8 && unit(*m) > 0))
 }
 
+/// True if each counts the same thing by a number that the other doesn't count it by.
+fn other_count(a: &[u64], b: &[u64]) -> bool {
+    let lacking = |n: &u64, other: &[u64]| n & 0xff > 0 && !other.contains(n);
+    a.iter().filter(|n| lacking(n, b)).any(|n| b.iter().any(|m| m & 0xff == n & 0xff && lacking(m, a)))
+}
+
 /// Names: one that the other prompt mentions at all, as a name or as a word, is no difference.
 fn names(a: &Profile, b: &Profile) -> Overlap {
     let missing = |names: &[u32], words: &[u32]| names.iter().filter(|n| !contains_word(words, **n)).count();
     let (only_a, only_b) = (missing(&a.names, &b.sorted), missing(&b.names, &a.sorted));
-    Overlap { both: a.names.len() - only_a, only_a, only_b }
+    Overlap { both: (a.names.len() - only_a).max(b.names.len() - only_b), only_a, only_b }
 }
 
 /// Literals of one kind by the lowest bit, where each side has one that the other lacks.

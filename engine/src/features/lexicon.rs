@@ -120,9 +120,9 @@ impl Lexicon {
         let mut lexicon = Self::default();
         for (text, entry) in [
             (include_str!("lists/stopwords.txt"), Self::stop as fn(&mut Self, &str, &str) -> bool),
+            (include_str!("lists/synonyms.txt"), Self::synonyms),
             (include_str!("lists/words.txt"), Self::class),
             (include_str!("lists/entities.txt"), Self::names),
-            (include_str!("lists/synonyms.txt"), Self::synonyms),
             (include_str!("lists/measures.txt"), Self::measure),
         ] {
             for (section, line) in lines(text) {
@@ -141,7 +141,8 @@ impl Lexicon {
 
     /// The entries of `words`: one by its form, a phrase by its stems.
     fn entry(&mut self, words: &str) -> &mut Lexeme {
-        let lower = words.to_lowercase();
+        let mut lower = String::new();
+        words::lower_into(words, &mut lower);
         if lower.contains(' ') {
             self.phrase(&lower)
         } else {
@@ -179,7 +180,7 @@ impl Lexicon {
         for word in line.split_whitespace().map(|w| w.replace('_', " ")) {
             if class == "prefixed" {
                 let Some((plain, negative)) = word.split_once('/') else { return false };
-                let meaning = short_of(plain);
+                let meaning = self.by_stem(plain).meaning.unwrap_or(short_of(plain));
                 let entry = self.by_stem(negative);
                 (entry.meaning, entry.negated) = (Some(meaning), true);
                 continue;
@@ -253,8 +254,10 @@ impl Lexicon {
         let Some((left, right)) = line.split_once('|') else { return false };
         for (side, words) in [(0, left), (1, right)] {
             for word in words.split_whitespace() {
-                let poles = &mut self.by_stem(&word.replace('_', " ")).poles;
-                if !poles.contains(&(axis * 2 + side)) {
+                let entry = self.by_stem(&word.replace('_', " "));
+                // "Incorrect" is "correct" negated already.
+                let poles = &mut entry.poles;
+                if !entry.negated && !poles.contains(&(axis * 2 + side)) {
                     poles.push(axis * 2 + side);
                 }
             }

@@ -5,6 +5,9 @@ use super::numbers::{self, Form, Written};
 use super::tokens::Token;
 use super::words;
 
+const AM: u64 = words::hash(b"am");
+const PM: u64 = words::hash(b"pm");
+
 /// A number with its unit, 0 for none: the value's hash above, the unit in the lowest byte.
 pub(super) fn measured(number: Written, unit: u8) -> u64 {
     number.surface() & !0xff | u64::from(unit)
@@ -26,8 +29,8 @@ pub(super) enum After {
 /// Reads the token after a number.
 pub(super) fn after(token: Option<&Token>) -> After {
     let Some(token) = token.filter(|t| !t.after_break) else { return After::Nothing };
-    if token.surface == words::hash(b"pm") || token.surface == words::hash(b"am") {
-        return After::HalfDay { afternoon: token.surface == words::hash(b"pm") };
+    if token.surface == PM || token.surface == AM {
+        return After::HalfDay { afternoon: token.surface == PM };
     }
     match LEXICON.surface(token.surface).and_then(|l| l.unit) {
         Some(unit) => After::Unit(unit),

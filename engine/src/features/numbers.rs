@@ -179,14 +179,17 @@ pub(super) enum Count {
 }
 
 /// Reads a number that begins at `tokens[0]`, in digits or words, with its scale ("1.5 million", "twenty-one", "five
-/// hundred"). `count` says what is known of a word. Returns the number and how many tokens it takes.
-pub(super) fn compose(tokens: &[Token], count: impl Fn(&Token) -> Option<Count>) -> Option<(Written, usize)> {
+/// hundred"). `counts` says what number words they are. Returns the number and how many tokens it takes.
+pub(super) fn compose(
+    tokens: &[Token],
+    mut counts: impl Iterator<Item = Option<Count>>,
+) -> Option<(Written, usize)> {
     let (mut total, mut part, mut used) = (0.0, 0.0, 0);
     let mut last_add = f64::INFINITY;
     match tokens.first()?.kind {
         Kind::Number(written) if written.form != Form::Plain => return Some((written, 1)),
         Kind::Number(written) => {
-            let scale = tokens.get(1).filter(|t| !t.after_break).and_then(&count);
+            let scale = tokens.get(1).filter(|t| !t.after_break).and_then(|_| counts.nth(1).flatten());
             return Some(match scale {
                 Some(Count::Scale(by)) => (Written { value: written.value * by, ..written }, 2),
                 _ => (written, 1),
@@ -194,11 +197,10 @@ pub(super) fn compose(tokens: &[Token], count: impl Fn(&Token) -> Option<Count>)
         }
         _ => {}
     }
-    for token in tokens {
+    for (token, known) in tokens.iter().zip(counts) {
         if used > 0 && token.after_break {
             break;
         }
-        let known = count(token);
         match known {
             Some(Count::Add(value))
                 if f64::from(value) < last_add && (last_add >= 20.0 || value >= 20 || used == 0) =>

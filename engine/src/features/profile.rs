@@ -97,6 +97,12 @@ impl Profile {
     }
 }
 
+const NOT: u64 = words::hash(b"not");
+const BE: [u64; 4] = [words::hash(b"is"), words::hash(b"are"), words::hash(b"was"), words::hash(b"were")];
+
+/// The modifier bit of words that join things as equals ("and", "between"), whose order says nothing.
+pub(super) const LISTS: u32 = 1 << 31;
+
 /// Reads tokens one after the other and collects what they say.
 #[derive(Default)]
 struct Builder<'t> {
@@ -135,6 +141,10 @@ impl Builder<'_> {
                     return used;
                 }
                 if let Some(used) = self.number(at) {
+                    if let Some(lexeme) = LEXICON.stem(stem) {
+                        // "First" is a number and the opposite of "last".
+                        self.poles.extend_from_slice(&lexeme.poles);
+                    }
                     return used;
                 }
                 self.single(at, stem);
@@ -160,11 +170,8 @@ impl Builder<'_> {
 
     /// A number, in digits or words, with its unit.
     fn number(&mut self, at: usize) -> Option<usize> {
-        let count = |token: &Token| match token.kind {
-            Kind::Word { .. } => LEXICON.surface(token.surface).and_then(|l| l.count),
-            _ => None,
-        };
-        let (mut number, mut used) = numbers::compose(&self.tokens[at..], count)?;
+        let counts = self.known[at..].iter().map(|known| known.and_then(|l| l.count));
+        let (mut number, mut used) = numbers::compose(&self.tokens[at..], counts)?;
         let mut unit = measures::of_sign(number.currency);
         let after = measures::after(self.tokens.get(at + used));
         if self.is_pronoun(at, used, &after) {
@@ -195,9 +202,15 @@ impl Builder<'_> {
         self.numbers.push(measures::measured(number, unit));
         self.word(words::short(number.surface()), false);
         if unit > 0 {
-            self.units.push(unit);
-            self.word(words::short(u64::from(unit)), false);
+            self.unit(unit, false);
         }
+    }
+
+    fn unit(&mut self, unit: u8, negated: bool) {
+        let hash = words::short(u64::from(unit).wrapping_mul(0x1_0000_0001));
+        self.units.push(unit);
+        self.direction.unit(hash, self.words.last());
+        self.word(hash, negated);
     }
 
     /// The longest phrase that begins at `at`, if any.
@@ -222,7 +235,7 @@ impl Builder<'_> {
         if lexeme.name == Some(super::lexicon::Name::Capital) && !capital {
             return None;
         }
-        self.apply(lexeme);
+        self.apply(lexeme, at);
         let hash = lexeme.meaning.unwrap_or(words::short(key));
         if lexeme.name.is_some() {
             self.names.push(hash & !words::MARKS);
@@ -238,15 +251,25 @@ impl Builder<'_> {
     }
 
     /// What any word or phrase may do.
-    fn apply(&mut self, lexeme: &Lexeme) {
+    fn apply(&mut self, lexeme: &Lexeme, at: usize) {
         if lexeme.negates {
             self.negation.negate();
         }
         self.modifiers |= lexeme.modifier;
         self.poles.extend_from_slice(&lexeme.poles);
+        if !lexeme.poles.is_empty() && self.denied(at) {
+            // "Not right" is as much as "wrong": it opposes neither.
+            self.poles.extend(lexeme.poles.iter().map(|pole| pole ^ 1));
+        }
         if self.question == 0 {
             self.question = lexeme.question;
         }
+    }
+
+    /// True if "not" stands directly before.
+    fn denied(&self, at: usize) -> bool {
+        let Some(before) = at.checked_sub(1).map(|i| &self.tokens[i]) else { return false };
+        before.surface == NOT || before.shape.negated && BE.contains(&before.surface)
     }
 
     /// A word by itself.
@@ -261,24 +284,19 @@ impl Builder<'_> {
             if lexeme.filler {
                 return;
             }
-            self.apply(lexeme);
+            self.apply(lexeme, at);
             negated |= lexeme.negated;
             if lexeme.connector > 0 {
-                self.direction.open(lexeme.connector);
+                self.direction.open(lexeme.connector, &self.words);
             }
         }
         let stop = surface.is_some_and(|l| l.stops & self.stop != 0);
         let function = stop || surface.is_some_and(|l| l.negates || l.connector > 0);
         let meaning = [surface, stemmed].into_iter().flatten().find_map(|l| l.meaning);
         let hash = meaning.unwrap_or(words::short(stem)) & !words::MARKS;
-        if entities::is_name(token, surface, function, self.shouted, self.tokens.get(at + 1)) {
-            self.names.push(hash);
-            return self.word(hash, negated);
-        }
         if let Some(known) = surface {
             if let Some(unit) = known.unit.filter(|_| !known.weak) {
-                self.units.push(unit);
-                return self.word(words::short(u64::from(unit)), negated);
+                return self.unit(unit, negated);
             }
             let beside = |t: Option<&Token>| t.is_some_and(|t| matches!(t.kind, Kind::Number(_)));
             let number = beside(self.tokens.get(at + 1)) || at > 0 && beside(self.tokens.get(at - 1));
@@ -286,6 +304,10 @@ impl Builder<'_> {
                 self.dates.push(date);
                 return self.word(hash, negated);
             }
+        }
+        if entities::is_name(token, surface, function, self.shouted, self.tokens.get(at + 1)) {
+            self.names.push(hash);
+            return self.word(hash, negated);
         }
         if function {
             if !surface.is_some_and(|l| l.determiner || l.connector > 0) {

@@ -88,6 +88,7 @@ struct Scanner<'a> {
     starts: bool,
     after_break: bool,
     after_space: bool,
+    /// Words inside sentences, and how many of them have capitals.
     words: u32,
     capitals: u32,
 }
@@ -171,8 +172,8 @@ impl Scanner<'_> {
         let surface = words::hash(self.buffer.as_bytes());
         words::stem(&mut self.buffer);
         let stem = words::mark_negated(words::hash(self.buffer.as_bytes()), shape.negated);
-        self.words += 1;
-        self.capitals += u32::from(shape.capital);
+        self.words += u32::from(!shape.starts);
+        self.capitals += u32::from(shape.capital && !shape.starts);
         self.push(Kind::Word { stem }, surface, shape);
         end
     }

@@ -3,14 +3,22 @@
 //! The stemmer takes off English inflection (plural, -ing, -ed, -ly, -tion) and a final e, so that the forms of one verb
 //! meet. It is coarser than a dictionary and finer than Porter's: two words that merge wrongly would hide a difference.
 
+use unicode_normalization::char::decompose_canonical;
+
 /// The bits of a word's hash that are left free for marks (see [`NEGATED`] and `direction`).
-pub(super) const MARKS: u32 = 0b111;
+pub(super) const MARKS: u32 = 0b1111;
 /// The mark of a word that is negated where it stands.
-pub(super) const NEGATED: u32 = 0b001;
+pub(super) const NEGATED: u32 = 0b0001;
 
 /// FNV-1a, 64 bits (Fowler, Noll, Vo): short inputs, no seed, since profiles are kept on disk.
-pub(super) fn hash(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0000_0100_0000_01b3))
+pub(super) const fn hash(bytes: &[u8]) -> u64 {
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    let mut at = 0;
+    while at < bytes.len() {
+        hash = (hash ^ bytes[at] as u64).wrapping_mul(0x0000_0100_0000_01b3);
+        at += 1;
+    }
+    hash
 }
 
 /// The hash of one more thing after those that gave `before`.
@@ -18,13 +26,14 @@ pub(super) fn chain(before: u64, next: u64) -> u64 {
     (before.rotate_left(5) ^ next).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-/// A 64-bit hash as it is kept in a profile: 29 bits, the marks empty.
+/// A 64-bit hash as it is kept in a profile: 28 bits, the marks empty.
 pub(super) fn short(hash: u64) -> u32 {
     let mixed = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (mixed >> 32) as u32 & !MARKS
 }
 
-/// Writes `word` in lower case with plain apostrophes into `out`.
+/// Writes `word` in lower case, with plain apostrophes and Latin letters without accents, into `out`: names are typed with
+/// and without them.
 pub(super) fn lower_into(word: &str, out: &mut String) {
     out.clear();
     if word.is_ascii() {
@@ -35,6 +44,15 @@ pub(super) fn lower_into(word: &str, out: &mut String) {
     for c in word.chars() {
         match c {
             '’' | '‘' | 'ʼ' | '＇' => out.push('\''),
+            '\u{300}'..='\u{36f}' => {}
+            '\u{c0}'..='\u{24f}' | '\u{1e00}'..='\u{1eff}' => {
+                let mut plain = None;
+                decompose_canonical(c, |part| {
+                    plain.get_or_insert(part);
+                });
+                let plain = plain.unwrap_or(c);
+                out.extend(plain.to_lowercase());
+            }
             _ => out.extend(c.to_lowercase()),
         }
     }

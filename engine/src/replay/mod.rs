@@ -4,6 +4,7 @@
 //! the answer can't be shared.
 
 pub mod fit;
+pub mod pairs;
 pub mod stats;
 
 use std::collections::{HashMap, HashSet};
