@@ -66,9 +66,9 @@ pub(super) fn at(text: &str, at: usize, fresh: bool) -> Option<(Written, usize)>
             pos += sign.len_utf8();
         }
     }
-    if !bytes.get(pos).is_some_and(u8::is_ascii_digit)
-        && !(fresh && bytes.get(pos) == Some(&b'.') && bytes.get(pos + 1).is_some_and(u8::is_ascii_digit))
-    {
+    let digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
+    let point = fresh && bytes.get(pos) == Some(&b'.') && digit(pos + 1);
+    if !digit(pos) && !point {
         return None;
     }
     let (mut written, length) = digits(&bytes[pos..]);
@@ -111,7 +111,7 @@ fn decimals(run: &[u8], first: usize, separators: usize) -> (Written, usize) {
     let sign = run[first];
     let last = run.iter().rposition(|b| !b.is_ascii_digit()).unwrap_or(first);
     let groups_of_three = run[first + 1..].split(|b| *b == sign).all(|group| group.len() == 3);
-    if sign != b'.' && groups_of_three || sign == b'.' && separators > 1 && groups_of_three {
+    if groups_of_three && (sign != b'.' || separators > 1) {
         return (Written::plain(value_of(run)), end);
     }
     if run[last] != sign || separators == 1 {
