@@ -21,9 +21,9 @@ const TRUST: f64 = 6.0;
 /// Candidates that the shipped cut is worth, against the partition's own counts.
 const SHIPPED: f64 = 150.0;
 /// Share of the promise that is aimed at: a run's outcome scatters around what is expected.
-const AIM: f64 = 0.9;
+const AIM: f64 = 0.95;
 /// Standard deviations added to the factor before it is used.
-const CAUTION: f64 = 0.4;
+const CAUTION: f64 = 0.3;
 /// And those that the factor must exceed the promise by before the partition serves nothing.
 const DOUBT: f64 = 1.64;
 /// Labels of candidates at least this probable tell by what factor the model errs.

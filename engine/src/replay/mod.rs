@@ -75,7 +75,15 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         let policy = Policy::default();
-        Self { policy, seed: 0, judge_error: 0.0, judge_error_known: false, drift: false, shadow: 0, cut: None }
+        Self {
+            policy,
+            seed: 0,
+            judge_error: 0.0,
+            judge_error_known: false,
+            drift: false,
+            shadow: 0,
+            cut: None,
+        }
     }
 }
 
