@@ -250,9 +250,11 @@ impl SemanticCache {
         };
         let created = self.clock.now();
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let own = || Arc::new(Answer { payload: insert.payload.clone() });
         let entry = Arc::new(Entry {
-            answer: joins.map_or_else(own, |joins| Arc::clone(&joins.answer)),
+            answer: match joins {
+                Some(joins) => Arc::clone(&joins.answer),
+                None => Arc::new(Answer { payload: insert.payload }),
+            },
             partition: insert.partition,
             created,
             expires_at: created + ttl,
