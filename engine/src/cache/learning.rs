@@ -85,8 +85,8 @@ impl Joins {
 /// What all partitions have learnt.
 #[derive(Default)]
 pub(super) struct Learners {
-    /// The judge's rate of errors, if it is known.
-    pub(super) judge_error: Option<f64>,
+    /// The judge's rate of errors.
+    pub(super) judge_error: f64,
     partitions: RwLock<HashMap<PartitionKey, Arc<Mutex<Learner>>>>,
     pool: Mutex<Pool>,
 }
@@ -94,7 +94,7 @@ pub(super) struct Learners {
 impl Learners {
     pub(super) fn of(&self, key: &PartitionKey) -> Arc<Mutex<Learner>> {
         let found = self.partitions.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned();
-        found.unwrap_or_else(|| self.put(*key, Learner::new(self.judge_error)))
+        found.unwrap_or_else(|| self.put(*key, Learner::new(Some(self.judge_error))))
     }
 
     pub(super) fn put(&self, key: PartitionKey, learner: Learner) -> Arc<Mutex<Learner>> {

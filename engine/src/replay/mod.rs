@@ -62,7 +62,7 @@ pub struct Options {
     pub seed: u64,
     /// The chance that a comparison of two answers comes out wrong.
     pub judge_error: f64,
-    /// Whether the cache is told that chance; else it has to find out.
+    /// Whether the cache is told that chance; else it believes every verdict.
     pub judge_error_known: bool,
     /// Whether half of the intents get another answer halfway through.
     pub drift: bool,
@@ -243,7 +243,7 @@ impl<'a> Stream<'a> {
         shipped: &Shipped,
         observe: &mut dyn FnMut(&Observation<'_>),
     ) -> Report {
-        let judge_error = options.judge_error_known.then_some(options.judge_error);
+        let judge_error = if options.judge_error_known { options.judge_error } else { 0.0 };
         let deciding =
             Deciding { policy: options.policy, shadow: options.shadow, judge_error, seed: options.seed };
         let clock = Arc::new(ManualClock::new(std::time::SystemTime::UNIX_EPOCH));
