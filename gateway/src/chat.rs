@@ -1,11 +1,15 @@
 //! The life of a chat request, from top to bottom.
 
 mod account;
+mod coalesce;
+mod flight;
 mod guards;
+mod live;
 pub mod remember;
 mod repeats;
 pub mod request;
 mod stored;
+mod stream;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,22 +27,22 @@ use crate::ids;
 use crate::keys::Caller;
 use crate::relay::{Relay, replay};
 use crate::route::Target;
-use crate::route::answer::{Answer, Asking, Broken, Chunks};
+use crate::route::answer::{Answer, Asking};
 use crate::wire::chat::{Assembler, Chunk};
-use account::{Account, Source};
+use account::{Account, Bill, Source};
+use coalesce::{Followed, Place};
 use guards::Inspected;
-use remember::{Form, Found, Memory, Nothing, Remembered};
+use live::{End, Live};
+use remember::{FlightLead, Form, Found, Memory, Nothing, Remembered};
 use repeats::RepeatKey;
 use request::{ChatRequest, Delivery};
+use stream::StreamOut;
 
 /// Parts of an answer that may wait for a slow client; the provider waits with them.
 const PARTS_IN_FLIGHT: usize = 16;
 
 /// Bodies from this size on are read off the I/O thread.
 const LARGE_BODY: usize = 64 * 1024;
-
-/// Silence in a stream after which a comment is sent.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 static CACHE: HeaderName = HeaderName::from_static("x-sluice-cache");
 static CACHE_TIER: HeaderName = HeaderName::from_static("x-sluice-cache-tier");
@@ -96,12 +100,11 @@ pub async fn chat(core: &Core, call: &Arc<Call>, body: Bytes) -> Result<Response
         }
         Found::Nothing(nothing) => nothing,
     };
-    gateway.metrics.lookup(if nothing.bypass { "bypass" } else { "miss" }, "");
     // Boxed, so that a hit need not carry around the room that asking takes.
     Box::pin(ask(core, call, &request, &targets, vault, nothing)).await
 }
 
-/// Asks the providers, and begins to pass their answer on.
+/// Asks the providers, or follows a request that does, and begins to pass the answer on.
 async fn ask(
     core: &Core,
     call: &Call,
@@ -111,15 +114,33 @@ async fn ask(
     nothing: Nothing,
 ) -> Result<Response<Body>, ApiError> {
     let gateway = &core.gateway;
+    let begun = Instant::now();
+    let lead = match coalesce::join(gateway, call, nothing.ticket.as_ref(), request.stream).await? {
+        Place::Follower(followed) => {
+            let waited = begun.elapsed();
+            return Ok(from_another(core, call, request.delivery(), vault, followed, waited));
+        }
+        Place::Leader(lead) => Some(lead),
+        Place::Alone => None,
+    };
+    if let (Some(memory), Some(ticket)) = (&gateway.memory, &nothing.ticket)
+        && let Some(remembered) = lead.as_ref().and_then(|_| memory.recheck(request, &vault, ticket))
+    {
+        // Whoever led before us was done just now.
+        return Ok(from_memory(core, call, request.delivery(), vault, remembered));
+    }
+    gateway.metrics.lookup(if nothing.bypass { "bypass" } else { "miss" }, "");
+    let mut timeouts = gateway.timeouts.clone();
+    timeouts.total.0 = timeouts.total.0.saturating_sub(begun.elapsed());
     let asking = Asking {
         upstream: &core.upstream,
-        timeouts: &gateway.timeouts,
+        timeouts: &timeouts,
         retry: &gateway.retry,
         max_answer: gateway.limits.max_answer.0,
         metrics: &gateway.metrics,
     };
     let answer = asking.first_answer(targets, request).await?;
-    Ok(from_provider(core, call, request, vault, nothing, answer).await)
+    Ok(from_provider(core, call, request, vault, (nothing, lead), answer).await)
 }
 
 /// From bytes to a request that may be seen by others: parsed, routed, redacted.
@@ -211,111 +232,93 @@ fn restored(vault: Vault, stored: Chunk) -> Chunk {
     seen.finish()
 }
 
-/// A live answer, whole or as it comes.
+/// A live answer, whole or as it comes. Its feeding goes on for those who follow when this client left.
 async fn from_provider(
     core: &Core,
     call: &Call,
     request: &ChatRequest,
     vault: Vault,
-    nothing: Nothing,
+    lookup: (Nothing, Option<FlightLead>),
     answer: Answer,
 ) -> Response<Body> {
-    let gateway = &core.gateway;
+    let (gateway, (nothing, lead)) = (&core.gateway, lookup);
     let mut headers = HeaderMap::with_capacity(HEADERS);
-    let lookup = if nothing.bypass { "bypass" } else { "miss" };
-    headers.insert(&CACHE, HeaderValue::from_static(lookup));
+    headers.insert(&CACHE, HeaderValue::from_static(if nothing.bypass { "bypass" } else { "miss" }));
     describe(&mut headers, &answer.target.provider.name, &answer.target.model, answer.attempts);
     overhead(&mut headers, gateway, call, "provider", answer.waited);
 
-    let account =
-        Account::open(gateway, call, Source::Provider { target: answer.target, ticket: nothing.ticket });
-    let relay = Relay::new(vault);
+    let mut account = Account::open(gateway, call, Source::Provider { target: answer.target.name() });
+    let live = Live::new(answer.target.clone());
+    let reader = if request.stream { live.read() } else { live.wait() };
+    // Nothing of it is lost yet.
+    let Some(reader) = reader else { return error_response(&ApiError::Internal) };
+    if let Some(lead) = &lead {
+        lead.show(Arc::clone(&live));
+    }
+    let bill = Bill { gateway: Arc::clone(gateway), target: answer.target, ticket: nothing.ticket };
+    let feeding = async move {
+        live.feed(answer.chunks, |whole| bill.settle(whole)).await;
+        // Who comes later finds the answer in the cache.
+        drop(lead);
+    };
     if request.stream {
-        let (parts, body) = mpsc::channel(PARTS_IN_FLIGHT);
-        let encoder = StreamEncoder::new(request.include_usage);
-        let patience = gateway.timeouts.idle.0;
-        tokio::spawn(stream_out(answer.chunks, relay, account, encoder, parts, patience));
+        let (out, body) = stream_out(gateway, vault, account, request.delivery(), None);
+        tokio::spawn(async { tokio::join!(feeding, out.run(reader)) });
         return respond(headers, true, Body::Stream(body));
     }
-    match whole_out(answer.chunks, relay, account).await {
-        Ok(body) => respond(headers, false, Body::Full(body)),
-        // Whole answers are read to their end before they count as answers.
-        Err(_) => error_response(&ApiError::Internal),
-    }
-}
-
-async fn whole_out(mut chunks: Chunks, mut relay: Relay, mut account: Account) -> Result<Bytes, Broken> {
-    let mut seen = Assembler::default();
-    while let Some(chunk) = chunks.next().await? {
-        seen.push(&relay.push(chunk));
-    }
-    let (rest, redacted) = relay.finish();
-    rest.iter().for_each(|rest| seen.push(rest));
-    account.settle(&redacted);
+    // Whole answers are read to their end before they count as answers: nothing is waited for here.
+    feeding.await;
+    let End::Complete(settled) = reader.end().await else { return error_response(&ApiError::Internal) };
+    account.settled(&settled);
     account.close("complete");
-    Ok(openai_chat::encode_whole(seen.finish()))
+    let whole = Arc::try_unwrap(settled.answer).unwrap_or_else(|shared| shared.as_ref().clone());
+    respond(headers, false, Body::Full(openai_chat::encode_whole(restored(vault, whole))))
 }
 
-/// Relays a stream. The client's pace is the provider's pace; a client that is gone, or takes nothing for as long as
-/// `patience`, ends it.
-async fn stream_out(
-    mut chunks: Chunks,
-    mut relay: Relay,
-    mut account: Account,
-    mut encoder: StreamEncoder,
-    parts: mpsc::Sender<Part>,
-    patience: Duration,
-) {
-    let send = async |bytes: Bytes| parts.send_timeout(Part::Bytes(bytes), patience).await.is_ok();
-    loop {
-        let Some(chunk) = next_or_gone(&mut chunks, &parts).await else {
-            return account.close("client_gone");
-        };
-        let event = match chunk {
-            Ok(Some(chunk)) => encoder.push(relay.push(chunk)),
-            Ok(None) => break,
-            Err(broken) => {
-                account.close("broken");
-                if send(encoder.fail(&ApiError::StreamBroken(broken.to_string()))).await {
-                    drop(parts.send(Part::End).await);
-                }
-                return;
-            }
-        };
-        if let Some(event) = event
-            && !send(event).await
-        {
-            return account.close("client_gone");
+/// The answer to a request that asked the same at the same time, with this caller's own values, id and time.
+fn from_another(
+    core: &Core,
+    call: &Call,
+    delivery: Delivery,
+    vault: Vault,
+    followed: Followed,
+    waited: Duration,
+) -> Response<Body> {
+    let gateway = &core.gateway;
+    gateway.metrics.lookup("coalesced", "");
+    let (Followed::Stream(live, _) | Followed::Whole(live, _)) = &followed;
+    let mut headers = HeaderMap::with_capacity(HEADERS);
+    headers.insert(&CACHE, HeaderValue::from_static("coalesced"));
+    describe(&mut headers, &live.target.provider.name, &live.target.model, 0);
+    overhead(&mut headers, gateway, call, "coalesced", waited);
+
+    let mut account = Account::open(gateway, call, Source::Coalesced { target: live.target.name() });
+    let (id, created) = (ids::fresh("chatcmpl-"), unix_seconds());
+    match followed {
+        Followed::Stream(_, reader) => {
+            let (out, body) = stream_out(gateway, vault, account, delivery, Some((id, created)));
+            tokio::spawn(out.run(reader));
+            respond(headers, true, Body::Stream(body))
+        }
+        Followed::Whole(_, settled) => {
+            account.settled(&settled);
+            account.close("complete");
+            let whole = Chunk { id, created, ..settled.answer.as_ref().clone() };
+            respond(headers, false, Body::Full(openai_chat::encode_whole(restored(vault, whole))))
         }
     }
-    let (rest, redacted) = relay.finish();
-    // Remembered before the client sees the end, so that its next request finds it.
-    account.settle(&redacted);
-    account.close("complete");
-    let mut end = rest.and_then(|rest| encoder.push(rest)).unwrap_or_default().to_vec();
-    end.extend(encoder.finish());
-    if send(Bytes::from(end)).await {
-        drop(parts.send(Part::End).await);
-    }
 }
 
-/// The next chunk; none if the client went away meanwhile. Silence is filled with comments, so that nothing on the way
-/// takes the connection for dead, and so that we see when the client left.
-async fn next_or_gone(
-    chunks: &mut Chunks,
-    parts: &mpsc::Sender<Part>,
-) -> Option<Result<Option<Chunk>, Broken>> {
-    let mut next = std::pin::pin!(chunks.next());
-    loop {
-        tokio::select! {
-            chunk = &mut next => return Some(chunk),
-            () = parts.closed() => return None,
-            () = tokio::time::sleep(KEEP_ALIVE) => {
-                // Full means that the client is reading, only slowly.
-                drop(parts.try_send(Part::Bytes(Bytes::from_static(b": keep-alive\n\n"))));
-            }
-        }
-    }
+fn stream_out(
+    gateway: &Gateway,
+    vault: Vault,
+    account: Account,
+    delivery: Delivery,
+    own: Option<(String, u64)>,
+) -> (StreamOut, mpsc::Receiver<Part>) {
+    let (parts, body) = mpsc::channel(PARTS_IN_FLIGHT);
+    let (relay, encoder) = (Relay::new(vault), StreamEncoder::new(delivery.include_usage));
+    (StreamOut { relay, account, encoder, parts, patience: gateway.timeouts.idle.0, own }, body)
 }
 
 fn respond(mut headers: HeaderMap, stream: bool, body: Body) -> Response<Body> {

@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail their test, too")]
 
+// The same question asked many times at once is asked upstream once.
+mod cache_flights;
 // The same question twice, in other words, as a stream: answered from memory.
 mod cache_hits;
 // What must be equal before two requests share an answer.

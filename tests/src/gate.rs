@@ -110,6 +110,13 @@ impl Gate {
         Client::new(self.admin).plain("/metrics").await
     }
 
+    /// Waits until a scrape holds this line.
+    pub async fn until(&self, line: &str) {
+        while !self.metrics().await.lines().any(|other| other == line) {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Every byte that the two providers got.
     pub fn received(&self) -> Vec<u8> {
         [&self.primary, &self.backup].iter().flat_map(|mock| mock.seen()).flat_map(|s| s.bytes()).collect()

@@ -73,6 +73,11 @@ impl Stub {
         self.release.notify_one();
     }
 
+    /// How many requests have come so far.
+    pub fn count(&self) -> usize {
+        *self.started.borrow()
+    }
+
     /// Waits until so many requests have come.
     pub async fn started(&self, count: usize) {
         let mut started = self.started.clone();

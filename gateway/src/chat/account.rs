@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Call;
+use super::live::Settled;
 use super::remember::Ticket;
 use crate::gateway::Gateway;
 use crate::keys::Caller;
@@ -15,8 +16,10 @@ use crate::wire::chat::Chunk;
 pub(super) enum Source {
     /// Out of the cache, by this tier.
     Cache { tier: &'static str },
-    /// From a provider; the ticket lets the answer be remembered.
-    Provider { target: Target, ticket: Option<Ticket> },
+    /// From a provider.
+    Provider { target: String },
+    /// From a provider whom another request asked.
+    Coalesced { target: String },
 }
 
 /// Open while an answer is on its way. Dropped without being closed, it says that the answer was given up.
@@ -47,23 +50,19 @@ impl Account {
         }
     }
 
-    /// A hit spared this much.
+    /// The answer spared this much.
     pub(super) fn saved(&mut self, cost: Nanodollars) {
         self.saved = cost;
         self.gateway.metrics.saved(cost);
     }
 
-    /// The provider's answer is complete: count it and remember it. `redacted` is the form without personal values.
-    pub(super) fn settle(&mut self, redacted: &Chunk) {
-        let Source::Provider { target, ticket } = &mut self.source else { return };
-        if let Some(usage) = &redacted.usage {
-            self.tokens = (usage.prompt_tokens, usage.completion_tokens);
-            self.cost = self.gateway.prices.cost(&target.provider.kind, &target.model, usage);
-            self.gateway.metrics.spent(&target.provider.name, usage);
-        }
-        self.gateway.metrics.cost(self.cost);
-        if let (Some(memory), Some(ticket)) = (&self.gateway.memory, ticket.take()) {
-            memory.remember(ticket, redacted, &target.provider.name, &target.model, self.cost.unwrap_or(0));
+    /// The answer is complete: this request paid for it, or was spared paying for it again.
+    pub(super) fn settled(&mut self, settled: &Settled) {
+        if matches!(self.source, Source::Provider { .. }) {
+            (self.tokens, self.cost) = (settled.tokens, settled.cost);
+        } else {
+            self.cost = Some(0);
+            self.saved(settled.cost.unwrap_or(0));
         }
     }
 
@@ -77,8 +76,9 @@ impl Drop for Account {
     fn drop(&mut self) {
         self.gateway.metrics.answer(self.outcome);
         let (cache, served_by) = match &self.source {
-            Source::Cache { tier } => (*tier, String::new()),
-            Source::Provider { target, .. } => ("", target.name()),
+            Source::Cache { tier } => (*tier, ""),
+            Source::Provider { target } => ("", target.as_str()),
+            Source::Coalesced { target } => ("coalesced", target.as_str()),
         };
         tracing::info!(
             request_id = self.request_id,
@@ -93,5 +93,34 @@ impl Drop for Account {
             ms = self.started.elapsed().as_secs_f64() * 1000.0,
             "answered"
         );
+    }
+}
+
+/// What is due once a provider's answer is complete, whoever reads it then.
+pub(super) struct Bill {
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) target: Target,
+    /// Lets the answer be remembered.
+    pub(super) ticket: Option<Ticket>,
+}
+
+impl Bill {
+    /// Counts the answer and remembers it. `answer` is the form without personal values.
+    pub(super) fn settle(self, answer: Chunk) -> Settled {
+        let Self { gateway, target, ticket } = self;
+        let (mut tokens, mut cost) = ((0, 0), None);
+        if let Some(usage) = &answer.usage {
+            tokens = (usage.prompt_tokens, usage.completion_tokens);
+            cost = gateway.prices.cost(&target.provider.kind, &target.model, usage);
+            gateway.metrics.spent(&target.provider.name, usage);
+        }
+        gateway.metrics.cost(cost);
+        let kept = match (&gateway.memory, ticket) {
+            (Some(memory), Some(ticket)) => {
+                memory.remember(ticket, &answer, &target.provider.name, &target.model, cost.unwrap_or(0))
+            }
+            _ => false,
+        };
+        Settled { answer: Arc::new(answer), tokens, cost, kept }
     }
 }

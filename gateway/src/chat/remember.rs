@@ -12,6 +12,8 @@ use sluice_guardrails::{Guard, Vault, placeholders};
 use sluice_models::EmbedPool;
 
 use super::Call;
+use super::flight::{Flights, Lead};
+use super::live::Live;
 use super::repeats::{Known, RepeatKey, Repeats};
 use super::request::ChatRequest;
 use super::stored::{self, Origin};
@@ -45,7 +47,11 @@ pub struct Memory {
     policy: String,
     embedder: Option<EmbedPool>,
     patience: Duration,
+    flights: Flights<(ExactKey, bool), Arc<Live>>,
 }
+
+/// The place of a request that asks for others too.
+pub(super) type FlightLead = Lead<(ExactKey, bool), Arc<Live>>;
 
 /// What a lookup gave.
 pub enum Found {
@@ -87,6 +93,14 @@ pub struct Ticket {
     exact: ExactKey,
     normalised: Option<ExactKey>,
     vector: Option<Vec<f32>>,
+    flight: Option<ExactKey>,
+}
+
+impl Ticket {
+    /// What those have in common who may share one answer of a provider; none if this request asks for itself alone.
+    pub(super) fn flight(&self) -> Option<ExactKey> {
+        self.flight
+    }
 }
 
 /// An answer out of the cache, without id and time.
@@ -108,7 +122,25 @@ impl Memory {
         patience: Duration,
     ) -> Self {
         let repeats = Repeats::new(&hash_key);
-        Self { cache, hash_key, repeats, policy: guard.fingerprint(), embedder, patience }
+        let flights = Flights::new();
+        Self { cache, hash_key, repeats, policy: guard.fingerprint(), embedder, patience, flights }
+    }
+
+    /// The questions that providers are at work on, and whether as a stream.
+    pub(super) fn flights(&self) -> &Flights<(ExactKey, bool), Arc<Live>> {
+        &self.flights
+    }
+
+    /// The first tier again, for a request that missed and now would ask: what it missed may have come meanwhile.
+    pub(super) fn recheck(
+        &self,
+        request: &ChatRequest,
+        vault: &Vault,
+        ticket: &Ticket,
+    ) -> Option<Remembered> {
+        let issued: HashSet<&str> = vault.issued().collect();
+        let hit = self.cache.exact(&ticket.exact, &|entry| names_only(entry, &issued))?;
+        read(&hit, request.stream || !vault.is_empty())
     }
 
     /// The cache itself, for its figures.
@@ -173,7 +205,8 @@ impl Memory {
         if let Some(remembered) = hit.as_ref().and_then(read) {
             return Ok(Found::Hit(Box::new(remembered)));
         }
-        let mut ticket = Ticket { partition, exact, normalised, vector: None };
+        let flight = may_share(request).then(|| flight_key(&partition, text, &issued));
+        let mut ticket = Ticket { partition, exact, normalised, vector: None, flight };
         let (Some(text), true) = (text, one_choice(request)) else {
             return Ok(nothing(ticket, false));
         };
@@ -200,13 +233,20 @@ impl Memory {
         Ok(nothing(ticket, false))
     }
 
-    /// Keeps a whole answer, if it is one worth keeping.
-    pub fn remember(&self, ticket: Ticket, redacted: &Chunk, provider: &str, model: &str, cost: Nanodollars) {
+    /// Keeps a whole answer, if it is one worth keeping; says whether it is.
+    pub fn remember(
+        &self,
+        ticket: Ticket,
+        redacted: &Chunk,
+        provider: &str,
+        model: &str,
+        cost: Nanodollars,
+    ) -> bool {
         if !is_rememberable(redacted) {
-            return;
+            return false;
         }
         let origin = Origin { provider, model, cost };
-        let Some(payload) = stored::write(&origin, redacted.clone()) else { return };
+        let Some(payload) = stored::write(&origin, redacted.clone()) else { return false };
         self.cache.insert(Insert {
             partition: ticket.partition,
             exact: ticket.exact,
@@ -215,6 +255,7 @@ impl Memory {
             payload,
             ttl: None,
         });
+        true
     }
 
     /// Everything that must be equal before two requests may share an answer: all of the request but the last turn's
@@ -247,6 +288,28 @@ impl Memory {
         }
         hasher.partition()
     }
+}
+
+/// Stands for a question and for the placeholders its answer may name.
+fn flight_key(partition: &PartitionKey, text: Option<&str>, issued: &HashSet<&str>) -> ExactKey {
+    let mut issued: Vec<&str> = issued.iter().copied().collect();
+    issued.sort_unstable();
+    let mut parts = vec![&b"flight"[..], text.unwrap_or_default().as_bytes()];
+    parts.extend(issued.into_iter().map(str::as_bytes));
+    partition.exact(&parts)
+}
+
+/// One answer for all who ask now: not where several are wanted for their variety, nor where tools may be called, which
+/// is never remembered.
+fn may_share(request: &ChatRequest) -> bool {
+    let fields = request.fields();
+    one_choice(request)
+        && !["tools", "functions"].iter().any(|name| fields.get(*name).is_some_and(is_something))
+}
+
+/// Null and an empty list are as good as absent.
+fn is_something(value: &Value) -> bool {
+    !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty())
 }
 
 fn nothing(ticket: Ticket, bypass: bool) -> Found {

@@ -325,6 +325,20 @@ fn bare_names(providers: &BTreeMap<String, Arc<Provider>>, prices: &Prices) -> B
     bare
 }
 
+/// A target that nobody asks.
+#[cfg(test)]
+pub(crate) fn test_target() -> Target {
+    let provider = Provider {
+        name: "p".to_owned(),
+        kind: MOCK.to_owned(),
+        base_url: "http://127.0.0.1:1/v1".to_owned(),
+        authorization: None,
+        api: &OpenAi,
+        stream_usage: true,
+    };
+    Target { provider: Arc::new(provider), model: "m".to_owned() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

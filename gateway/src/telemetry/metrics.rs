@@ -69,6 +69,7 @@ pub struct Metrics {
     unpriced: Counter,
     seconds: Family<SourceLabels, Histogram>,
     overhead: Family<SourceLabels, Histogram>,
+    waiting: Gauge,
     entries: Gauge,
     bytes: Gauge,
     queued: Gauge,
@@ -101,6 +102,7 @@ impl Default for Metrics {
             unpriced: Counter::default(),
             seconds: Family::new_with_constructor(histogram),
             overhead: Family::new_with_constructor(histogram),
+            waiting: Gauge::default(),
             entries: Gauge::default(),
             bytes: Gauge::default(),
             queued: Gauge::default(),
@@ -119,8 +121,13 @@ impl Metrics {
         r.register("requests", "Requests by endpoint and status", self.requests.clone());
         r.register(
             "cache_lookups",
-            "Cache lookups by result (hit, miss, bypass) and tier",
+            "Cache lookups by result (hit, coalesced, miss, bypass) and tier",
             self.lookups.clone(),
+        );
+        r.register(
+            "cache_waiting",
+            "Requests that wait for the answer to the same request",
+            self.waiting.clone(),
         );
         r.register("upstream_attempts", "Attempts by provider and outcome", self.attempts.clone());
         r.register(
@@ -183,6 +190,18 @@ impl Metrics {
         self.lookups.get_or_create(&LookupLabels { result, tier }).inc();
     }
 
+    /// Counts a request among those that wait for another's answer, until the guard is dropped.
+    pub fn waiting(&self) -> impl Drop + use<> {
+        struct Waiting(Gauge);
+        impl Drop for Waiting {
+            fn drop(&mut self) {
+                self.0.dec();
+            }
+        }
+        self.waiting.inc();
+        Waiting(self.waiting.clone())
+    }
+
     /// Counts an attempt at a provider.
     pub fn attempt(&self, provider: &str, outcome: &str) {
         let labels = AttemptLabels { provider: provider.to_owned(), outcome: outcome.to_owned() };
@@ -231,7 +250,7 @@ impl Metrics {
         self.saved.inc_by(cost);
     }
 
-    /// Times a request until its answer's head; `source` is `cache` or `provider`.
+    /// Times a request until its answer's head; `source` is `cache`, `coalesced` or `provider`.
     pub fn timed(&self, source: &'static str, total: Duration, overhead: Duration) {
         self.seconds.get_or_create(&SourceLabels { source }).observe(total.as_secs_f64());
         self.overhead.get_or_create(&SourceLabels { source }).observe(overhead.as_secs_f64());

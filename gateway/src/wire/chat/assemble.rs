@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::{Choice, Chunk, ToolCall};
 
 /// Puts the chunks of an answer together again, in the form of one chunk that holds all of it.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Assembler {
     whole: Chunk,
 }
