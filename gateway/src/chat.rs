@@ -10,6 +10,7 @@ mod repeats;
 pub mod request;
 mod stored;
 mod stream;
+mod wishes;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,10 +34,11 @@ use account::{Account, Bill, Source};
 use coalesce::{Followed, Place};
 use guards::Inspected;
 use live::{End, Live};
-use remember::{FlightLead, Form, Found, Memory, Nothing, Remembered};
+use remember::{Asked, FlightLead, Form, Found, Memory, Nothing, Remembered};
 use repeats::RepeatKey;
 use request::{ChatRequest, Delivery};
 use stream::StreamOut;
+use wishes::Wishes;
 
 /// Parts of an answer that may wait for a slow client; the provider waits with them.
 const PARTS_IN_FLIGHT: usize = 16;
@@ -47,6 +49,8 @@ const LARGE_BODY: usize = 64 * 1024;
 static CACHE: HeaderName = HeaderName::from_static("x-sluice-cache");
 static CACHE_TIER: HeaderName = HeaderName::from_static("x-sluice-cache-tier");
 static CACHE_SIMILARITY: HeaderName = HeaderName::from_static("x-sluice-cache-similarity");
+static CACHE_REASON: HeaderName = HeaderName::from_static("x-sluice-cache-reason");
+static SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 static PROVIDER: HeaderName = HeaderName::from_static("x-sluice-provider");
 static MODEL: HeaderName = HeaderName::from_static("x-sluice-model");
 static ATTEMPTS: HeaderName = HeaderName::from_static("x-sluice-attempts");
@@ -74,10 +78,12 @@ pub struct Call {
 pub async fn chat(core: &Core, call: &Arc<Call>, body: Bytes) -> Result<Response<Body>, ApiError> {
     let gateway = &core.gateway;
     let small = body.len() < LARGE_BODY;
+    let wishes = Wishes::read(&call.headers)?;
     let memory = gateway.memory.as_ref();
-    let repeat = memory.filter(|_| small).map(|memory| memory.repeat_key(&call.caller.tenant, &body));
+    let repeat = memory.filter(|_| small);
+    let repeat = repeat.map(|memory| memory.repeat_key(&call.caller.tenant, &wishes, &body));
     if let (Some(memory), Some(key)) = (memory, &repeat)
-        && let Some((delivery, remembered)) = again(gateway, memory, call, key)?
+        && let Some((delivery, remembered)) = again(gateway, memory, &wishes, key)?
     {
         return Ok(from_memory(core, call, delivery, Vault::new(), remembered));
     }
@@ -90,25 +96,27 @@ pub async fn chat(core: &Core, call: &Arc<Call>, body: Bytes) -> Result<Response
         reading.await.map_err(|_| ApiError::Internal)??
     };
     let repeat = repeat.filter(|_| clean);
+    let asked = Asked { call, request: &request, vault: &vault, wishes: &wishes };
     let found = match memory {
-        Some(memory) => memory.look_up(call, &request, &vault, repeat, &gateway.metrics).await?,
-        None => Found::Nothing(Nothing { ticket: None, bypass: true }),
+        Some(memory) => memory.look_up(&asked, repeat, &gateway.metrics).await,
+        None => Found::Nothing(Nothing { ticket: None, bypass: true, reason: "cache_off" }),
     };
     let nothing = match found {
         Found::Hit(remembered) => {
             return Ok(from_memory(core, call, request.delivery(), vault, *remembered));
         }
+        Found::Nothing(_) if wishes.only_if_cached => return Err(ApiError::NotCached),
         Found::Nothing(nothing) => nothing,
     };
     // Boxed, so that a hit need not carry around the room that asking takes.
-    Box::pin(ask(core, call, &request, &targets, vault, nothing)).await
+    Box::pin(ask(core, call, (&request, &wishes), &targets, vault, nothing)).await
 }
 
 /// Asks the providers, or follows a request that does, and begins to pass the answer on.
 async fn ask(
     core: &Core,
     call: &Call,
-    request: &ChatRequest,
+    (request, wishes): (&ChatRequest, &Wishes),
     targets: &[Target],
     vault: Vault,
     nothing: Nothing,
@@ -123,13 +131,15 @@ async fn ask(
         Place::Leader(lead) => Some(lead),
         Place::Alone => None,
     };
+    let asked = Asked { call, request, vault: &vault, wishes };
     if let (Some(memory), Some(ticket)) = (&gateway.memory, &nothing.ticket)
-        && let Some(remembered) = lead.as_ref().and_then(|_| memory.recheck(request, &vault, ticket))
+        && let Some(remembered) = lead.as_ref().and_then(|_| memory.recheck(&asked, ticket))
     {
         // Whoever led before us was done just now.
         return Ok(from_memory(core, call, request.delivery(), vault, remembered));
     }
     gateway.metrics.lookup(if nothing.bypass { "bypass" } else { "miss" }, "");
+    gateway.metrics.limited(nothing.reason);
     let mut timeouts = gateway.timeouts.clone();
     timeouts.total.0 = timeouts.total.0.saturating_sub(begun.elapsed());
     let asking = Asking {
@@ -160,12 +170,12 @@ fn read(
 fn again(
     gateway: &Gateway,
     memory: &Memory,
-    call: &Call,
+    wishes: &Wishes,
     key: &RepeatKey,
 ) -> Result<Option<(Delivery, Remembered)>, ApiError> {
     let Some(known) = memory.known(key) else { return Ok(None) };
     gateway.routes.resolve(&known.model)?;
-    Ok(memory.recall(call, &known)?.map(|remembered| (known.delivery, remembered)))
+    Ok(memory.recall(wishes, &known).map(|remembered| (known.delivery, remembered)))
 }
 
 /// A hit walks the same way out as a live answer.
@@ -244,6 +254,9 @@ async fn from_provider(
     let (gateway, (nothing, lead)) = (&core.gateway, lookup);
     let mut headers = HeaderMap::with_capacity(HEADERS);
     headers.insert(&CACHE, HeaderValue::from_static(if nothing.bypass { "bypass" } else { "miss" }));
+    if !nothing.reason.is_empty() {
+        headers.insert(&CACHE_REASON, HeaderValue::from_static(nothing.reason));
+    }
     describe(&mut headers, &answer.target.provider.name, &answer.target.model, answer.attempts);
     overhead(&mut headers, gateway, call, "provider", answer.waited);
 
@@ -342,6 +355,10 @@ pub fn error_response(error: &ApiError) -> Response<Body> {
     }
     if let ApiError::TargetsFailed { attempts, .. } = error {
         headers.insert(&ATTEMPTS, HeaderValue::from(attempts.len()));
+    }
+    if matches!(error, ApiError::NotCached) {
+        // Its status alone would make OpenAI's clients ask again.
+        headers.insert(&SHOULD_RETRY, HeaderValue::from_static("false"));
     }
     if let ApiError::MethodNotAllowed { allowed } = error {
         headers.insert(header::ALLOW, HeaderValue::from_static(allowed));

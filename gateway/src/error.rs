@@ -100,6 +100,9 @@ pub enum ApiError {
         /// Seconds after which the provider would take another request.
         retry_after: Option<u64>,
     },
+    /// The request wants an answer out of the cache or none, and there is none.
+    #[error("there is no answer in the cache that this request may have ('cache-control: only-if-cached')")]
+    NotCached,
     /// The answer broke off after it had begun; sent as the last event of a stream.
     #[error("{0}")]
     StreamBroken(String),
@@ -147,6 +150,7 @@ impl ApiError {
             }
             Self::Provider { status, .. } => Row { status: *status, kind: request, code: None },
             Self::TargetsFailed { status, .. } => row(*status, "upstream_error", "all_targets_failed"),
+            Self::NotCached => row(StatusCode::GATEWAY_TIMEOUT, request, "not_cached"),
             Self::StreamBroken(_) => row(StatusCode::BAD_GATEWAY, "upstream_error", "stream_interrupted"),
             Self::Internal => row(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "internal_error"),
         }

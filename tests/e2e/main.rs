@@ -13,6 +13,8 @@ mod cache_partitions;
 mod cache_repeats;
 // Which answers are worth remembering.
 mod cache_storing;
+// What a request may ask of the cache: less than is allowed, never more.
+mod cache_wishes;
 // The configurations in fixtures/: good ones are read, bad ones are refused with place and reason.
 mod configs;
 // A chat request waits for the embedding model no longer than it may.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderName;
 use serde_json::Value;
 use sluice_engine::{Entry, ExactKey, Hit, Insert, KeyHasher, PartitionKey, SemanticCache, Tier, normalise};
 use sluice_guardrails::{Guard, Vault, placeholders};
@@ -17,15 +16,11 @@ use super::live::Live;
 use super::repeats::{Known, RepeatKey, Repeats};
 use super::request::ChatRequest;
 use super::stored::{self, Origin};
-use crate::error::ApiError;
+use super::wishes::Wishes;
 use crate::ledger::Nanodollars;
 use crate::telemetry::metrics::Metrics;
 use crate::wire::chat::Chunk;
 use crate::wire::json::{canonical, canonical_object};
-
-/// The request header that asks for more similarity than configured; it can't ask for less.
-const SIMILARITY: &str = "x-sluice-cache-similarity";
-static SIMILARITY_HEADER: HeaderName = HeaderName::from_static(SIMILARITY);
 
 /// Fields that say who asks or how the answer travels, and nothing about what it says.
 const NOT_PART_OF_THE_QUESTION: [&str; 8] = [
@@ -53,6 +48,19 @@ pub struct Memory {
 /// The place of a request that asks for others too.
 pub(super) type FlightLead = Lead<(ExactKey, bool), Arc<Live>>;
 
+/// Who asks the cache for what.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    /// The call.
+    pub(super) call: &'a Call,
+    /// Its request, redacted.
+    pub(super) request: &'a ChatRequest,
+    /// What was redacted.
+    pub(super) vault: &'a Vault,
+    /// What it wants of the cache.
+    pub(super) wishes: &'a Wishes,
+}
+
 /// What a lookup gave.
 pub enum Found {
     /// An answer.
@@ -67,6 +75,8 @@ pub struct Nothing {
     pub ticket: Option<Ticket>,
     /// The cache is off, or its embedding model was not to be had.
     pub bypass: bool,
+    /// Why not everything was tried that the cache can do; empty if it was.
+    pub reason: &'static str,
 }
 
 /// An answer out of the cache, in its redacted form.
@@ -94,6 +104,7 @@ pub struct Ticket {
     normalised: Option<ExactKey>,
     vector: Option<Vec<f32>>,
     flight: Option<ExactKey>,
+    ttl: Option<Duration>,
 }
 
 impl Ticket {
@@ -132,15 +143,11 @@ impl Memory {
     }
 
     /// The first tier again, for a request that missed and now would ask: what it missed may have come meanwhile.
-    pub(super) fn recheck(
-        &self,
-        request: &ChatRequest,
-        vault: &Vault,
-        ticket: &Ticket,
-    ) -> Option<Remembered> {
-        let issued: HashSet<&str> = vault.issued().collect();
-        let hit = self.cache.exact(&ticket.exact, &|entry| names_only(entry, &issued))?;
-        read(&hit, request.stream || !vault.is_empty())
+    pub(super) fn recheck(&self, asked: &Asked<'_>, ticket: &Ticket) -> Option<Remembered> {
+        let issued: HashSet<&str> = asked.vault.issued().collect();
+        let admit = |entry: &Entry| young_enough(entry, asked.wishes) && names_only(entry, &issued);
+        let hit = self.cache.exact(&ticket.exact, &admit).filter(|_| asked.wishes.serve)?;
+        read(&hit, asked.request.stream || !asked.vault.is_empty())
     }
 
     /// The cache itself, for its figures.
@@ -148,9 +155,9 @@ impl Memory {
         &self.cache
     }
 
-    /// Stands for this body of this tenant.
-    pub(super) fn repeat_key(&self, tenant: &str, body: &[u8]) -> RepeatKey {
-        self.repeats.key(tenant, body)
+    /// Stands for this body of this tenant in the namespace that it names.
+    pub(super) fn repeat_key(&self, tenant: &str, wishes: &Wishes, body: &[u8]) -> RepeatKey {
+        self.repeats.key(tenant, wishes.namespace.as_deref(), body)
     }
 
     /// Where a request with these bytes led before, if it is known.
@@ -159,78 +166,88 @@ impl Memory {
     }
 
     /// [`Memory::look_up`]'s first tier for a request that is known.
-    ///
-    /// # Errors
-    /// As [`Memory::look_up`].
-    pub(super) fn recall(&self, call: &Call, known: &Known) -> Result<Option<Remembered>, ApiError> {
-        asked_similarity(call)?;
+    pub(super) fn recall(&self, wishes: &Wishes, known: &Known) -> Option<Remembered> {
         let issued = HashSet::new();
-        let hit = self.cache.exact(&known.exact, &|entry| names_only(entry, &issued));
-        Ok(hit.as_ref().and_then(|hit| read(hit, known.delivery.stream)))
+        let admit = |entry: &Entry| young_enough(entry, wishes) && names_only(entry, &issued);
+        let hit = self.cache.exact(&known.exact, &admit).filter(|_| wishes.serve)?;
+        read(&hit, known.delivery.stream)
     }
 
     /// Looks for an answer: letter by letter, then normalised, then by meaning. `repeat` is given for a request in which no
-    /// guard found anything; if the first tier has its answer, it is known from then on.
-    ///
-    /// # Errors
-    /// [`ApiError::Invalid`] for a similarity header that is no number from 0 to 1. Trouble in the cache is a miss.
+    /// guard found anything; if the first tier has its answer, it is known from then on. Trouble in the cache is a miss.
     pub(super) async fn look_up(
         &self,
-        call: &Call,
-        request: &ChatRequest,
-        vault: &Vault,
+        asked: &Asked<'_>,
         repeat: Option<RepeatKey>,
         metrics: &Metrics,
-    ) -> Result<Found, ApiError> {
-        let asked = asked_similarity(call)?;
+    ) -> Found {
+        let Asked { call, request, vault, wishes } = *asked;
+        if !wishes.store {
+            return Found::Nothing(Nothing { ticket: None, bypass: true, reason: wishes.because });
+        }
         let turn = request.last_turn();
         let text = turn.as_deref();
-        let partition = self.partition(call, request, text.is_some());
+        let partition = self.partition(asked, text.is_some());
         let exact = partition.exact(&[b"text", text.unwrap_or_default().as_bytes()]);
         let issued: HashSet<&str> = vault.issued().collect();
-        let admit = |entry: &Entry| names_only(entry, &issued);
-        let read = |hit: &Hit| read(hit, request.stream || !vault.is_empty());
+        let admit = |entry: &Entry| young_enough(entry, wishes) && names_only(entry, &issued);
+        let read = |hit: &Hit| read(hit, request.stream || !vault.is_empty()).filter(|_| wishes.serve);
         if let Some(remembered) = self.cache.exact(&exact, &admit).as_ref().and_then(read) {
             if let Some(key) = repeat {
                 let (model, delivery) = (request.model.clone(), request.delivery());
                 self.repeats.learn(key, Known { exact, model, delivery });
             }
-            return Ok(Found::Hit(Box::new(remembered)));
+            return Found::Hit(Box::new(remembered));
         }
-        let normalised = text
-            .filter(|_| one_choice(request))
-            .and_then(normalise)
-            .map(|normal| partition.exact(&[b"normalised", normal.as_bytes()]));
-        let hit = normalised.and_then(|key| self.cache.normalised(&key, &admit));
+        let may_follow = wishes.serve && may_share(request);
+        let flight = may_follow.then(|| flight_key(&partition, text, &issued));
+        let ttl = wishes.ttl;
+        let mut ticket = Ticket { partition, exact, normalised: None, vector: None, flight, ttl };
+        let (Some(text), false, true) = (text, wishes.exact_only, one_choice(request)) else {
+            return nothing(ticket, false, wishes.because);
+        };
+        ticket.normalised =
+            normalise(text).map(|normal| partition.exact(&[b"normalised", normal.as_bytes()]));
+        let hit = ticket.normalised.and_then(|key| self.cache.normalised(&key, &admit));
         if let Some(remembered) = hit.as_ref().and_then(read) {
-            return Ok(Found::Hit(Box::new(remembered)));
+            return Found::Hit(Box::new(remembered));
         }
-        let flight = may_share(request).then(|| flight_key(&partition, text, &issued));
-        let mut ticket = Ticket { partition, exact, normalised, vector: None, flight };
-        let (Some(text), true) = (text, one_choice(request)) else {
-            return Ok(nothing(ticket, false));
+        let vector = match self.vector(call, text, metrics).await {
+            Ok(vector) => vector,
+            Err(reason) => return nothing(ticket, true, reason),
         };
-        let Some(embedder) = &self.embedder else {
-            return Ok(nothing(ticket, true));
-        };
+        if let Some(vector) = &vector {
+            let hit = self.cache.semantic(&partition, vector, wishes.similarity, &admit);
+            if let Some(remembered) = hit.as_ref().and_then(read) {
+                return Found::Hit(Box::new(remembered));
+            }
+        }
+        ticket.vector = vector;
+        nothing(ticket, false, wishes.because)
+    }
+
+    /// The text's vector; none of a text that was cut, of which the model saw only the beginning: two different ones could
+    /// look the same.
+    ///
+    /// # Errors
+    /// Why the model is not to be had.
+    async fn vector(
+        &self,
+        call: &Call,
+        text: &str,
+        metrics: &Metrics,
+    ) -> Result<Option<Vec<f32>>, &'static str> {
+        let Some(embedder) = &self.embedder else { return Err("no_embedding_model") };
         let embedded = embedder.embed_within(&call.caller.tenant, text, Some(self.patience)).await;
         metrics.embedded(&embedded);
-        let embedding = match embedded {
-            Ok(embedded) => embedded.embedding,
+        match embedded {
+            Ok(embedded) if embedded.embedding.truncated => Ok(None),
+            Ok(embedded) => Ok(Some(embedded.embedding.vector.clone())),
             Err(error) => {
                 tracing::debug!(request_id = call.id, %error, "the semantic tier was skipped");
-                return Ok(nothing(ticket, true));
+                Err("embedding_busy")
             }
-        };
-        // Of a text that was cut the model saw only the beginning: two different ones could look the same.
-        if !embedding.truncated {
-            let hit = self.cache.semantic(&ticket.partition, &embedding.vector, asked, &admit);
-            if let Some(remembered) = hit.as_ref().and_then(read) {
-                return Ok(Found::Hit(Box::new(remembered)));
-            }
-            ticket.vector = Some(embedding.vector.clone());
         }
-        Ok(nothing(ticket, false))
     }
 
     /// Keeps a whole answer, if it is one worth keeping; says whether it is.
@@ -253,16 +270,21 @@ impl Memory {
             normalised: ticket.normalised,
             vector: ticket.vector,
             payload,
-            ttl: None,
+            ttl: ticket.ttl,
         });
         true
     }
 
     /// Everything that must be equal before two requests may share an answer: all of the request but the last turn's
     /// words. Fields we do not know are part of it.
-    fn partition(&self, call: &Call, request: &ChatRequest, has_text: bool) -> PartitionKey {
+    fn partition(&self, asked: &Asked<'_>, has_text: bool) -> PartitionKey {
+        let Asked { call, request, wishes, .. } = asked;
         let mut hasher = KeyHasher::new(&self.hash_key);
         hasher.field("tenant", call.caller.tenant.as_bytes());
+        if let Some(namespace) = &wishes.namespace {
+            // Between tenant and model, where nothing else stands.
+            hasher.field("cache namespace", namespace.as_bytes());
+        }
         hasher.field("model", request.model.as_bytes());
         hasher.field("embedding", self.embedder.as_ref().map_or("", EmbedPool::id).as_bytes());
         hasher.field("policy", self.policy.as_bytes());
@@ -312,8 +334,13 @@ fn is_something(value: &Value) -> bool {
     !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty())
 }
 
-fn nothing(ticket: Ticket, bypass: bool) -> Found {
-    Found::Nothing(Nothing { ticket: Some(ticket), bypass })
+fn nothing(ticket: Ticket, bypass: bool, reason: &'static str) -> Found {
+    Found::Nothing(Nothing { ticket: Some(ticket), bypass, reason })
+}
+
+/// Whether the request takes an answer of this age.
+fn young_enough(entry: &Entry, wishes: &Wishes) -> bool {
+    wishes.max_age.is_none_or(|limit| entry.age() <= limit)
 }
 
 /// Spells a message without members that are null (to providers that is as good as absent) and, of the last turn, without
@@ -346,14 +373,6 @@ fn beside_words(content: &Value) -> Option<Value> {
 /// Several choices are wanted for their variety: they are shared only by the same question letter by letter.
 fn one_choice(request: &ChatRequest) -> bool {
     request.fields().get("n").is_none_or(|n| n.is_null() || n.as_u64() == Some(1))
-}
-
-fn asked_similarity(call: &Call) -> Result<f32, ApiError> {
-    let Some(value) = call.headers.get(&SIMILARITY_HEADER) else { return Ok(0.0) };
-    let number = value.to_str().ok().and_then(|text| text.trim().parse::<f32>().ok());
-    number.filter(|n| (0.0..=1.0).contains(n)).ok_or_else(|| {
-        ApiError::invalid(SIMILARITY, format!("the header '{SIMILARITY}' must be a number from 0 to 1"))
-    })
 }
 
 /// An answer that names a placeholder can serve only a request that issued it.
@@ -394,7 +413,7 @@ mod tests {
     use super::*;
     use crate::client_api::openai_chat;
     use crate::keys::Caller;
-    use sluice_engine::CacheConfig;
+    use sluice_engine::{CacheConfig, ManualClock};
     use sluice_guardrails::Policy;
     use std::time::Instant;
 
@@ -408,18 +427,56 @@ mod tests {
         }
     }
 
+    /// A cache of answers that live for a day, in which a request stores one, and its clock.
+    async fn stored_by(wishes: &Wishes) -> (Memory, Arc<ManualClock>) {
+        let clock = Arc::new(ManualClock::default());
+        let cache = SemanticCache::with_clock(CacheConfig::default(), Arc::<ManualClock>::clone(&clock));
+        let guard = Guard::new(&Policy::default());
+        let memory = Memory::new(cache, [7; 32], &guard, None, Duration::from_secs(1));
+        let ticket = match look_up(&memory, wishes).await {
+            Found::Nothing(Nothing { ticket: Some(ticket), .. }) => ticket,
+            _ => panic!("nothing was stored"),
+        };
+        let answer = r#"{"choices":[{"finish_reason":"stop","message":{"content":"At nine."}}]}"#;
+        assert!(memory.remember(ticket, &serde_json::from_str(answer).unwrap(), "p", "m", 3));
+        (memory, clock)
+    }
+
+    async fn look_up(memory: &Memory, wishes: &Wishes) -> Found {
+        let body = Bytes::from(r#"{"model":"m","messages":[{"role":"user","content":"When?"}]}"#);
+        let (call, request, vault) = (call("a"), openai_chat::parse(&body).unwrap(), Vault::new());
+        let asked = Asked { call: &call, request: &request, vault: &vault, wishes };
+        memory.look_up(&asked, None, &Metrics::default()).await
+    }
+
+    #[tokio::test]
+    async fn a_lifetime_of_the_requests_own_is_never_longer_than_the_configured_one() {
+        const HOUR: u64 = 3600;
+        for (asked, alive, gone) in
+            [(None, 20 * HOUR, 28 * HOUR), (Some(60), 50, 70), (Some(99 * HOUR), 20 * HOUR, 28 * HOUR)]
+        {
+            let wishes = Wishes { ttl: asked.map(Duration::from_secs), ..Wishes::default() };
+            let (memory, clock) = stored_by(&wishes).await;
+            clock.advance(Duration::from_secs(alive));
+            assert!(matches!(look_up(&memory, &Wishes::default()).await, Found::Hit(_)), "{asked:?}");
+            clock.advance(Duration::from_secs(gone - alive));
+            assert!(matches!(look_up(&memory, &Wishes::default()).await, Found::Nothing(_)), "{asked:?}");
+        }
+    }
+
     #[tokio::test]
     async fn a_known_request_finds_its_answer_as_long_as_it_is_there() {
         let guard = Guard::new(&Policy::default());
         let cache = SemanticCache::new(CacheConfig::default());
         let memory = Memory::new(cache, [7; 32], &guard, None, Duration::from_secs(1));
-        let (call, metrics) = (call("a"), Metrics::default());
+        let (call, metrics, wishes) = (call("a"), Metrics::default(), Wishes::default());
         let body = Bytes::from(r#"{"model":"m","messages":[{"role":"user","content":"When?"}]}"#);
         let request = openai_chat::parse(&body).unwrap();
-        let key = memory.repeat_key("a", &body);
+        let key = memory.repeat_key("a", &wishes, &body);
+        let vault = Vault::new();
+        let asked = Asked { call: &call, request: &request, vault: &vault, wishes: &wishes };
 
-        let look_up =
-            async || memory.look_up(&call, &request, &Vault::new(), Some(key), &metrics).await.unwrap();
+        let look_up = async || memory.look_up(&asked, Some(key), &metrics).await;
         let Found::Nothing(Nothing { ticket: Some(ticket), .. }) = look_up().await else {
             panic!("nothing was stored")
         };
@@ -430,14 +487,11 @@ mod tests {
 
         let known = memory.known(&key).unwrap();
         assert_eq!((known.model.as_str(), known.delivery.stream), ("m", false));
-        let found = memory.recall(&call, &known).unwrap().unwrap();
+        let found = memory.recall(&wishes, &known).unwrap();
         assert_eq!((found.tier, found.provider.as_str(), found.cost), (Tier::Exact, "p", 3));
         assert!(matches!(found.answer, Form::Spelled(_)));
 
         memory.cache().clear();
-        assert!(
-            memory.recall(&call, &known).unwrap().is_none(),
-            "the answer is gone, so it is asked for anew"
-        );
+        assert!(memory.recall(&wishes, &known).is_none(), "the answer is gone, so it is asked for anew");
     }
 }

@@ -27,6 +27,11 @@ struct LookupLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct AttemptLabels {
     provider: String,
     outcome: String,
@@ -69,6 +74,7 @@ pub struct Metrics {
     unpriced: Counter,
     seconds: Family<SourceLabels, Histogram>,
     overhead: Family<SourceLabels, Histogram>,
+    limited: Family<ReasonLabels, Counter>,
     waiting: Gauge,
     entries: Gauge,
     bytes: Gauge,
@@ -102,6 +108,7 @@ impl Default for Metrics {
             unpriced: Counter::default(),
             seconds: Family::new_with_constructor(histogram),
             overhead: Family::new_with_constructor(histogram),
+            limited: Family::default(),
             waiting: Gauge::default(),
             entries: Gauge::default(),
             bytes: Gauge::default(),
@@ -123,6 +130,11 @@ impl Metrics {
             "cache_lookups",
             "Cache lookups by result (hit, coalesced, miss, bypass) and tier",
             self.lookups.clone(),
+        );
+        r.register(
+            "cache_limited",
+            "Requests without a hit for which the cache did not do all it can, by reason",
+            self.limited.clone(),
         );
         r.register(
             "cache_waiting",
@@ -188,6 +200,13 @@ impl Metrics {
     /// Counts a cache lookup.
     pub fn lookup(&self, result: &'static str, tier: &'static str) {
         self.lookups.get_or_create(&LookupLabels { result, tier }).inc();
+    }
+
+    /// Counts a request without a hit for which the cache did not do all it can; an empty reason says that it did.
+    pub fn limited(&self, reason: &'static str) {
+        if !reason.is_empty() {
+            self.limited.get_or_create(&ReasonLabels { reason }).inc();
+        }
     }
 
     /// Counts a request among those that wait for another's answer, until the guard is dropped.
