@@ -16,6 +16,7 @@
 //! | measuring with a labelled stream | [`replay`] |
 //! | what two prompts say differently | [`features`] |
 //! | finding near vectors | [`index`] |
+//! | what an answer depends on beside its prompt | [`freshness`] |
 //! | where time comes from | [`clock`] |
 //!
 //! The crate does no I/O. Trouble inside it is a miss, never an error.
@@ -28,6 +29,7 @@ pub mod decide;
 pub mod entry;
 mod exact;
 pub mod features;
+pub mod freshness;
 pub mod index;
 pub mod normalise;
 pub mod partition;

@@ -10,6 +10,7 @@ mod repeats;
 pub mod request;
 mod stored;
 mod stream;
+mod tier;
 mod wishes;
 
 use std::sync::Arc;

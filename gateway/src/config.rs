@@ -14,7 +14,7 @@ use sluice_guardrails::Policy;
 use sluice_models::Precision;
 
 pub use file::{ConfigError, load, parse, schema};
-pub use units::{ByteSize, Span};
+pub use units::{ByteSize, Span, TimeSensitive};
 
 use crate::secret::SecretSource;
 
@@ -117,6 +117,11 @@ pub struct CacheSection {
     pub ttl: Span,
     /// Memory for answers and vectors.
     pub max_bytes: ByteSize,
+    /// Requests with a higher temperature share answers only letter by letter. One that names none counts as no higher.
+    pub max_temperature: f64,
+    /// Answers to prompts that speak of the moment ("today", "current price", "latest"): how long they are kept, `bypass`
+    /// to keep none, or `as_any` to make no difference.
+    pub time_sensitive: TimeSensitive,
 }
 
 impl Default for CacheSection {
@@ -128,6 +133,9 @@ impl Default for CacheSection {
             index: engine.index,
             ttl: Span(engine.ttl),
             max_bytes: ByteSize(engine.max_bytes),
+            // What most APIs take where nothing is said: more than that is asked for its variety.
+            max_temperature: 1.0,
+            time_sensitive: TimeSensitive::Ttl(Span::seconds(60)),
         }
     }
 }

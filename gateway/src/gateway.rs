@@ -8,7 +8,7 @@ use sluice_guardrails::Guard;
 use sluice_models::EmbedPool;
 
 use crate::chat::remember::Memory;
-use crate::config::{Config, ConfigError, LimitSection, RetrySection, TimeoutSection};
+use crate::config::{Config, ConfigError, LimitSection, RetrySection, TimeSensitive, TimeoutSection};
 use crate::keys::Keys;
 use crate::ledger::Prices;
 use crate::route::catalogue::Catalogue;
@@ -87,7 +87,8 @@ impl Gateway {
                 max_bytes: config.cache.max_bytes.0,
             });
             let key = fresh_key().map_err(internal)?;
-            Some(Memory::new(cache, key, &guard, parts.embedder.clone(), config.embedding.deadline.0))
+            let patience = config.embedding.deadline.0;
+            Some(Memory::new(cache, key, &guard, &config.cache, parts.embedder.clone(), patience))
         } else {
             None
         };
@@ -142,6 +143,11 @@ fn check_values(config: &Config) -> Vec<String> {
     expect(
         !config.cache.ttl.0.is_zero(),
         "cache.ttl: must be longer than 0 (to switch the cache off, set cache.enabled: false)",
+    );
+    expect(config.cache.max_temperature >= 0.0, "cache.max_temperature: expected a number of at least 0");
+    expect(
+        !matches!(config.cache.time_sensitive, TimeSensitive::Ttl(ttl) if ttl.0.is_zero()),
+        "cache.time_sensitive: must be longer than 0 (to keep no such answer, write bypass)",
     );
     expect(config.embedding.workers > 0, "embedding.workers: at least 1");
     expect(config.embedding.queue > 0, "embedding.queue: at least 1");

@@ -88,12 +88,15 @@ async fn who_asks_and_how_the_answer_travels_does_not_separate() {
 #[tokio::test]
 async fn a_near_question_is_found_only_among_its_own_kind() {
     let gate = Gate::with("");
-    gate.client.chat(&base()).await;
-    // The same words in another order: as near as can be for this embedding model.
-    let near = |mut body: Value| {
-        body["messages"][3]["content"] = json!("the daily limit is what?");
+    // With tools, or with less to say than this in a conversation, likeness would not be asked at all.
+    let asking = |mut body: Value, text: &str| {
+        body.as_object_mut().unwrap().remove("tools");
+        body["messages"][3]["content"] = json!(text);
         body
     };
+    gate.client.chat(&asking(base(), "What is the daily limit of the silver card?")).await;
+    // The same words in another order: as near as can be for this embedding model.
+    let near = |body: Value| asking(body, "the daily limit of the silver card is what?");
     assert_eq!(gate.client.chat(&near(changed(|b| b["temperature"] = json!(1)))).await.cache(), "miss");
     let other = near(changed(|b| b["messages"][0]["content"] = json!("You work for a shop.")));
     assert_eq!(gate.client.chat(&other).await.cache(), "miss");

@@ -13,6 +13,8 @@ mod cache_partitions;
 mod cache_repeats;
 // Which answers are worth remembering.
 mod cache_storing;
+// Which requests are answered by likeness, and which only by themselves or not for long.
+mod cache_tiers;
 // What a request may ask of the cache: less than is allowed, never more.
 mod cache_wishes;
 // The configurations in fixtures/: good ones are read, bad ones are refused with place and reason.

@@ -16,7 +16,9 @@ use super::live::Live;
 use super::repeats::{Known, RepeatKey, Repeats};
 use super::request::ChatRequest;
 use super::stored::{self, Origin};
+use super::tier::{Reach, Rules, may_share};
 use super::wishes::Wishes;
+use crate::config::CacheSection;
 use crate::ledger::Nanodollars;
 use crate::telemetry::metrics::Metrics;
 use crate::wire::chat::Chunk;
@@ -40,6 +42,7 @@ pub struct Memory {
     hash_key: [u8; 32],
     repeats: Repeats,
     policy: String,
+    rules: Rules,
     embedder: Option<EmbedPool>,
     patience: Duration,
     flights: Flights<(ExactKey, bool), Arc<Live>>,
@@ -129,12 +132,14 @@ impl Memory {
         cache: SemanticCache,
         hash_key: [u8; 32],
         guard: &Guard,
+        config: &CacheSection,
         embedder: Option<EmbedPool>,
         patience: Duration,
     ) -> Self {
         let repeats = Repeats::new(&hash_key);
         let flights = Flights::new();
-        Self { cache, hash_key, repeats, policy: guard.fingerprint(), embedder, patience, flights }
+        let (policy, rules) = (guard.fingerprint(), Rules::new(config));
+        Self { cache, hash_key, repeats, policy, rules, embedder, patience, flights }
     }
 
     /// The questions that providers are at work on, and whether as a stream.
@@ -201,16 +206,26 @@ impl Memory {
         }
         let may_follow = wishes.serve && may_share(request);
         let flight = may_follow.then(|| flight_key(&partition, text, &issued));
-        let ttl = wishes.ttl;
+        let handling = self.rules.handling(asked, text);
+        if handling.reach == Reach::Nothing {
+            return Found::Nothing(Nothing { ticket: None, bypass: true, reason: handling.reason });
+        }
+        let reason = if wishes.because.is_empty() { handling.reason } else { wishes.because };
+        let ttl = [wishes.ttl, handling.ttl].into_iter().flatten().min();
         let mut ticket = Ticket { partition, exact, normalised: None, vector: None, flight, ttl };
-        let (Some(text), false, true) = (text, wishes.exact_only, one_choice(request)) else {
-            return nothing(ticket, false, wishes.because);
+        let Some(text) = text.filter(|_| handling.reach > Reach::Exact) else {
+            return nothing(ticket, false, reason);
         };
+        // What holds for a short time takes nothing older, also where the older one did not know that.
+        let admit = |entry: &Entry| handling.ttl.is_none_or(|ttl| entry.age() <= ttl) && admit(entry);
         ticket.normalised =
             normalise(text).map(|normal| partition.exact(&[b"normalised", normal.as_bytes()]));
         let hit = ticket.normalised.and_then(|key| self.cache.normalised(&key, &admit));
         if let Some(remembered) = hit.as_ref().and_then(read) {
             return Found::Hit(Box::new(remembered));
+        }
+        if handling.reach < Reach::Semantic {
+            return nothing(ticket, false, reason);
         }
         let vector = match self.vector(call, text, metrics).await {
             Ok(vector) => vector,
@@ -222,8 +237,9 @@ impl Memory {
                 return Found::Hit(Box::new(remembered));
             }
         }
+        let reason = if vector.is_none() && reason.is_empty() { "too_long" } else { reason };
         ticket.vector = vector;
-        nothing(ticket, false, wishes.because)
+        nothing(ticket, false, reason)
     }
 
     /// The text's vector; none of a text that was cut, of which the model saw only the beginning: two different ones could
@@ -321,19 +337,6 @@ fn flight_key(partition: &PartitionKey, text: Option<&str>, issued: &HashSet<&st
     partition.exact(&parts)
 }
 
-/// One answer for all who ask now: not where several are wanted for their variety, nor where tools may be called, which
-/// is never remembered.
-fn may_share(request: &ChatRequest) -> bool {
-    let fields = request.fields();
-    one_choice(request)
-        && !["tools", "functions"].iter().any(|name| fields.get(*name).is_some_and(is_something))
-}
-
-/// Null and an empty list are as good as absent.
-fn is_something(value: &Value) -> bool {
-    !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty())
-}
-
 fn nothing(ticket: Ticket, bypass: bool, reason: &'static str) -> Found {
     Found::Nothing(Nothing { ticket: Some(ticket), bypass, reason })
 }
@@ -368,11 +371,6 @@ fn beside_words(content: &Value) -> Option<Value> {
     };
     let more: Vec<Value> = content.as_array()?.iter().filter_map(without_text).collect();
     (!more.is_empty()).then_some(Value::Array(more))
-}
-
-/// Several choices are wanted for their variety: they are shared only by the same question letter by letter.
-fn one_choice(request: &ChatRequest) -> bool {
-    request.fields().get("n").is_none_or(|n| n.is_null() || n.as_u64() == Some(1))
 }
 
 /// An answer that names a placeholder can serve only a request that issued it.
@@ -418,7 +416,7 @@ mod tests {
     use std::time::Instant;
 
     fn call(tenant: &str) -> Call {
-        let caller = Caller { key: tenant.to_owned(), tenant: tenant.to_owned() };
+        let caller = Caller { key: tenant.to_owned(), tenant: tenant.to_owned(), shares_tenant: false };
         Call {
             caller: Arc::new(caller),
             id: "req_1".to_owned(),
@@ -432,7 +430,8 @@ mod tests {
         let clock = Arc::new(ManualClock::default());
         let cache = SemanticCache::with_clock(CacheConfig::default(), Arc::<ManualClock>::clone(&clock));
         let guard = Guard::new(&Policy::default());
-        let memory = Memory::new(cache, [7; 32], &guard, None, Duration::from_secs(1));
+        let memory =
+            Memory::new(cache, [7; 32], &guard, &CacheSection::default(), None, Duration::from_secs(1));
         let ticket = match look_up(&memory, wishes).await {
             Found::Nothing(Nothing { ticket: Some(ticket), .. }) => ticket,
             _ => panic!("nothing was stored"),
@@ -468,7 +467,8 @@ mod tests {
     async fn a_known_request_finds_its_answer_as_long_as_it_is_there() {
         let guard = Guard::new(&Policy::default());
         let cache = SemanticCache::new(CacheConfig::default());
-        let memory = Memory::new(cache, [7; 32], &guard, None, Duration::from_secs(1));
+        let memory =
+            Memory::new(cache, [7; 32], &guard, &CacheSection::default(), None, Duration::from_secs(1));
         let (call, metrics, wishes) = (call("a"), Metrics::default(), Wishes::default());
         let body = Bytes::from(r#"{"model":"m","messages":[{"role":"user","content":"When?"}]}"#);
         let request = openai_chat::parse(&body).unwrap();

@@ -70,6 +70,32 @@ impl<'de> Deserialize<'de> for Span {
     }
 }
 
+/// How answers are kept that hold for the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+#[schemars(with = "String", description = "a duration such as 60s, 'bypass', or 'as_any'")]
+pub enum TimeSensitive {
+    /// For so long.
+    Ttl(Span),
+    /// Not at all.
+    Bypass,
+    /// As any other.
+    AsAny,
+}
+
+impl<'de> Deserialize<'de> for TimeSensitive {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match text.as_str() {
+            "bypass" => Ok(Self::Bypass),
+            "as_any" => Ok(Self::AsAny),
+            _ => scaled(&text, DURATIONS)
+                .map(Span::millis)
+                .map(Self::Ttl)
+                .ok_or_else(|| de::Error::custom("expected a duration such as 60s, 'bypass', or 'as_any'")),
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for ByteSize {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;

@@ -19,6 +19,8 @@ pub struct Caller {
     pub key: String,
     /// Who may share cached answers.
     pub tenant: String,
+    /// Whether other keys are of the same tenant.
+    pub shares_tenant: bool,
 }
 
 /// All virtual keys. Looked up by a keyed hash, so that the time it takes says nothing about a key.
@@ -51,8 +53,9 @@ impl Keys {
                 ));
                 continue;
             }
-            let tenant = config.tenant.clone().unwrap_or_else(|| format!("key:{}", config.name));
-            let caller = Arc::new(Caller { key: config.name.clone(), tenant });
+            let tenant = tenant_of(config);
+            let shares_tenant = configs.iter().filter(|other| tenant_of(other) == tenant).nth(1).is_some();
+            let caller = Arc::new(Caller { key: config.name.clone(), tenant, shares_tenant });
             match config.secret.read(env) {
                 Err(problem) => problems.push(format!("{field}.secret: {problem}")),
                 Ok(secret) => {
@@ -64,7 +67,8 @@ impl Keys {
         }
         let anonymous = configs
             .is_empty()
-            .then(|| Arc::new(Caller { key: "anonymous".to_owned(), tenant: "anonymous".to_owned() }));
+            .then(|| "anonymous".to_owned())
+            .map(|name| Arc::new(Caller { key: name.clone(), tenant: name, shares_tenant: false }));
         if problems.is_empty() { Ok(Self { hash_key, callers, anonymous }) } else { Err(problems) }
     }
 
@@ -84,6 +88,11 @@ impl Keys {
         let sent = credential(headers).ok_or(ApiError::KeyMissing)?;
         self.callers.get(&hash(&self.hash_key, sent.expose())).cloned().ok_or(ApiError::KeyUnknown)
     }
+}
+
+/// By default each key is a tenant of its own.
+fn tenant_of(config: &KeyConfig) -> String {
+    config.tenant.clone().unwrap_or_else(|| format!("key:{}", config.name))
 }
 
 fn hash(key: &[u8; 32], secret: &str) -> [u8; 32] {
@@ -134,6 +143,26 @@ mod tests {
             assert_eq!(ask(name, value).unwrap().tenant, "key:a");
         }
         assert_eq!(ask("x-api-key", "sk-b").unwrap().tenant, "shared");
+    }
+
+    #[test]
+    fn a_key_knows_whether_it_has_its_tenant_for_itself() {
+        let config = |name: &str, tenant: Option<&str>| KeyConfig {
+            name: name.to_owned(),
+            secret: SecretSource::Env(name.to_owned()),
+            tenant: tenant.map(str::to_owned),
+        };
+        let env = |name: &str| Some(format!("sk-{name}"));
+        let configs = [config("a", None), config("b", Some("key:a")), config("c", Some("alone"))];
+        let keys = Keys::build(&configs, [7; 32], &env).unwrap();
+        let shares: Vec<bool> = ["sk-a", "sk-b", "sk-c"]
+            .map(|secret| {
+                let mut headers = HeaderMap::new();
+                headers.insert("x-api-key", secret.parse().unwrap());
+                keys.authenticate(&headers).unwrap().shares_tenant
+            })
+            .into();
+        assert_eq!(shares, [true, true, false]);
     }
 
     #[test]
