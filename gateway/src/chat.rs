@@ -4,6 +4,7 @@ mod account;
 mod coalesce;
 mod flight;
 mod guards;
+mod lifetime;
 mod live;
 pub mod remember;
 mod repeats;
@@ -33,9 +34,11 @@ use crate::route::answer::{Answer, Asking};
 use crate::wire::chat::{Assembler, Chunk};
 use account::{Account, Bill, Source};
 use coalesce::{Followed, Place};
+use flight::Role;
 use guards::Inspected;
+use lifetime::Excuse;
 use live::{End, Live};
-use remember::{Asked, FlightLead, Form, Found, Memory, Nothing, Remembered};
+use remember::{Asked, FlightLead, Form, Found, Memory, Nothing, Remembered, Ticket};
 use repeats::RepeatKey;
 use request::{ChatRequest, Delivery};
 use stream::StreamOut;
@@ -50,6 +53,7 @@ const LARGE_BODY: usize = 64 * 1024;
 static CACHE: HeaderName = HeaderName::from_static("x-sluice-cache");
 static CACHE_TIER: HeaderName = HeaderName::from_static("x-sluice-cache-tier");
 static CACHE_SIMILARITY: HeaderName = HeaderName::from_static("x-sluice-cache-similarity");
+static CACHE_ENTRY: HeaderName = HeaderName::from_static("x-sluice-cache-entry");
 static CACHE_REASON: HeaderName = HeaderName::from_static("x-sluice-cache-reason");
 static SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 static PROVIDER: HeaderName = HeaderName::from_static("x-sluice-provider");
@@ -76,7 +80,7 @@ pub struct Call {
 ///
 /// # Errors
 /// An [`ApiError`] as long as nothing was sent; what breaks later ends the stream with an error event.
-pub async fn chat(core: &Core, call: &Arc<Call>, body: Bytes) -> Result<Response<Body>, ApiError> {
+pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Bytes) -> Result<Response<Body>, ApiError> {
     let gateway = &core.gateway;
     let small = body.len() < LARGE_BODY;
     let wishes = Wishes::read(&call.headers)?;
@@ -100,15 +104,24 @@ pub async fn chat(core: &Core, call: &Arc<Call>, body: Bytes) -> Result<Response
     let asked = Asked { call, request: &request, vault: &vault, wishes: &wishes };
     let found = match memory {
         Some(memory) => memory.look_up(&asked, repeat, &gateway.metrics).await,
-        None => Found::Nothing(Nothing { ticket: None, bypass: true, reason: "cache_off" }),
+        None => Found::Nothing(Nothing::bypass("cache_off")),
     };
-    let nothing = match found {
+    let mut nothing = match found {
         Found::Hit(remembered) => {
             return Ok(from_memory(core, call, request.delivery(), vault, *remembered));
         }
         Found::Nothing(_) if wishes.only_if_cached => return Err(ApiError::NotCached),
         Found::Nothing(nothing) => nothing,
     };
+    // Where only this request could fetch a fresh answer, it does so for itself.
+    let renewable = nothing.ticket.as_ref().is_some_and(|ticket| ticket.flight().is_some());
+    if let Some(memory) = memory.filter(|_| renewable)
+        && let Some(remembered) = memory.excused(&mut nothing.stale, Excuse::Revalidating, &wishes)
+    {
+        let delivery = request.delivery();
+        refresh(core, request, targets, nothing.ticket);
+        return Ok(from_memory(core, call, delivery, vault, remembered));
+    }
     // Boxed, so that a hit need not carry around the room that asking takes.
     Box::pin(ask(core, call, (&request, &wishes), &targets, vault, nothing)).await
 }
@@ -120,7 +133,7 @@ async fn ask(
     (request, wishes): (&ChatRequest, &Wishes),
     targets: &[Target],
     vault: Vault,
-    nothing: Nothing,
+    mut nothing: Nothing,
 ) -> Result<Response<Body>, ApiError> {
     let gateway = &core.gateway;
     let begun = Instant::now();
@@ -141,8 +154,27 @@ async fn ask(
     }
     gateway.metrics.lookup(if nothing.bypass { "bypass" } else { "miss" }, "");
     gateway.metrics.limited(nothing.reason);
+    let answer = match first_answer(core, targets, request, begun.elapsed()).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            let stale = gateway.memory.as_ref().filter(|_| matches!(error, ApiError::TargetsFailed { .. }));
+            let stale = stale.and_then(|memory| memory.excused(&mut nothing.stale, Excuse::Error, wishes));
+            return stale.map(|stale| from_memory(core, call, request.delivery(), vault, stale)).ok_or(error);
+        }
+    };
+    Ok(from_provider(core, call, request, vault, (nothing, lead), answer).await)
+}
+
+/// The beginning of an answer, for a request that `waited` already for another one's.
+async fn first_answer(
+    core: &Core,
+    targets: &[Target],
+    request: &ChatRequest,
+    waited: Duration,
+) -> Result<Answer, ApiError> {
+    let gateway = &core.gateway;
     let mut timeouts = gateway.timeouts.clone();
-    timeouts.total.0 = timeouts.total.0.saturating_sub(begun.elapsed());
+    timeouts.total.0 = timeouts.total.0.saturating_sub(waited);
     let asking = Asking {
         upstream: &core.upstream,
         timeouts: &timeouts,
@@ -150,8 +182,28 @@ async fn ask(
         max_answer: gateway.limits.max_answer.0,
         metrics: &gateway.metrics,
     };
-    let answer = asking.first_answer(targets, request).await?;
-    Ok(from_provider(core, call, request, vault, (nothing, lead), answer).await)
+    asking.first_answer(targets, request).await
+}
+
+/// Fetches a fresh answer for the cache, unless somebody is at it. Its client has a stale one already.
+fn refresh(core: &Arc<Core>, request: ChatRequest, targets: Vec<Target>, ticket: Option<Ticket>) {
+    let (Some(memory), Some(ticket)) = (&core.gateway.memory, ticket) else { return };
+    let Some(Role::Leader(lead)) = ticket.flight().map(|key| memory.flights().join(&(key, request.stream)))
+    else {
+        return;
+    };
+    let core = Arc::clone(core);
+    tokio::spawn(async move {
+        let gateway = &core.gateway;
+        // What failed is in the log and in the metrics already.
+        let Ok(answer) = first_answer(&core, &targets, &request, Duration::ZERO).await else { return };
+        let live = Live::new(answer.target.clone());
+        let reader = live.wait();
+        lead.show(Arc::clone(&live));
+        let bill = Bill { gateway: Arc::clone(gateway), target: answer.target, ticket: Some(ticket) };
+        live.feed(answer.chunks, |whole| bill.settle(whole)).await;
+        drop((reader, lead));
+    });
 }
 
 /// From bytes to a request that may be seen by others: parsed, routed, redacted.
@@ -190,7 +242,9 @@ fn from_memory(
     let gateway = &core.gateway;
     let mut headers = HeaderMap::with_capacity(HEADERS);
     let tier = remembered.tier.as_str();
-    headers.insert(&CACHE, HeaderValue::from_static("hit"));
+    let outcome = if remembered.stale { "stale" } else { "hit" };
+    headers.insert(&CACHE, HeaderValue::from_static(outcome));
+    put(&mut headers, &CACHE_ENTRY, &remembered.entry);
     headers.insert(&CACHE_TIER, HeaderValue::from_static(tier));
     put(
         &mut headers,
@@ -200,7 +254,7 @@ fn from_memory(
     headers.insert(header::AGE, HeaderValue::from(remembered.age.as_secs()));
     describe(&mut headers, &remembered.provider, &remembered.model, 0);
     overhead(&mut headers, gateway, call, "cache", Duration::ZERO);
-    gateway.metrics.lookup("hit", tier);
+    gateway.metrics.lookup(outcome, tier);
 
     let mut account = Account::open(gateway, call, Source::Cache { tier });
     account.saved(remembered.cost);

@@ -113,8 +113,13 @@ pub struct CacheSection {
     pub similarity: f32,
     /// How near prompts are found: `flat` (exact scan), `hnsw` (graph), or `auto` (by the size of a partition).
     pub index: IndexKind,
-    /// How long an answer may be served.
+    /// How long an answer may be served, give or take a tenth, so that not all of them go at once. Absolute: being served
+    /// does not prolong it.
     pub ttl: Span,
+    /// How long after that the very same request still gets it at once, while a fresh answer is fetched behind it.
+    pub stale_while_revalidate: Span,
+    /// How long after that the very same request still gets it if every target failed.
+    pub stale_if_error: Span,
     /// Memory for answers and vectors.
     pub max_bytes: ByteSize,
     /// Requests with a higher temperature share answers only letter by letter. One that names none counts as no higher.
@@ -132,6 +137,9 @@ impl Default for CacheSection {
             similarity: engine.similarity,
             index: engine.index,
             ttl: Span(engine.ttl),
+            // Whoever states a time means it, unless something else is said.
+            stale_while_revalidate: Span::seconds(0),
+            stale_if_error: Span::seconds(0),
             max_bytes: ByteSize(engine.max_bytes),
             // What most APIs take where nothing is said: more than that is asked for its variety.
             max_temperature: 1.0,

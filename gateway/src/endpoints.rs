@@ -94,7 +94,7 @@ pub async fn handle(core: Arc<Core>, request: Request<Incoming>) -> Result<Respo
 }
 
 async fn answer(
-    core: &Core,
+    core: &Arc<Core>,
     endpoint: Option<Endpoint>,
     request: Request<Incoming>,
     id: String,

@@ -83,7 +83,8 @@ impl Gateway {
             let cache = SemanticCache::new(CacheConfig {
                 similarity: config.cache.similarity,
                 index: config.cache.index,
-                ttl: config.cache.ttl.0,
+                // Each answer is kept for a time of its own, which is never longer.
+                ttl: crate::chat::remember::longest_lifetime(&config.cache),
                 max_bytes: config.cache.max_bytes.0,
             });
             let key = fresh_key().map_err(internal)?;

@@ -15,6 +15,8 @@ mod cache_repeats;
 mod cache_storing;
 // Which requests are answered by likeness, and which only by themselves or not for long.
 mod cache_tiers;
+// Answers whose time is over: served only where that is configured.
+mod cache_stale;
 // What a request may ask of the cache: less than is allowed, never more.
 mod cache_wishes;
 // The configurations in fixtures/: good ones are read, bad ones are refused with place and reason.

@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::Value;
-use sluice_engine::{Entry, ExactKey, Hit, Insert, KeyHasher, PartitionKey, SemanticCache, Tier, normalise};
+use sluice_engine::{
+    Clock, Entry, ExactKey, Hit, Insert, KeyHasher, PartitionKey, SemanticCache, SystemClock, Tier, normalise,
+};
 use sluice_guardrails::{Guard, Vault, placeholders};
 use sluice_models::EmbedPool;
 
 use super::Call;
 use super::flight::{Flights, Lead};
+use super::lifetime::{Excuse, Lifetimes};
 use super::live::Live;
 use super::repeats::{Known, RepeatKey, Repeats};
 use super::request::ChatRequest;
@@ -19,6 +22,7 @@ use super::stored::{self, Origin};
 use super::tier::{Reach, Rules, may_share};
 use super::wishes::Wishes;
 use crate::config::CacheSection;
+use crate::ids;
 use crate::ledger::Nanodollars;
 use crate::telemetry::metrics::Metrics;
 use crate::wire::chat::Chunk;
@@ -43,6 +47,8 @@ pub struct Memory {
     repeats: Repeats,
     policy: String,
     rules: Rules,
+    lifetimes: Lifetimes,
+    clock: Arc<dyn Clock>,
     embedder: Option<EmbedPool>,
     patience: Duration,
     flights: Flights<(ExactKey, bool), Arc<Live>>,
@@ -80,10 +86,23 @@ pub struct Nothing {
     pub bypass: bool,
     /// Why not everything was tried that the cache can do; empty if it was.
     pub reason: &'static str,
+    /// The very same request's answer, whose time is over.
+    pub stale: Option<Box<Stale>>,
+}
+
+/// An answer whose time is over.
+pub struct Stale {
+    remembered: Remembered,
+    /// For how long.
+    since: Duration,
 }
 
 /// An answer out of the cache, in its redacted form.
 pub struct Remembered {
+    /// Its time is over.
+    pub stale: bool,
+    /// Its name, by which an operator can have it forgotten.
+    pub entry: String,
     /// How it was found.
     pub tier: Tier,
     /// How near the two prompts are.
@@ -108,6 +127,7 @@ pub struct Ticket {
     vector: Option<Vec<f32>>,
     flight: Option<ExactKey>,
     ttl: Option<Duration>,
+    labels: Vec<String>,
 }
 
 impl Ticket {
@@ -138,8 +158,9 @@ impl Memory {
     ) -> Self {
         let repeats = Repeats::new(&hash_key);
         let flights = Flights::new();
-        let (policy, rules) = (guard.fingerprint(), Rules::new(config));
-        Self { cache, hash_key, repeats, policy, rules, embedder, patience, flights }
+        let (policy, rules, lifetimes) = (guard.fingerprint(), Rules::new(config), Lifetimes::new(config));
+        let clock = Arc::new(SystemClock);
+        Self { cache, hash_key, repeats, policy, rules, lifetimes, clock, embedder, patience, flights }
     }
 
     /// The questions that providers are at work on, and whether as a stream.
@@ -150,7 +171,7 @@ impl Memory {
     /// The first tier again, for a request that missed and now would ask: what it missed may have come meanwhile.
     pub(super) fn recheck(&self, asked: &Asked<'_>, ticket: &Ticket) -> Option<Remembered> {
         let issued: HashSet<&str> = asked.vault.issued().collect();
-        let admit = |entry: &Entry| young_enough(entry, asked.wishes) && names_only(entry, &issued);
+        let admit = |entry: &Entry| self.fits(entry, asked.wishes) && names_only(entry, &issued);
         let hit = self.cache.exact(&ticket.exact, &admit).filter(|_| asked.wishes.serve)?;
         read(&hit, asked.request.stream || !asked.vault.is_empty())
     }
@@ -173,7 +194,7 @@ impl Memory {
     /// [`Memory::look_up`]'s first tier for a request that is known.
     pub(super) fn recall(&self, wishes: &Wishes, known: &Known) -> Option<Remembered> {
         let issued = HashSet::new();
-        let admit = |entry: &Entry| young_enough(entry, wishes) && names_only(entry, &issued);
+        let admit = |entry: &Entry| self.fits(entry, wishes) && names_only(entry, &issued);
         let hit = self.cache.exact(&known.exact, &admit).filter(|_| wishes.serve)?;
         read(&hit, known.delivery.stream)
     }
@@ -188,14 +209,15 @@ impl Memory {
     ) -> Found {
         let Asked { call, request, vault, wishes } = *asked;
         if !wishes.store {
-            return Found::Nothing(Nothing { ticket: None, bypass: true, reason: wishes.because });
+            return Found::Nothing(Nothing::bypass(wishes.because));
         }
         let turn = request.last_turn();
         let text = turn.as_deref();
         let partition = self.partition(asked, text.is_some());
         let exact = partition.exact(&[b"text", text.unwrap_or_default().as_bytes()]);
         let issued: HashSet<&str> = vault.issued().collect();
-        let admit = |entry: &Entry| young_enough(entry, wishes) && names_only(entry, &issued);
+        let named = |entry: &Entry| names_only(entry, &issued);
+        let admit = |entry: &Entry| self.fits(entry, wishes) && named(entry);
         let read = |hit: &Hit| read(hit, request.stream || !vault.is_empty()).filter(|_| wishes.serve);
         if let Some(remembered) = self.cache.exact(&exact, &admit).as_ref().and_then(read) {
             if let Some(key) = repeat {
@@ -208,16 +230,25 @@ impl Memory {
         let flight = may_follow.then(|| flight_key(&partition, text, &issued));
         let handling = self.rules.handling(asked, text);
         if handling.reach == Reach::Nothing {
-            return Found::Nothing(Nothing { ticket: None, bypass: true, reason: handling.reason });
+            return Found::Nothing(Nothing::bypass(handling.reason));
         }
         let reason = if wishes.because.is_empty() { handling.reason } else { wishes.because };
         let ttl = [wishes.ttl, handling.ttl].into_iter().flatten().min();
-        let mut ticket = Ticket { partition, exact, normalised: None, vector: None, flight, ttl };
+        // Not admitted above, so its time is over or it is too old for this request.
+        let old = self.cache.exact(&exact, &named).filter(|_| wishes.serve);
+        let stale = old.and_then(|hit| self.stale(&hit, request.stream || !vault.is_empty()));
+        let labels = self.labels(asked);
+        let mut ticket = Ticket { partition, exact, normalised: None, vector: None, flight, ttl, labels };
+        let nothing = |ticket, bypass, reason| {
+            Found::Nothing(Nothing { ticket: Some(ticket), bypass, reason, stale: stale.map(Box::new) })
+        };
         let Some(text) = text.filter(|_| handling.reach > Reach::Exact) else {
             return nothing(ticket, false, reason);
         };
         // What holds for a short time takes nothing older, also where the older one did not know that.
-        let admit = |entry: &Entry| handling.ttl.is_none_or(|ttl| entry.age() <= ttl) && admit(entry);
+        let admit = |entry: &Entry| {
+            handling.ttl.is_none_or(|ttl| entry.age_at(self.clock.now()) <= ttl) && admit(entry)
+        };
         ticket.normalised =
             normalise(text).map(|normal| partition.exact(&[b"normalised", normal.as_bytes()]));
         let hit = ticket.normalised.and_then(|key| self.cache.normalised(&key, &admit));
@@ -278,7 +309,10 @@ impl Memory {
         if !is_rememberable(redacted) {
             return false;
         }
-        let origin = Origin { provider, model, cost };
+        let (fresh_for, kept_for) = self.lifetimes.of(&ticket.exact, ticket.ttl);
+        let by_target = label(&self.hash_key, "model", &format!("{provider}/{model}"));
+        let labels = format!("{} {} {by_target}", ids::fresh("ce-"), ticket.labels.join(" "));
+        let origin = Origin { fresh_for, labels: &labels, provider, model, cost };
         let Some(payload) = stored::write(&origin, redacted.clone()) else { return false };
         self.cache.insert(Insert {
             partition: ticket.partition,
@@ -286,9 +320,44 @@ impl Memory {
             normalised: ticket.normalised,
             vector: ticket.vector,
             payload,
-            ttl: ticket.ttl,
+            ttl: Some(kept_for),
         });
         true
+    }
+
+    /// Whether the answer's time is not over, and its age is one that the request takes.
+    fn fits(&self, entry: &Entry, wishes: &Wishes) -> bool {
+        let age = entry.age_at(self.clock.now());
+        let fresh = stored::fresh_for(entry.payload()).is_some_and(|fresh_for| age < fresh_for);
+        fresh && wishes.max_age.is_none_or(|limit| age <= limit)
+    }
+
+    /// The answer, if its time is over.
+    fn stale(&self, hit: &Hit, apart: bool) -> Option<Stale> {
+        let fresh_for = stored::fresh_for(hit.entry.payload())?;
+        let since = hit.entry.age_at(self.clock.now()).checked_sub(fresh_for)?;
+        Some(Stale { remembered: Remembered { stale: true, ..read(hit, apart)? }, since })
+    }
+
+    /// The stale answer, where that is excused.
+    pub(super) fn excused(
+        &self,
+        stale: &mut Option<Box<Stale>>,
+        excuse: Excuse,
+        wishes: &Wishes,
+    ) -> Option<Remembered> {
+        let stale = stale.take_if(|stale| self.lifetimes.excuses(stale.since, excuse, wishes))?;
+        Some(stale.remembered)
+    }
+
+    /// What the answer to this request can be forgotten by: digests, since an operator's words may be anybody's secrets.
+    fn labels(&self, asked: &Asked<'_>) -> Vec<String> {
+        let Asked { call, request, wishes, .. } = asked;
+        let fixed = [("tenant", call.caller.tenant.as_str()), ("model", request.model.as_str())];
+        let namespace = wishes.namespace.as_deref().map(|namespace| ("namespace", namespace));
+        let tags = wishes.tags.iter().map(|tag| ("tag", tag.as_str()));
+        let all = fixed.into_iter().chain(namespace).chain(tags);
+        all.map(|(kind, value)| label(&self.hash_key, kind, value)).collect()
     }
 
     /// Everything that must be equal before two requests may share an answer: all of the request but the last turn's
@@ -337,13 +406,26 @@ fn flight_key(partition: &PartitionKey, text: Option<&str>, issued: &HashSet<&st
     partition.exact(&parts)
 }
 
-fn nothing(ticket: Ticket, bypass: bool, reason: &'static str) -> Found {
-    Found::Nothing(Nothing { ticket: Some(ticket), bypass, reason })
+impl Nothing {
+    /// The cache has no part in this.
+    pub(super) fn bypass(reason: &'static str) -> Self {
+        Self { ticket: None, bypass: true, reason, stale: None }
+    }
 }
 
-/// Whether the request takes an answer of this age.
-fn young_enough(entry: &Entry, wishes: &Wishes) -> bool {
-    wishes.max_age.is_none_or(|limit| entry.age() <= limit)
+/// Longer than any answer is kept with this configuration.
+pub(crate) fn longest_lifetime(config: &CacheSection) -> Duration {
+    Lifetimes::new(config).longest()
+}
+
+/// Stands for a value of this kind, as 128 bits of a keyed digest.
+fn label(key: &[u8; 32], kind: &str, value: &str) -> String {
+    let mut hasher = blake3::Hasher::new_keyed(key);
+    for part in ["sluice label v1", kind, value] {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part.as_bytes());
+    }
+    hasher.finalize().to_hex()[..32].to_owned()
 }
 
 /// Spells a message without members that are null (to providers that is as good as absent) and, of the last turn, without
@@ -396,6 +478,8 @@ fn read(hit: &Hit, apart: bool) -> Option<Remembered> {
     let answer =
         if apart { Form::Parts(Box::new(stored::decode(&lasting)?)) } else { Form::Spelled(lasting) };
     Some(Remembered {
+        stale: false,
+        entry: origin.labels.split(' ').next().unwrap_or_default().to_owned(),
         tier: hit.tier,
         similarity: hit.similarity,
         age: hit.entry.age(),
@@ -430,8 +514,9 @@ mod tests {
         let clock = Arc::new(ManualClock::default());
         let cache = SemanticCache::with_clock(CacheConfig::default(), Arc::<ManualClock>::clone(&clock));
         let guard = Guard::new(&Policy::default());
-        let memory =
+        let mut memory =
             Memory::new(cache, [7; 32], &guard, &CacheSection::default(), None, Duration::from_secs(1));
+        memory.clock = Arc::<ManualClock>::clone(&clock);
         let ticket = match look_up(&memory, wishes).await {
             Found::Nothing(Nothing { ticket: Some(ticket), .. }) => ticket,
             _ => panic!("nothing was stored"),

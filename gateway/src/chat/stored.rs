@@ -1,7 +1,9 @@
 //! The form in which answers are remembered: who gave it, and the answer as clients get it.
 //!
-//! Three lines with cost, provider and model, then the answer as it is sent, without its id and time. A whole answer is
+//! A line with its lifetime, its name and labels, three with cost, provider and model, then the answer as it is sent, without its id and time. A whole answer is
 //! these bytes behind a new id and time; only a stream, or an answer into which values go back, takes them apart.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -9,9 +11,13 @@ use crate::client_api::openai_chat;
 use crate::ledger::Nanodollars;
 use crate::wire::chat::Chunk;
 
-/// Who gave an answer.
+/// Where an answer comes from, and how it is kept.
 #[derive(Debug, PartialEq)]
 pub(super) struct Origin<'a> {
+    /// How long it is fresh.
+    pub(super) fresh_for: Duration,
+    /// Its name and labels, words with spaces between; the first is the name.
+    pub(super) labels: &'a str,
     /// The provider.
     pub(super) provider: &'a str,
     /// What the provider calls the model.
@@ -22,22 +28,37 @@ pub(super) struct Origin<'a> {
 
 /// Spells an answer and its origin; none if one of the names has more than one line.
 pub(super) fn write(origin: &Origin<'_>, answer: Chunk) -> Option<Bytes> {
-    let Origin { provider, model, cost } = origin;
-    if provider.contains('\n') || model.contains('\n') {
+    let Origin { fresh_for, labels, provider, model, cost } = origin;
+    if [provider, model, labels].iter().any(|text| text.contains('\n')) {
         return None;
     }
-    let mut out = format!("{cost}\n{provider}\n{model}\n").into_bytes();
+    let fresh_for = fresh_for.as_millis();
+    let mut out = format!("{fresh_for} {labels}\n{cost}\n{provider}\n{model}\n").into_bytes();
     openai_chat::encode_lasting(answer, &mut out);
     Some(Bytes::from(out))
 }
 
 /// The origin, and the answer as [`openai_chat::encode_lasting`] wrote it; none for other bytes.
 pub(super) fn read(payload: &Bytes) -> Option<(Origin<'_>, Bytes)> {
-    let mut lines = payload.splitn(4, |byte| *byte == b'\n');
+    let mut lines = payload.splitn(5, |byte| *byte == b'\n');
     let mut line = || std::str::from_utf8(lines.next()?).ok();
+    let (fresh_for, labels) = line()?.split_once(' ')?;
+    let fresh_for = Duration::from_millis(fresh_for.parse().ok()?);
     let (cost, provider, model) = (line()?.parse().ok()?, line()?, line()?);
     let lasting = lines.next().filter(|lasting| lasting.starts_with(b"{"))?;
-    Some((Origin { provider, model, cost }, payload.slice_ref(lasting)))
+    Some((Origin { fresh_for, labels, provider, model, cost }, payload.slice_ref(lasting)))
+}
+
+/// The lifetime alone, which every lookup asks for.
+pub(super) fn fresh_for(payload: &[u8]) -> Option<Duration> {
+    let digits = payload.split(|byte| *byte == b' ').next()?;
+    std::str::from_utf8(digits).ok()?.parse().ok().map(Duration::from_millis)
+}
+
+/// Name and labels alone.
+pub(super) fn labels(payload: &[u8]) -> impl Iterator<Item = &str> {
+    let line = payload.split(|byte| *byte == b'\n').next().and_then(|line| std::str::from_utf8(line).ok());
+    line.unwrap_or_default().split(' ').skip(1)
 }
 
 /// The answer taken apart.
@@ -49,6 +70,10 @@ pub(super) fn decode(lasting: &[u8]) -> Option<Chunk> {
 mod tests {
     use super::*;
     use serde_json::{Value, json};
+
+    fn origin<'a>(provider: &'a str, model: &'a str, cost: Nanodollars) -> Origin<'a> {
+        Origin { fresh_for: Duration::from_secs(9), labels: "id a b", provider, model, cost }
+    }
 
     fn answer() -> Chunk {
         serde_json::from_value(json!({
@@ -66,10 +91,12 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        let origin = Origin { provider: "p \"q", model: "m\u{fc}", cost: 12 };
+        let origin = origin("p \"q", "m\u{fc}", 12);
         let payload = write(&origin, answer()).unwrap();
         let (read_origin, lasting) = read(&payload).unwrap();
         assert_eq!(read_origin, origin);
+        assert_eq!(fresh_for(&payload), Some(Duration::from_secs(9)));
+        assert_eq!(labels(&payload).collect::<Vec<_>>(), ["id", "a", "b"]);
         let mut expected = answer();
         // A message says whose it is, which a delta may leave open.
         expected.choices[1].delta.role = Some("assistant".to_owned());
@@ -79,7 +106,7 @@ mod tests {
 
     #[test]
     fn an_answer_behind_a_new_id_and_time_is_the_one_that_is_encoded_whole() {
-        let origin = Origin { provider: "p", model: "m", cost: 0 };
+        let origin = origin("p", "m", 0);
         let payload = write(&origin, answer()).unwrap();
         let (_, lasting) = read(&payload).unwrap();
         let spliced = openai_chat::complete(&lasting, "c", 7);
@@ -89,10 +116,20 @@ mod tests {
 
     #[test]
     fn other_bytes_are_no_answer() {
-        for payload in ["", "{}", "\n\n\n{}", "x\np\nm\n{}", "1\np\n{}", "1\np\nm\n", "1\np\nm"] {
+        for payload in [
+            "",
+            "{}",
+            "\n\n\n\n{}",
+            "1\n1\np\nm\n{}",
+            "x i\n1\np\nm\n{}",
+            "1 i\nx\np\nm\n{}",
+            "1 i\n1\np\n{}",
+            "1 i\n1\np\nm\n",
+            "1 i\n1\np\nm",
+        ] {
             assert!(read(&Bytes::copy_from_slice(payload.as_bytes())).is_none(), "{payload}");
         }
         assert!(decode(b"{").is_none());
-        assert!(write(&Origin { provider: "p", model: "m\nn", cost: 0 }, answer()).is_none());
+        assert!(write(&origin("p", "m\nn", 0), answer()).is_none());
     }
 }

@@ -37,6 +37,10 @@ pub(super) struct Wishes {
     pub(super) only_if_cached: bool,
     /// The answer may be no older.
     pub(super) max_age: Option<Duration>,
+    /// The answer may have been stale for so long, where the configuration allows that.
+    pub(super) max_stale: Option<Duration>,
+    /// The same, when no provider answers.
+    pub(super) stale_if_error: Option<Duration>,
     /// Least similarity of the prompts; 0 if it was not said.
     pub(super) similarity: f32,
     /// The answer is to be remembered no longer.
@@ -56,6 +60,8 @@ impl Default for Wishes {
             exact_only: false,
             only_if_cached: false,
             max_age: None,
+            max_stale: None,
+            stale_if_error: None,
             similarity: 0.0,
             ttl: None,
             namespace: None,
@@ -121,6 +127,10 @@ impl Wishes {
                 let age = Duration::from_secs(seconds(value).unwrap_or(0));
                 self.max_age = Some(self.max_age.map_or(age, |other| other.min(age)));
             }
+            // Without a number, however long it has been stale.
+            "max-stale" if value.is_empty() => self.max_stale = Some(Duration::from_secs(MOST_SECONDS)),
+            "max-stale" => self.max_stale = Some(Duration::from_secs(seconds(value).unwrap_or(0))),
+            "stale-if-error" => self.stale_if_error = Some(Duration::from_secs(seconds(value).unwrap_or(0))),
             _ => {}
         }
     }
@@ -222,6 +232,9 @@ mod tests {
             ("max-age=soon", age(0)),
             ("max-age", age(0)),
             ("max-age=-1", age(0)),
+            ("max-stale", Wishes { max_stale: Some(Duration::from_secs(MOST_SECONDS)), ..all.clone() }),
+            ("max-stale=5", Wishes { max_stale: Some(Duration::from_secs(5)), ..all.clone() }),
+            ("stale-if-error=5", Wishes { stale_if_error: Some(Duration::from_secs(5)), ..all.clone() }),
             ("private, min-fresh=3, s-maxage=4, x=\"y\", no-transform", all.clone()),
             ("", all),
         ] {
