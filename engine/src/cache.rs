@@ -288,6 +288,12 @@ impl SemanticCache {
         self.answers.clear();
     }
 
+    /// Forgets the entries that `select` chooses and says how many; with `dry_run` it only counts them. It looks at every
+    /// entry, expired ones that are still in memory too.
+    pub fn forget(&self, select: &dyn Fn(&Entry) -> bool, dry_run: bool) -> u64 {
+        self.answers.remove_where(select, dry_run)
+    }
+
     /// Does the housekeeping that is due: expired and superfluous entries leave memory. Lookups and inserts do a little
     /// of it by themselves; calling this now and then, off the request path, keeps an idle cache tidy.
     pub fn run_pending(&self) {

@@ -123,6 +123,22 @@ impl Answers {
         self.run_pending();
     }
 
+    /// Removes the entries that `select` chooses, or leaves them; says how many there are.
+    pub(crate) fn remove_where(&self, select: &dyn Fn(&Entry) -> bool, leave: bool) -> u64 {
+        let mut chosen = 0;
+        for (key, entry) in self.cache.iter().filter(|(_, entry)| select(entry)) {
+            chosen += 1;
+            let _writing = self.writers[key.stripe(WRITERS)].lock().unwrap_or_else(PoisonError::into_inner);
+            // Another one may have come under the key meanwhile.
+            let is_it = |stored: Arc<Entry>| stored.id == entry.id;
+            if !leave && self.cache.get(key.as_ref()).is_some_and(is_it) {
+                self.cache.invalidate(key.as_ref());
+            }
+        }
+        self.run_pending();
+        chosen
+    }
+
     #[cfg(test)]
     pub(crate) fn entries(&self) -> Vec<Arc<Entry>> {
         self.cache.iter().map(|(_, entry)| entry).collect()

@@ -24,7 +24,8 @@ use crate::secret::SecretSource;
 pub struct Config {
     /// Where clients connect. An address other than loopback needs at least one key.
     pub listen: SocketAddr,
-    /// Where operators connect: `/metrics` and health. Keep it internal; it asks for no key.
+    /// Where operators connect: `/metrics`, health, and what makes the cache forget. Keep it internal; on loopback it asks for no
+    /// key, elsewhere any will do.
     pub admin: SocketAddr,
     /// Virtual keys that clients must present. Without any, everybody who reaches the address may ask.
     pub keys: Vec<KeyConfig>,

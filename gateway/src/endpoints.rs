@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use serde_json::json;
 
+use crate::admin;
 use crate::body::{self, Body};
 use crate::chat::{self, Call, error_response};
 use crate::embeddings;
@@ -22,6 +23,11 @@ use crate::ids;
 use crate::local::is_loopback_name;
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Where operators make the cache forget.
+const INVALIDATE: &str = "/admin/v1/cache/invalidate";
+/// Largest body that operators send.
+const ADMIN_BODY: u64 = 64 * 1024;
+
 static FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 #[derive(Clone, Copy, PartialEq)]
@@ -152,35 +158,53 @@ fn refuse_foreign_pages(headers: &HeaderMap) -> Result<(), ApiError> {
     if foreign_origin || foreign_name { Err(ApiError::ForeignPage) } else { Ok(()) }
 }
 
-/// Answers one request on the admin address. Where others can reach it (`public`), the metrics take a key.
+/// Answers one request on the admin address. Where others can reach it (`public`), the metrics and what changes something take a key.
 ///
 /// # Errors
 /// None.
-pub fn handle_admin(
-    gateway: &Gateway,
+pub async fn handle_admin(
+    gateway: Arc<Gateway>,
     public: bool,
-    request: &Request<Incoming>,
+    request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
-    let answered = answer_admin(gateway, public, request);
-    Ok(answered.unwrap_or_else(|error| error_response(&error)))
+    let id = request_id(&request);
+    let answered = answer_admin(&gateway, public, request).await;
+    let mut response = answered.unwrap_or_else(|error| error_response(&error));
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(&REQUEST_ID, id);
+    }
+    Ok(response)
 }
 
-fn answer_admin(
-    gateway: &Gateway,
+async fn answer_admin(
+    gateway: &Arc<Gateway>,
     public: bool,
-    request: &Request<Incoming>,
+    request: Request<Incoming>,
 ) -> Result<Response<Body>, ApiError> {
+    let operator = || {
+        if public {
+            gateway.keys.authenticate(request.headers())?;
+        }
+        refuse_foreign_pages(request.headers())
+    };
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/metrics") => {
-            if public {
-                gateway.keys.authenticate(request.headers())?;
-            }
-            refuse_foreign_pages(request.headers())?;
+            operator()?;
             let mut response = Response::new(Body::Full(Bytes::from(gateway.scrape())));
             let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
             response.headers_mut().insert(header::CONTENT_TYPE, kind);
             Ok(response)
         }
+        (&Method::POST, INVALIDATE) => {
+            operator()?;
+            let limits = (gateway.limits.max_body.0.min(ADMIN_BODY), gateway.timeouts.client.0);
+            let body = body::read(request.into_body(), limits.0, limits.1).await?;
+            let gateway = Arc::clone(gateway);
+            // Looking at every answer takes a while, which nobody else is to wait.
+            let invalidating = tokio::task::spawn_blocking(move || admin::invalidate(&gateway, &body));
+            Ok(json_response(&invalidating.await.map_err(|_| ApiError::Internal)??))
+        }
+        (_, INVALIDATE) => Err(ApiError::MethodNotAllowed { allowed: "POST" }),
         (&Method::GET, "/health/live") => Ok(json_response(&json!({ "status": "ok" }))),
         (&Method::GET, "/health/ready" | "/health") => Ok(ready(gateway)),
         (method, path) => Err(ApiError::NoSuchEndpoint {

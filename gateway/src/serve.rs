@@ -208,8 +208,7 @@ async fn serve_admin(
         let gateway = Arc::clone(&gateway);
         tokio::spawn(async move {
             let service = service_fn(|request: Request<Incoming>| {
-                let response = endpoints::handle_admin(&gateway, public, &request);
-                async move { response }
+                endpoints::handle_admin(Arc::clone(&gateway), public, request)
             });
             let served =
                 http_server(gateway.timeouts.client.0).serve_connection(TokioIo::new(stream), service).await;

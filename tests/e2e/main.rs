@@ -7,6 +7,8 @@
 mod cache_flights;
 // The same question twice, in other words, as a stream: answered from memory.
 mod cache_hits;
+// Operators make the cache forget.
+mod cache_invalidation;
 // What must be equal before two requests share an answer.
 mod cache_partitions;
 // The same bytes again and again: answered without being read anew.

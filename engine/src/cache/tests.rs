@@ -90,6 +90,24 @@ fn the_three_tiers_find_what_was_stored() {
 }
 
 #[test]
+fn what_is_to_be_forgotten_is_found_by_no_tier_and_everything_else_still_is() {
+    let cache = SemanticCache::new(CacheConfig::default());
+    let a = partition("a");
+    let form = a.exact(&[b"form"]);
+    cache.insert(Insert { normalised: Some(form), ..insert(a, "one", Some(at(0.0))) });
+    cache.insert(insert(a, "two", Some(at(90.0))));
+    let is_one = |entry: &Entry| entry.payload().as_ref() == b"one";
+    assert_eq!(cache.forget(&is_one, true), 1);
+    assert!(cache.exact(&a.exact(&[b"one"]), &any_entry).is_some(), "a dry run only counts");
+    assert_eq!((cache.forget(&is_one, false), cache.forget(&is_one, false)), (1, 0));
+    assert!(cache.exact(&a.exact(&[b"one"]), &any_entry).is_none());
+    assert!(cache.normalised(&form, &any_entry).is_none());
+    assert!(cache.semantic(&a, &at(0.0), 0.0, &any_entry).is_none());
+    assert_eq!(payload(cache.semantic(&a, &at(90.0), 0.0, &any_entry)).unwrap(), "two");
+    assert_tidy(&cache, &[a]);
+}
+
+#[test]
 fn a_lookup_may_ask_for_more_similarity_but_never_for_less() {
     let cache = SemanticCache::new(CacheConfig { similarity: 0.9, ..CacheConfig::default() });
     let a = partition("a");

@@ -57,6 +57,14 @@ pub struct Memory {
 /// The place of a request that asks for others too.
 pub(super) type FlightLead = Lead<(ExactKey, bool), Arc<Live>>;
 
+/// What an operator chooses answers by.
+pub struct Selector<'a> {
+    /// `entry`, or what a label stands for: `tag`, `namespace`, `model`, `tenant`.
+    pub kind: &'static str,
+    /// Its value.
+    pub value: &'a str,
+}
+
 /// Who asks the cache for what.
 #[derive(Clone, Copy)]
 pub(super) struct Asked<'a> {
@@ -348,6 +356,18 @@ impl Memory {
     ) -> Option<Remembered> {
         let stale = stale.take_if(|stale| self.lifetimes.excuses(stale.since, excuse, wishes))?;
         Some(stale.remembered)
+    }
+
+    /// Forgets the answers that are chosen, or only counts them; says how many.
+    pub fn forget(&self, selector: &Selector<'_>, dry_run: bool) -> u64 {
+        let Selector { kind, value } = *selector;
+        let digest = label(&self.hash_key, kind, value);
+        let chosen = |entry: &Entry| {
+            let mut labels = stored::labels(entry.payload());
+            let name = labels.next();
+            if kind == "entry" { name == Some(value) } else { labels.any(|label| label == digest) }
+        };
+        self.cache.forget(&chosen, dry_run)
     }
 
     /// What the answer to this request can be forgotten by: digests, since an operator's words may be anybody's secrets.

@@ -1,0 +1,81 @@
+//! What operators may do on the admin address beside looking.
+
+use serde_json::{Map, Value, json};
+
+use crate::chat::remember::Selector;
+use crate::error::ApiError;
+use crate::gateway::Gateway;
+use crate::wire::json as strict;
+
+/// By what answers can be chosen.
+const SELECTORS: [&str; 5] = ["entry", "tag", "namespace", "model", "tenant"];
+/// Counts what would go, and leaves it.
+const DRY_RUN: &str = "dry_run";
+
+/// `POST /admin/v1/cache/invalidate`: forgets the answers that one selector chooses, or counts them. The answer is
+/// `{"matched": n, "removed": n}`.
+///
+/// # Errors
+/// [`ApiError::Json`], and [`ApiError::Invalid`] that names a field which is unknown, or has another form than it should.
+pub fn invalidate(gateway: &Gateway, body: &[u8]) -> Result<Value, ApiError> {
+    let Value::Object(fields) = strict::parse(body).map_err(ApiError::Json)? else {
+        return Err(ApiError::Json("expected an object".to_owned()));
+    };
+    let (selector, dry_run) = read(&fields)?;
+    let matched = gateway.memory.as_ref().map_or(0, |memory| memory.forget(&selector, dry_run));
+    tracing::info!(by = selector.kind, matched, dry_run, "the cache was invalidated by an operator");
+    Ok(json!({ "matched": matched, "removed": if dry_run { 0 } else { matched } }))
+}
+
+fn read(fields: &Map<String, Value>) -> Result<(Selector<'_>, bool), ApiError> {
+    let possible = || format!("{} and {DRY_RUN}", SELECTORS.join(", "));
+    let (mut chosen, mut dry_run) = (None, false);
+    for (name, value) in fields {
+        if name == DRY_RUN {
+            let wrong = || ApiError::invalid(DRY_RUN, format!("'{DRY_RUN}' must be true or false"));
+            dry_run = value.as_bool().ok_or_else(wrong)?;
+            continue;
+        }
+        let Some(kind) = SELECTORS.into_iter().find(|kind| kind == name) else {
+            let name: String = name.chars().take(64).collect();
+            return Err(ApiError::invalid(
+                &name,
+                format!("unknown field '{name}' (possible: {})", possible()),
+            ));
+        };
+        let wrong = || ApiError::invalid(kind, format!("'{kind}' must be a non-empty string"));
+        let value = value.as_str().filter(|value| !value.is_empty()).ok_or_else(wrong)?;
+        if chosen.replace(Selector { kind, value }).is_some() {
+            return Err(ApiError::invalid(kind, format!("name one of {} only", SELECTORS.join(", "))));
+        }
+    }
+    let missing = || ApiError::invalid("entry", format!("name one of {}", SELECTORS.join(", ")));
+    Ok((chosen.ok_or_else(missing)?, dry_run))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exactly_one_selector_is_taken_and_a_wrong_field_is_named() {
+        let told = |value: Value| match read(value.as_object().unwrap()) {
+            Ok((selector, dry_run)) => format!("{}={} {dry_run}", selector.kind, selector.value),
+            Err(ApiError::Invalid { param, .. }) => param,
+            Err(other) => panic!("{other}"),
+        };
+        for (value, expected) in [
+            (json!({ "tag": "faq" }), "tag=faq false"),
+            (json!({ "dry_run": true, "tenant": "key:a" }), "tenant=key:a true"),
+            (json!({}), "entry"),
+            (json!({ "dry_run": true }), "entry"),
+            (json!({ "tag": "a", "model": "b" }), "model"),
+            (json!({ "tags": "a" }), "tags"),
+            (json!({ "tag": ["a"] }), "tag"),
+            (json!({ "entry": "" }), "entry"),
+            (json!({ "tag": "a", "dry_run": 1 }), "dry_run"),
+        ] {
+            assert_eq!(told(value.clone()), expected, "{value}");
+        }
+    }
+}
