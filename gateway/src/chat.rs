@@ -4,6 +4,8 @@ mod account;
 mod coalesce;
 mod flight;
 mod guards;
+mod head;
+mod keys;
 mod lifetime;
 mod live;
 pub mod remember;
@@ -18,7 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
+use http::{HeaderMap, HeaderValue, Response, header};
 use sluice_guardrails::Vault;
 use tokio::sync::mpsc;
 
@@ -36,6 +38,9 @@ use account::{Account, Bill, Source};
 use coalesce::{Followed, Place};
 use flight::Role;
 use guards::Inspected;
+pub use head::error_response;
+use head::{CACHE, CACHE_ENTRY, CACHE_REASON, CACHE_SIMILARITY, CACHE_TIER, HEADERS};
+use head::{decimals, describe, overhead, put, respond, unix_seconds};
 use lifetime::Excuse;
 use live::{End, Live};
 use remember::{Asked, FlightLead, Form, Found, Memory, Nothing, Remembered, Ticket};
@@ -49,20 +54,6 @@ const PARTS_IN_FLIGHT: usize = 16;
 
 /// Bodies from this size on are read off the I/O thread.
 const LARGE_BODY: usize = 64 * 1024;
-
-static CACHE: HeaderName = HeaderName::from_static("x-sluice-cache");
-static CACHE_TIER: HeaderName = HeaderName::from_static("x-sluice-cache-tier");
-static CACHE_SIMILARITY: HeaderName = HeaderName::from_static("x-sluice-cache-similarity");
-static CACHE_ENTRY: HeaderName = HeaderName::from_static("x-sluice-cache-entry");
-static CACHE_REASON: HeaderName = HeaderName::from_static("x-sluice-cache-reason");
-static SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
-static PROVIDER: HeaderName = HeaderName::from_static("x-sluice-provider");
-static MODEL: HeaderName = HeaderName::from_static("x-sluice-model");
-static ATTEMPTS: HeaderName = HeaderName::from_static("x-sluice-attempts");
-static OVERHEAD: HeaderName = HeaderName::from_static("x-sluice-overhead-ms");
-
-/// As many headers as an answer has, so that their map need not grow.
-const HEADERS: usize = 16;
 
 /// Who asks what, beside the body.
 pub struct Call {
@@ -104,14 +95,14 @@ pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Bytes) -> Result<Res
     let asked = Asked { call, request: &request, vault: &vault, wishes: &wishes };
     let found = match memory {
         Some(memory) => memory.look_up(&asked, repeat, &gateway.metrics).await,
-        None => Found::Nothing(Nothing::bypass("cache_off")),
+        None => Found::Nothing(Box::new(Nothing::bypass("cache_off"))),
     };
     let mut nothing = match found {
         Found::Hit(remembered) => {
             return Ok(from_memory(core, call, request.delivery(), vault, *remembered));
         }
         Found::Nothing(_) if wishes.only_if_cached => return Err(ApiError::NotCached),
-        Found::Nothing(nothing) => nothing,
+        Found::Nothing(nothing) => *nothing,
     };
     // Where only this request could fetch a fresh answer, it does so for itself.
     let renewable = nothing.ticket.as_ref().is_some_and(|ticket| ticket.flight().is_some());
@@ -387,69 +378,4 @@ fn stream_out(
     let (parts, body) = mpsc::channel(PARTS_IN_FLIGHT);
     let (relay, encoder) = (Relay::new(vault), StreamEncoder::new(delivery.include_usage));
     (StreamOut { relay, account, encoder, parts, patience: gateway.timeouts.idle.0, own }, body)
-}
-
-fn respond(mut headers: HeaderMap, stream: bool, body: Body) -> Response<Body> {
-    if stream {
-        let events = HeaderValue::from_static("text/event-stream; charset=utf-8");
-        headers.insert(header::CONTENT_TYPE, events);
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    } else {
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    }
-    let mut response = Response::new(body);
-    *response.headers_mut() = headers;
-    response
-}
-
-/// An error as a response, in OpenAI's shape.
-pub fn error_response(error: &ApiError) -> Response<Body> {
-    let mut headers = HeaderMap::new();
-    if let Some(seconds) = error.retry_after() {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    if let ApiError::TargetsFailed { attempts, .. } = error {
-        headers.insert(&ATTEMPTS, HeaderValue::from(attempts.len()));
-    }
-    if matches!(error, ApiError::NotCached) {
-        // Its status alone would make OpenAI's clients ask again.
-        headers.insert(&SHOULD_RETRY, HeaderValue::from_static("false"));
-    }
-    if let ApiError::MethodNotAllowed { allowed } = error {
-        headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
-    }
-    let mut response = respond(headers, false, Body::Full(Bytes::from(error.body().to_string())));
-    *response.status_mut() = error.status();
-    response
-}
-
-fn describe(headers: &mut HeaderMap, provider: &str, model: &str, attempts: u32) {
-    put(headers, &PROVIDER, provider);
-    put(headers, &MODEL, model);
-    headers.insert(&ATTEMPTS, HeaderValue::from(attempts));
-}
-
-/// The gateway's own share of the time until the answer's head.
-fn overhead(headers: &mut HeaderMap, gateway: &Gateway, call: &Call, source: &'static str, waited: Duration) {
-    let total = call.started.elapsed();
-    let own = total.saturating_sub(waited);
-    gateway.metrics.timed(source, total, own);
-    put(headers, &OVERHEAD, &decimals(u64::try_from(own.as_micros()).unwrap_or(u64::MAX), 3));
-}
-
-/// A number with so many digits behind the point, which `scaled` has before it.
-fn decimals(scaled: u64, digits: u32) -> String {
-    let unit = 10_u64.pow(digits);
-    format!("{}.{:0width$}", scaled / unit, scaled % unit, width = digits as usize)
-}
-
-/// Header values made of names; one that can't stand in a header is left out.
-fn put(headers: &mut HeaderMap, name: &'static HeaderName, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        headers.insert(name, value);
-    }
-}
-
-fn unix_seconds() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }

@@ -1,19 +1,22 @@
 //! The cache as a chat request sees it: which requests may share an answer, and in what form answers are kept.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde_json::Value;
 use sluice_engine::{
-    Clock, Entry, ExactKey, Hit, Insert, KeyHasher, PartitionKey, SemanticCache, SystemClock, Tier, normalise,
+    Clock, Entry, ExactKey, Hit, Insert, PartitionKey, SemanticCache, SystemClock, Tier, normalise,
 };
 use sluice_guardrails::{Guard, Vault, placeholders};
 use sluice_models::EmbedPool;
 
 use super::Call;
 use super::flight::{Flights, Lead};
+use super::keys::{flight_key, label, partition};
 use super::lifetime::{Excuse, Lifetimes};
 use super::live::Live;
 use super::repeats::{Known, RepeatKey, Repeats};
@@ -26,19 +29,6 @@ use crate::ids;
 use crate::ledger::Nanodollars;
 use crate::telemetry::metrics::Metrics;
 use crate::wire::chat::Chunk;
-use crate::wire::json::{canonical, canonical_object};
-
-/// Fields that say who asks or how the answer travels, and nothing about what it says.
-const NOT_PART_OF_THE_QUESTION: [&str; 8] = [
-    "model",
-    "messages",
-    "stream",
-    "stream_options",
-    "user",
-    "metadata",
-    "safety_identifier",
-    "prompt_cache_key",
-];
 
 /// The cache with what it takes to ask it.
 pub struct Memory {
@@ -83,7 +73,7 @@ pub enum Found {
     /// An answer.
     Hit(Box<Remembered>),
     /// None.
-    Nothing(Nothing),
+    Nothing(Box<Nothing>),
 }
 
 /// No answer was found.
@@ -217,11 +207,14 @@ impl Memory {
     ) -> Found {
         let Asked { call, request, vault, wishes } = *asked;
         if !wishes.store {
-            return Found::Nothing(Nothing::bypass(wishes.because));
+            return Found::Nothing(Box::new(Nothing::bypass(wishes.because)));
         }
         let turn = request.last_turn();
         let text = turn.as_deref();
-        let partition = self.partition(asked, text.is_some());
+        let partition = {
+            let embedding = self.embedder.as_ref().map_or("", EmbedPool::id);
+            partition(&self.hash_key, [embedding, &self.policy], asked, text.is_some())
+        };
         let exact = partition.exact(&[b"text", text.unwrap_or_default().as_bytes()]);
         let issued: HashSet<&str> = vault.issued().collect();
         let named = |entry: &Entry| names_only(entry, &issued);
@@ -238,7 +231,7 @@ impl Memory {
         let flight = may_follow.then(|| flight_key(&partition, text, &issued));
         let handling = self.rules.handling(asked, text);
         if handling.reach == Reach::Nothing {
-            return Found::Nothing(Nothing::bypass(handling.reason));
+            return Found::Nothing(Box::new(Nothing::bypass(handling.reason)));
         }
         let reason = if wishes.because.is_empty() { handling.reason } else { wishes.because };
         let ttl = [wishes.ttl, handling.ttl].into_iter().flatten().min();
@@ -248,7 +241,8 @@ impl Memory {
         let labels = self.labels(asked);
         let mut ticket = Ticket { partition, exact, normalised: None, vector: None, flight, ttl, labels };
         let nothing = |ticket, bypass, reason| {
-            Found::Nothing(Nothing { ticket: Some(ticket), bypass, reason, stale: stale.map(Box::new) })
+            let stale = stale.map(Box::new);
+            Found::Nothing(Box::new(Nothing { ticket: Some(ticket), bypass, reason, stale }))
         };
         let Some(text) = text.filter(|_| handling.reach > Reach::Exact) else {
             return nothing(ticket, false, reason);
@@ -379,51 +373,6 @@ impl Memory {
         let all = fixed.into_iter().chain(namespace).chain(tags);
         all.map(|(kind, value)| label(&self.hash_key, kind, value)).collect()
     }
-
-    /// Everything that must be equal before two requests may share an answer: all of the request but the last turn's
-    /// words. Fields we do not know are part of it.
-    fn partition(&self, asked: &Asked<'_>, has_text: bool) -> PartitionKey {
-        let Asked { call, request, wishes, .. } = asked;
-        let mut hasher = KeyHasher::new(&self.hash_key);
-        hasher.field("tenant", call.caller.tenant.as_bytes());
-        if let Some(namespace) = &wishes.namespace {
-            // Between tenant and model, where nothing else stands.
-            hasher.field("cache namespace", namespace.as_bytes());
-        }
-        hasher.field("model", request.model.as_bytes());
-        hasher.field("embedding", self.embedder.as_ref().map_or("", EmbedPool::id).as_bytes());
-        hasher.field("policy", self.policy.as_bytes());
-        let mut spelled = Vec::new();
-        let mut fields: Vec<_> = request
-            .fields()
-            .iter()
-            .filter(|(key, value)| !NOT_PART_OF_THE_QUESTION.contains(&key.as_str()) && !value.is_null())
-            .collect();
-        fields.sort_unstable_by_key(|(key, _)| *key);
-        for (key, value) in fields {
-            spelled.clear();
-            canonical(value, &mut spelled);
-            hasher.field(key, &spelled);
-        }
-        let messages =
-            request.fields().get("messages").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        for (at, message) in messages.iter().enumerate() {
-            spelled.clear();
-            let is_last_turn = has_text && at + 1 == messages.len();
-            spell_frame(message, is_last_turn, &mut spelled);
-            hasher.field("messages", &spelled);
-        }
-        hasher.partition()
-    }
-}
-
-/// Stands for a question and for the placeholders its answer may name.
-fn flight_key(partition: &PartitionKey, text: Option<&str>, issued: &HashSet<&str>) -> ExactKey {
-    let mut issued: Vec<&str> = issued.iter().copied().collect();
-    issued.sort_unstable();
-    let mut parts = vec![&b"flight"[..], text.unwrap_or_default().as_bytes()];
-    parts.extend(issued.into_iter().map(str::as_bytes));
-    partition.exact(&parts)
 }
 
 impl Nothing {
@@ -436,43 +385,6 @@ impl Nothing {
 /// Longer than any answer is kept with this configuration.
 pub(crate) fn longest_lifetime(config: &CacheSection) -> Duration {
     Lifetimes::new(config).longest()
-}
-
-/// Stands for a value of this kind, as 128 bits of a keyed digest.
-fn label(key: &[u8; 32], kind: &str, value: &str) -> String {
-    let mut hasher = blake3::Hasher::new_keyed(key);
-    for part in ["sluice label v1", kind, value] {
-        hasher.update(&(part.len() as u64).to_le_bytes());
-        hasher.update(part.as_bytes());
-    }
-    hasher.finalize().to_hex()[..32].to_owned()
-}
-
-/// Spells a message without members that are null (to providers that is as good as absent) and, of the last turn, without
-/// the user's words: what else its parts hold stays.
-fn spell_frame(message: &Value, without_words: bool, out: &mut Vec<u8>) {
-    let Value::Object(members) = message else { return canonical(message, out) };
-    let said =
-        members.iter().filter(|(_, member)| !member.is_null()).map(|(key, member)| (key.as_str(), member));
-    if without_words {
-        let beside = members.get("content").and_then(beside_words);
-        let rest = said.filter(|(key, _)| *key != "content");
-        canonical_object(rest.chain(beside.as_ref().map(|parts| ("content", parts))), out);
-    } else {
-        canonical_object(said, out);
-    }
-}
-
-/// What the parts of a content hold beside the words. Parts with nothing but words say the same as one text.
-fn beside_words(content: &Value) -> Option<Value> {
-    let without_text = |part: &Value| {
-        let mut part = part.clone();
-        let members = part.as_object_mut()?;
-        members.remove("text");
-        (members.len() > 1).then_some(part)
-    };
-    let more: Vec<Value> = content.as_array()?.iter().filter_map(without_text).collect();
-    (!more.is_empty()).then_some(Value::Array(more))
 }
 
 /// An answer that names a placeholder can serve only a request that issued it.
@@ -508,95 +420,4 @@ fn read(hit: &Hit, apart: bool) -> Option<Remembered> {
         model: origin.model.to_owned(),
         cost: origin.cost,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::client_api::openai_chat;
-    use crate::keys::Caller;
-    use sluice_engine::{CacheConfig, ManualClock};
-    use sluice_guardrails::Policy;
-    use std::time::Instant;
-
-    fn call(tenant: &str) -> Call {
-        let caller = Caller { key: tenant.to_owned(), tenant: tenant.to_owned(), shares_tenant: false };
-        Call {
-            caller: Arc::new(caller),
-            id: "req_1".to_owned(),
-            headers: http::HeaderMap::new(),
-            started: Instant::now(),
-        }
-    }
-
-    /// A cache of answers that live for a day, in which a request stores one, and its clock.
-    async fn stored_by(wishes: &Wishes) -> (Memory, Arc<ManualClock>) {
-        let clock = Arc::new(ManualClock::default());
-        let cache = SemanticCache::with_clock(CacheConfig::default(), Arc::<ManualClock>::clone(&clock));
-        let guard = Guard::new(&Policy::default());
-        let mut memory =
-            Memory::new(cache, [7; 32], &guard, &CacheSection::default(), None, Duration::from_secs(1));
-        memory.clock = Arc::<ManualClock>::clone(&clock);
-        let ticket = match look_up(&memory, wishes).await {
-            Found::Nothing(Nothing { ticket: Some(ticket), .. }) => ticket,
-            _ => panic!("nothing was stored"),
-        };
-        let answer = r#"{"choices":[{"finish_reason":"stop","message":{"content":"At nine."}}]}"#;
-        assert!(memory.remember(ticket, &serde_json::from_str(answer).unwrap(), "p", "m", 3));
-        (memory, clock)
-    }
-
-    async fn look_up(memory: &Memory, wishes: &Wishes) -> Found {
-        let body = Bytes::from(r#"{"model":"m","messages":[{"role":"user","content":"When?"}]}"#);
-        let (call, request, vault) = (call("a"), openai_chat::parse(&body).unwrap(), Vault::new());
-        let asked = Asked { call: &call, request: &request, vault: &vault, wishes };
-        memory.look_up(&asked, None, &Metrics::default()).await
-    }
-
-    #[tokio::test]
-    async fn a_lifetime_of_the_requests_own_is_never_longer_than_the_configured_one() {
-        const HOUR: u64 = 3600;
-        for (asked, alive, gone) in
-            [(None, 20 * HOUR, 28 * HOUR), (Some(60), 50, 70), (Some(99 * HOUR), 20 * HOUR, 28 * HOUR)]
-        {
-            let wishes = Wishes { ttl: asked.map(Duration::from_secs), ..Wishes::default() };
-            let (memory, clock) = stored_by(&wishes).await;
-            clock.advance(Duration::from_secs(alive));
-            assert!(matches!(look_up(&memory, &Wishes::default()).await, Found::Hit(_)), "{asked:?}");
-            clock.advance(Duration::from_secs(gone - alive));
-            assert!(matches!(look_up(&memory, &Wishes::default()).await, Found::Nothing(_)), "{asked:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_known_request_finds_its_answer_as_long_as_it_is_there() {
-        let guard = Guard::new(&Policy::default());
-        let cache = SemanticCache::new(CacheConfig::default());
-        let memory =
-            Memory::new(cache, [7; 32], &guard, &CacheSection::default(), None, Duration::from_secs(1));
-        let (call, metrics, wishes) = (call("a"), Metrics::default(), Wishes::default());
-        let body = Bytes::from(r#"{"model":"m","messages":[{"role":"user","content":"When?"}]}"#);
-        let request = openai_chat::parse(&body).unwrap();
-        let key = memory.repeat_key("a", &wishes, &body);
-        let vault = Vault::new();
-        let asked = Asked { call: &call, request: &request, vault: &vault, wishes: &wishes };
-
-        let look_up = async || memory.look_up(&asked, Some(key), &metrics).await;
-        let Found::Nothing(Nothing { ticket: Some(ticket), .. }) = look_up().await else {
-            panic!("nothing was stored")
-        };
-        assert!(memory.known(&key).is_none(), "a miss teaches nothing");
-        let answer = r#"{"choices":[{"finish_reason":"stop","message":{"content":"At nine."}}]}"#;
-        memory.remember(ticket, &serde_json::from_str(answer).unwrap(), "p", "m", 3);
-        assert!(matches!(look_up().await, Found::Hit(_)));
-
-        let known = memory.known(&key).unwrap();
-        assert_eq!((known.model.as_str(), known.delivery.stream), ("m", false));
-        let found = memory.recall(&wishes, &known).unwrap();
-        assert_eq!((found.tier, found.provider.as_str(), found.cost), (Tier::Exact, "p", 3));
-        assert!(matches!(found.answer, Form::Spelled(_)));
-
-        memory.cache().clear();
-        assert!(memory.recall(&wishes, &known).is_none(), "the answer is gone, so it is asked for anew");
-    }
 }
