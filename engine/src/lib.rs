@@ -18,8 +18,9 @@
 //! | finding near vectors | [`index`] |
 //! | what an answer depends on beside its prompt | [`freshness`] |
 //! | where time comes from | [`clock`] |
+//! | what survives a restart | [`journal`] |
 //!
-//! The crate does no I/O. Trouble inside it is a miss, never an error.
+//! The crate does no I/O but for the journal. Trouble inside it is a miss, never an error.
 
 #![forbid(unsafe_code)]
 
@@ -31,6 +32,7 @@ mod exact;
 pub mod features;
 pub mod freshness;
 pub mod index;
+pub mod journal;
 pub mod normalise;
 pub mod partition;
 pub mod replay;
