@@ -77,24 +77,25 @@ impl Lock {
     }
 }
 
-/// Renames the file to `NAME.KIND-<unix time>` and deletes the oldest such files, but for `keep`.
+/// Renames the file to `NAME.KIND-<unix time>` and deletes the oldest such files, so that `keep` are left.
 pub(super) fn set_aside(path: &Path, kind: &str, keep: usize) -> Result<PathBuf, JournalError> {
     let fail = |error| JournalError::io(path, "set aside", error);
+    let before = set_aside_before(path, kind).map_err(fail)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    // Several within a second get a number more, never another's name.
-    let names = (now..).map(|second| beside(path, &format!(".{kind}-{second}")));
-    let free = |name: &PathBuf| !name.exists();
-    let moved_to = names.take(1000).find(free).ok_or_else(|| fail(io::ErrorKind::AlreadyExists.into()))?;
+    // Several within a second, or a clock that was set back: the latest has the highest number all the same.
+    let second = before.last().map_or(now, |(last, _)| now.max(last.saturating_add(1)));
+    let moved_to = beside(path, &format!(".{kind}-{second}"));
     fs::rename(path, &moved_to).map_err(fail)?;
     sync_folder(path).map_err(fail)?;
-    for old in set_aside_before(path, kind).map_err(fail)?.into_iter().rev().skip(keep) {
-        fs::remove_file(&old).map_err(fail)?;
+    let outdated = (before.len() + 1).saturating_sub(keep.max(1));
+    for (_, old) in before.iter().take(outdated) {
+        fs::remove_file(old).map_err(fail)?;
     }
     Ok(moved_to)
 }
 
-/// Files set aside of this kind, the oldest first.
-pub(super) fn set_aside_before(path: &Path, kind: &str) -> io::Result<Vec<PathBuf>> {
+/// Files set aside of this kind with their numbers, the oldest first.
+pub(super) fn set_aside_before(path: &Path, kind: &str) -> io::Result<Vec<(u64, PathBuf)>> {
     let begin = beside(path, &format!(".{kind}-"));
     let (Some(folder), Some(begin)) = (begin.parent(), begin.file_name().and_then(|name| name.to_str()))
     else {
@@ -108,5 +109,5 @@ pub(super) fn set_aside_before(path: &Path, kind: &str) -> io::Result<Vec<PathBu
         found.extend(second.map(|second| (second, folder.join(&name))));
     }
     found.sort_unstable();
-    Ok(found.into_iter().map(|(_, path)| path).collect())
+    Ok(found)
 }

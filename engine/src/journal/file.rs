@@ -48,7 +48,7 @@ impl Table {
 
 /// What an open file turned out to be.
 pub(super) enum Identity {
-    /// It was empty, and is a journal now.
+    /// There was none, and it is an empty journal now.
     New,
     /// It is a journal with this fingerprint.
     Same,
@@ -112,19 +112,14 @@ impl JournalFile {
         self.db.as_ref().ok_or_else(|| Fault::Io(std::io::Error::other("the file was closed")))
     }
 
-    /// Reads what kind of file it is, and makes an empty one a journal.
+    /// Reads what kind of file it is.
     pub(super) fn identify(&self, fingerprint: &str) -> Result<Identity, Fault> {
         guarded(|| {
             let read = self.db()?.begin_read()?;
-            if read.list_tables()?.next().is_none() {
-                drop(read);
-                self.baptise(fingerprint)?;
-                return Ok(Identity::New);
-            }
             let about = match read.open_table(ABOUT) {
                 Ok(about) => about,
                 Err(redb::TableError::TableDoesNotExist(_)) => {
-                    return Ok(Identity::Other("it is no journal of sluice".to_owned()));
+                    return Err(Fault::damaged("it does not say what it is"));
                 }
                 Err(error) => return Err(error.into()),
             };
@@ -139,18 +134,21 @@ impl JournalFile {
         })
     }
 
-    fn baptise(&self, fingerprint: &str) -> Result<(), Fault> {
-        let write = self.db()?.begin_write()?;
-        {
-            let mut about = write.open_table(ABOUT)?;
-            about.insert("version", VERSION.to_le_bytes().as_slice())?;
-            about.insert("fingerprint", fingerprint.as_bytes())?;
-            about.insert("live", 0_u64.to_le_bytes().as_slice())?;
-            write.open_table(ANSWERS)?;
-            write.open_table(PROMPTS)?;
-            write.open_table(STATE)?;
-        }
-        Ok(write.commit()?)
+    /// Makes an empty database a journal with this fingerprint.
+    pub(super) fn name(&self, fingerprint: &str) -> Result<(), Fault> {
+        guarded(|| {
+            let write = self.db()?.begin_write()?;
+            {
+                let mut about = write.open_table(ABOUT)?;
+                about.insert("version", VERSION.to_le_bytes().as_slice())?;
+                about.insert("fingerprint", fingerprint.as_bytes())?;
+                about.insert("live", 0_u64.to_le_bytes().as_slice())?;
+                write.open_table(ANSWERS)?;
+                write.open_table(PROMPTS)?;
+                write.open_table(STATE)?;
+            }
+            Ok(write.commit()?)
+        })
     }
 
     /// How much is in the file.

@@ -79,7 +79,7 @@ pub struct Options {
     pub queue_bytes: usize,
     /// Over so many waiting removals, all records of the file are removed instead.
     pub queue_removals: usize,
-    /// How many files of each kind are kept aside, the latest ones.
+    /// How many files of each kind are kept aside, the latest ones; at least one.
     pub keep_aside: usize,
     /// A file of at least so many bytes, of which less than a third is used, is compacted when it is opened …
     pub compact_from: u64,

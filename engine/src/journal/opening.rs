@@ -1,6 +1,7 @@
 //! From a path to an open journal: what can't be used is set aside, what is mostly air is rewritten.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -40,11 +41,7 @@ pub(super) fn open(path: &Path, options: &Options, lock: &mut Lock) -> Result<Be
 /// Opens the file again after the operating system refused something, for a journal that has it already.
 pub(super) fn reopen(path: &Path, options: &Options) -> Result<JournalFile, Fault> {
     match identified(path, options)? {
-        (file, Identity::Same) => Ok(file),
-        (file, Identity::New) => {
-            aside::sync_folder(path).map_err(Fault::Io)?;
-            Ok(file)
-        }
+        (file, Identity::Same | Identity::New) => Ok(file),
         (file, Identity::Other(why)) => {
             file.give_up();
             Err(Fault::Damaged(why))
@@ -102,10 +99,7 @@ fn open_usable(path: &Path, options: &Options) -> Result<Usable, Fault> {
             file.give_up();
             Err(fault)
         }
-        (Identity::New, Ok(contents)) => {
-            aside::sync_folder(path).map_err(Fault::Io)?;
-            Ok(Usable::Yes(Begun { file, opened: Opened::Created, contents }))
-        }
+        (Identity::New, Ok(contents)) => Ok(Usable::Yes(Begun { file, opened: Opened::Created, contents })),
         (Identity::Same, Ok(contents)) => {
             let opened = Opened::Existing { answers: contents.answers, prompts: contents.prompts };
             let file = compacted(path, options, file, contents.live)?;
@@ -115,14 +109,35 @@ fn open_usable(path: &Path, options: &Options) -> Result<Usable, Fault> {
 }
 
 fn identified(path: &Path, options: &Options) -> Result<(JournalFile, Identity), Fault> {
+    let is_new = match fs::metadata(path) {
+        Ok(file) => file.len() == 0,
+        Err(error) if error.kind() == ErrorKind::NotFound => true,
+        Err(error) => return Err(Fault::Io(error)),
+    };
+    if is_new {
+        found(path, options)?;
+    }
     let file = JournalFile::open(path, options.switches())?;
     match file.identify(&options.fingerprint) {
+        Ok(Identity::Same) if is_new => Ok((file, Identity::New)),
         Ok(identity) => Ok((file, identity)),
         Err(fault) => {
             file.give_up();
             Err(fault)
         }
     }
+}
+
+/// Makes an empty journal. It gets its name when it is whole: a process that is killed before leaves nothing under it.
+fn found(path: &Path, options: &Options) -> Result<(), Fault> {
+    let unfinished = aside::beside(path, ".new");
+    // One that a process left behind when it was killed; mostly there is none.
+    drop(fs::remove_file(&unfinished));
+    let file = JournalFile::open(&unfinished, options.switches())?;
+    let named = file.name(&options.fingerprint);
+    drop(file);
+    named?;
+    fs::rename(&unfinished, path).and_then(|()| aside::sync_folder(path)).map_err(Fault::Io)
 }
 
 /// Rewrites the file if it is more than three times what is in it, and if that is done in time.
