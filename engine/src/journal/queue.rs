@@ -203,3 +203,71 @@ impl Queue {
         self.pending.take_back(batch);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROOMY: Bounds = Bounds { bytes: 1 << 20, removals: 100 };
+
+    fn put(queue: &mut Queue, key: u64, value: &'static [u8]) {
+        queue.put(Table::Answers, key, Bytes::from_static(value));
+    }
+
+    fn words(pending: &Pending) -> Vec<(u64, Option<&[u8]>)> {
+        let mut words: Vec<_> =
+            pending.records[0].iter().map(|(key, value)| (*key, value.as_deref())).collect();
+        words.sort_unstable();
+        words
+    }
+
+    #[test]
+    fn a_put_and_a_later_removal_write_no_content() {
+        let mut queue = Queue::new(ROOMY, [None; 2]);
+        put(&mut queue, 1, b"content");
+        queue.remove(Table::Answers, 1);
+        let batch = queue.take();
+        assert_eq!((words(&batch), batch.content()), (vec![(1, None)], 0));
+    }
+
+    #[test]
+    fn what_could_not_be_written_waits_again_behind_what_came_since() {
+        let mut queue = Queue::new(ROOMY, [None; 2]);
+        put(&mut queue, 1, b"old");
+        put(&mut queue, 2, b"kept");
+        queue.remove(Table::Answers, 3);
+        let batch = queue.take();
+        put(&mut queue, 1, b"newer");
+        queue.not_written(batch);
+        let batch = queue.take();
+        assert_eq!(words(&batch), [(1, Some(&b"newer"[..])), (2, Some(&b"kept"[..])), (3, None)]);
+        assert_eq!((batch.bytes(), batch.removals), (3 * PLACE + 9, 1));
+    }
+
+    #[test]
+    fn nothing_older_than_a_clear_comes_back_with_a_failed_batch() {
+        let mut queue = Queue::new(Bounds { removals: 1, ..ROOMY }, [None; 2]);
+        put(&mut queue, 1, b"removed below");
+        let batch = queue.take();
+        queue.remove(Table::Answers, 1);
+        queue.remove(Table::Answers, 2);
+        put(&mut queue, 3, b"new");
+        queue.not_written(batch);
+        let batch = queue.take();
+        assert!(batch.clear);
+        assert_eq!(words(&batch), [(3, Some(&b"new"[..]))]);
+    }
+
+    #[test]
+    fn what_is_being_written_counts_as_memory_until_it_is_on_disk() {
+        let mut queue = Queue::new(Bounds { bytes: 2 * PLACE, ..ROOMY }, [None; 2]);
+        put(&mut queue, 1, b"content");
+        let batch = queue.take();
+        put(&mut queue, 2, b"one too many by now");
+        assert_eq!((queue.dropped, queue.pending().len()), (1, 0), "a new key leaves nothing to remove");
+        drop(batch);
+        queue.written();
+        put(&mut queue, 2, b"room again");
+        assert_eq!((queue.dropped, queue.bytes()), (1, PLACE + 10));
+    }
+}

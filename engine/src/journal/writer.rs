@@ -236,6 +236,7 @@ impl Shared {
 
     /// Counts what became of a batch, and wakes who waits for it.
     fn settle(&self, batch: Pending, through: u64, result: Result<(), JournalError>) {
+        let content = batch.content();
         let mut desk = self.desk();
         let was_failing = desk.not_before.is_some();
         match result {
@@ -243,7 +244,7 @@ impl Shared {
                 if !batch.is_empty() {
                     desk.outcomes.commits += 1;
                     desk.outcomes.changes += batch.len() as u64;
-                    desk.outcomes.bytes += batch.content();
+                    desk.outcomes.bytes += content;
                     desk.not_before = None;
                 }
                 desk.durable = through;
