@@ -96,7 +96,10 @@ fn a_damaged_file_never_panics_and_never_yields_what_was_not_put() {
                 Err(error) => assert!(matches!(error, JournalError::Damaged { .. }), "case {case}: {error}"),
             },
         }
-        // Whatever it was, it is of use now.
+        // Whatever it was, it is of use now. Each opening waits for the disk, so not every case is opened twice.
+        if case % 4 != 0 {
+            continue;
+        }
         journal.put(Table::Answers, 1000, content(1000, 0));
         journal.flush().unwrap();
         drop(journal);
