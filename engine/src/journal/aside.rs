@@ -40,6 +40,13 @@ pub(super) struct Lock {
     file: File,
 }
 
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a process that is being started shares it until it runs its own program.
+        drop(self.file.unlock());
+    }
+}
+
 impl Lock {
     /// Takes the lock, or says who may have it.
     pub(super) fn take(path: &Path) -> Result<Self, JournalError> {
