@@ -49,8 +49,11 @@ impl Lifetimes {
         key.hash(&mut hasher);
         let part = (hasher.finish() % 2001) as f64 / 10_000.0;
         let fresh = self.ttl.mul_f64(0.9 + part);
+        let fresh = own.map_or(fresh, |own| own.min(fresh));
+        // In whole milliseconds, as it is stored: what is kept no longer than it is fresh is then never stale.
+        let fresh = Duration::from_millis(u64::try_from(fresh.as_millis()).unwrap_or(u64::MAX).max(1));
         match own {
-            Some(own) => (own.min(fresh), own.min(fresh)),
+            Some(_) => (fresh, fresh),
             None => (fresh, fresh.saturating_add(self.while_revalidate.max(self.if_error))),
         }
     }
