@@ -6,7 +6,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use sluice::commands::{bench, config, demo, mock, model, serve};
+use sluice::commands::{bench, config, demo, eval, mock, model, serve, tune};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -37,13 +37,20 @@ enum Command {
     /// Measure what this machine does.
     #[command(subcommand)]
     Bench(bench::BenchCommand),
+    /// Try out policies on labelled traffic.
+    #[command(subcommand)]
+    Eval(eval::EvalCommand),
+    /// Sweep policies over labelled traffic or a shadow log and write a report.
+    Tune(tune::TuneArgs),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     sluice::telemetry::init_logging(match cli.command {
         // Its table is the log; only what concerns the weights is said beside it.
-        Command::Demo(_) | Command::Bench(_) => "error,sluice_models=warn",
+        Command::Demo(_) | Command::Bench(_) | Command::Eval(_) | Command::Tune(_) => {
+            "error,sluice_models=warn"
+        }
         _ => "info",
     });
     sluice::telemetry::hide_panic_messages();
@@ -56,6 +63,8 @@ fn main() -> ExitCode {
         Command::Config(command) => config::run(command),
         Command::Model(command) => model::run(command),
         Command::Bench(command) => bench::run(command),
+        Command::Eval(command) => eval::run(command),
+        Command::Tune(args) => tune::run(args),
     };
     match done {
         Ok(text) => {

@@ -3,9 +3,11 @@
 pub mod bench;
 pub mod config;
 pub mod demo;
+pub mod eval;
 pub mod mock;
 pub mod model;
 pub mod serve;
+pub mod tune;
 
 use std::sync::Arc;
 
