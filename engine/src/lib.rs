@@ -14,7 +14,6 @@
 //! | may this candidate answer? | [`decide`] |
 //! | what two prompts say differently | [`features`] |
 //! | measuring with a labelled stream | [`replay`] |
-//! | what two prompts say differently | [`features`] |
 //! | finding near vectors | [`index`] |
 //! | what an answer depends on beside its prompt | [`freshness`] |
 //! | where time comes from | [`clock`] |

@@ -6,6 +6,7 @@ mod flight;
 mod guards;
 mod head;
 mod keys;
+mod labels;
 mod lifetime;
 mod live;
 pub mod remember;
@@ -39,7 +40,9 @@ use coalesce::{Followed, Place};
 use flight::Role;
 use guards::Inspected;
 pub use head::error_response;
-use head::{CACHE, CACHE_ENTRY, CACHE_REASON, CACHE_SIMILARITY, CACHE_TIER, HEADERS};
+use head::{
+    CACHE, CACHE_CONFIDENCE, CACHE_ENTRY, CACHE_ID, CACHE_REASON, CACHE_SIMILARITY, CACHE_TIER, HEADERS,
+};
 use head::{decimals, describe, overhead, put, respond, unix_seconds};
 use lifetime::Excuse;
 use live::{End, Live};
@@ -98,8 +101,13 @@ pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Bytes) -> Result<Res
         None => Found::Nothing(Box::new(Nothing::bypass("cache_off"))),
     };
     let mut nothing = match found {
-        Found::Hit(remembered) => {
-            return Ok(from_memory(core, call, request.delivery(), vault, *remembered));
+        Found::Hit(mut remembered) => {
+            let check = remembered.judged.as_mut().and_then(|judged| judged.spot_check.take());
+            let response = from_memory(core, call, request.delivery(), vault, *remembered);
+            if let Some(ticket) = check {
+                tokio::spawn(spot_check(Arc::clone(core), Arc::clone(call), request, targets, ticket));
+            }
+            return Ok(response);
         }
         Found::Nothing(_) if wishes.only_if_cached => return Err(ApiError::NotCached),
         Found::Nothing(nothing) => *nothing,
@@ -197,6 +205,40 @@ fn refresh(core: &Arc<Core>, request: ChatRequest, targets: Vec<Target>, ticket:
     });
 }
 
+/// Asks upstream what was answered from memory, to learn whether that was right. Nobody waits for it; where nobody
+/// answers, nothing is learnt.
+async fn spot_check(
+    core: Arc<Core>,
+    call: Arc<Call>,
+    request: ChatRequest,
+    targets: Vec<Target>,
+    ticket: Ticket,
+) {
+    let gateway = &core.gateway;
+    let Ok(answer) = first_answer(&core, &targets, &request, Duration::ZERO).await else {
+        return gateway.metrics.label("unanswered");
+    };
+    let live = Live::new(answer.target.clone());
+    // As long as somebody reads, it is fed.
+    let _reader = live.wait();
+    let (mut account, target) = (Account::open(gateway, &call, Source::SpotCheck), answer.target);
+    let bill = Bill { gateway: Arc::clone(gateway), target, ticket: Some(ticket) };
+    let mut complete = None;
+    live.feed(answer.chunks, |whole| {
+        let settled = bill.settle(whole);
+        complete = Some((settled.tokens, settled.cost));
+        settled
+    })
+    .await;
+    match complete {
+        Some((tokens, cost)) => {
+            account.paid(tokens, cost);
+            account.close("complete");
+        }
+        None => account.close("interrupted"),
+    }
+}
+
 /// From bytes to a request that may be seen by others: parsed, routed, redacted.
 fn read(
     gateway: &Gateway,
@@ -243,6 +285,16 @@ fn from_memory(
         &decimals((f64::from(remembered.similarity) * 1e4).round() as u64, 4),
     );
     headers.insert(header::AGE, HeaderValue::from(remembered.age.as_secs()));
+    if let Some(judged) = &remembered.judged {
+        put(
+            &mut headers,
+            &CACHE_CONFIDENCE,
+            &decimals((f64::from(judged.confidence) * 1e4).round() as u64, 4),
+        );
+        if let Some(name) = &judged.name {
+            put(&mut headers, &CACHE_ID, name);
+        }
+    }
     describe(&mut headers, &remembered.provider, &remembered.model, 0);
     overhead(&mut headers, gateway, call, "cache", Duration::ZERO);
     gateway.metrics.lookup(outcome, tier);

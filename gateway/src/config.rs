@@ -1,5 +1,6 @@
 //! What the operator wrote: one YAML file, every field documented, unknown fields refused.
 
+mod decide;
 mod file;
 mod units;
 
@@ -13,6 +14,7 @@ use sluice_engine::{CacheConfig, IndexKind};
 use sluice_guardrails::Policy;
 use sluice_models::Precision;
 
+pub use decide::{CachePolicy, Shadow};
 pub use file::{ConfigError, load, parse, schema};
 pub use units::{ByteSize, Span, TimeSensitive};
 
@@ -110,7 +112,17 @@ pub struct RouteConfig {
 pub struct CacheSection {
     /// False: every request goes to a provider.
     pub enabled: bool,
-    /// Least cosine similarity of two prompts that may share an answer, from 0 to 1. It belongs to the embedding model.
+    /// Which rule decides whether a similar prompt's answer may be served: `fixed`, `calibrated` or `verified`.
+    pub policy: CachePolicy,
+    /// `calibrated`: most of the hits that may be wrong, from 0 to 1. `verified`: most of the requests.
+    pub max_false_hit_rate: f64,
+    /// `calibrated`: a prompt that differs in a number, a name, a negation and the like is never answered from the other.
+    pub strict: bool,
+    /// How many candidates are only learnt from before the first semantic hit of a partition; `always`: nothing is served by
+    /// similarity, and counted what would have been.
+    pub shadow: Shadow,
+    /// `fixed`: least cosine similarity of two prompts that may share an answer, from 0 to 1. It belongs to the embedding
+    /// model.
     pub similarity: f32,
     /// How near prompts are found: `flat` (exact scan), `hnsw` (graph), or `auto` (by the size of a partition).
     pub index: IndexKind,
@@ -135,6 +147,10 @@ impl Default for CacheSection {
         let engine = CacheConfig::default();
         Self {
             enabled: true,
+            policy: CachePolicy::default(),
+            max_false_hit_rate: 0.01,
+            strict: false,
+            shadow: Shadow::default(),
             similarity: engine.similarity,
             index: engine.index,
             ttl: Span(engine.ttl),

@@ -18,6 +18,7 @@ use crate::body::{self, Body};
 use crate::chat::{self, Call, error_response};
 use crate::embeddings;
 use crate::error::ApiError;
+use crate::feedback;
 use crate::gateway::{Core, Gateway};
 use crate::ids;
 use crate::local::is_loopback_name;
@@ -34,6 +35,7 @@ static FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 enum Endpoint {
     Chat,
     Embeddings,
+    Feedback,
     Models,
     Live,
     Ready,
@@ -45,6 +47,7 @@ impl Endpoint {
         match path.strip_prefix("/v1").unwrap_or(path) {
             "/chat/completions" => Some(Self::Chat),
             "/embeddings" => Some(Self::Embeddings),
+            "/cache/feedback" => Some(Self::Feedback),
             "/models" => Some(Self::Models),
             model if model.starts_with("/models/") => Some(Self::Models),
             "/health/live" => Some(Self::Live),
@@ -57,6 +60,7 @@ impl Endpoint {
         match self {
             Self::Chat => "chat_completions",
             Self::Embeddings => "embeddings",
+            Self::Feedback => "cache_feedback",
             Self::Models => "models",
             Self::Live | Self::Ready => "health",
         }
@@ -64,7 +68,7 @@ impl Endpoint {
 
     fn method(self) -> (Method, &'static str) {
         match self {
-            Self::Chat | Self::Embeddings => (Method::POST, "POST"),
+            Self::Chat | Self::Embeddings | Self::Feedback => (Method::POST, "POST"),
             Self::Models | Self::Live | Self::Ready => (Method::GET, "GET"),
         }
     }
@@ -118,7 +122,7 @@ async fn answer(
     match endpoint {
         Endpoint::Live => return Ok(json_response(&json!({ "status": "ok" }))),
         Endpoint::Ready => return Ok(ready(gateway)),
-        Endpoint::Chat | Endpoint::Embeddings | Endpoint::Models => {}
+        Endpoint::Chat | Endpoint::Embeddings | Endpoint::Feedback | Endpoint::Models => {}
     }
     let caller = gateway.keys.authenticate(request.headers())?;
     if gateway.keys.are_none() {
@@ -138,6 +142,7 @@ async fn answer(
     let call = Arc::new(Call { caller, id, headers: head.headers, started });
     match endpoint {
         Endpoint::Chat => chat::chat(core, &call, body).await,
+        Endpoint::Feedback => feedback::feedback(gateway, &call, &body),
         // Boxed, since a hit is to be light.
         _ => Box::pin(embeddings::embeddings(core, &call, &body)).await,
     }

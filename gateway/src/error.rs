@@ -72,6 +72,11 @@ pub enum ApiError {
         /// The setting that says so.
         setting: &'static str,
     },
+    /// Feedback on a hit that is not known (any more).
+    #[error(
+        "no hit of this name can be judged: it is not one of this tenant's recent ones, or was judged already"
+    )]
+    HitUnknown,
     /// The local model is not there, or its queue is full.
     #[error("{message}")]
     LocalModel {
@@ -137,6 +142,7 @@ impl ApiError {
             }
             Self::ForeignPage => row(StatusCode::FORBIDDEN, "permission_error", "origin_not_allowed"),
             Self::ModelNotFound { .. } => row(StatusCode::NOT_FOUND, request, "model_not_found"),
+            Self::HitUnknown => row(StatusCode::NOT_FOUND, request, "hit_not_found"),
             Self::NoSuchEndpoint { .. } => row(StatusCode::NOT_FOUND, request, "unknown_url"),
             Self::MethodNotAllowed { .. } => {
                 row(StatusCode::METHOD_NOT_ALLOWED, request, "method_not_allowed")

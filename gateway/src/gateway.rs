@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use rustls::crypto::ring;
+use sluice_engine::cache::Deciding;
 use sluice_engine::{CacheConfig, SemanticCache};
 use sluice_guardrails::Guard;
 use sluice_models::EmbedPool;
 
 use crate::chat::remember::Memory;
-use crate::config::{Config, ConfigError, LimitSection, RetrySection, TimeSensitive, TimeoutSection};
+use crate::config::{
+    CachePolicy, Config, ConfigError, LimitSection, RetrySection, TimeSensitive, TimeoutSection,
+};
 use crate::keys::Keys;
 use crate::ledger::Prices;
 use crate::route::catalogue::Catalogue;
@@ -88,6 +91,7 @@ impl Gateway {
                 max_bytes: config.cache.max_bytes.0,
             });
             let key = fresh_key().map_err(internal)?;
+            let cache = cache.deciding(deciding(config, parts.embedder.as_ref()));
             let patience = config.embedding.deadline.0;
             Some(Memory::new(cache, key, &guard, &config.cache, parts.embedder.clone(), patience))
         } else {
@@ -119,6 +123,26 @@ impl Gateway {
     }
 }
 
+/// How the cache decides. What it knows before its first label was fitted for one vector space: in another one it learns from
+/// so many candidates first.
+fn deciding(config: &Config, embedder: Option<&EmbedPool>) -> Deciding {
+    const FITTED_FOR: &str = "all-MiniLM-L6-v2/f32";
+    const LEARN_FIRST: u64 = 500;
+    let mut deciding = config.cache.deciding(fastrand::u64(..));
+    let stranger = embedder.map(EmbedPool::id).filter(|id| *id != FITTED_FOR);
+    if let (CachePolicy::Calibrated, Some(model)) = (config.cache.policy, stranger)
+        && deciding.shadow < LEARN_FIRST
+    {
+        tracing::info!(
+            model,
+            candidates = LEARN_FIRST,
+            "the semantic tier learns first: its prior is of another model"
+        );
+        deciding.shadow = LEARN_FIRST;
+    }
+    deciding
+}
+
 /// What types can't say.
 fn check_values(config: &Config) -> Vec<String> {
     let mut problems = Vec::new();
@@ -140,6 +164,8 @@ fn check_values(config: &Config) -> Vec<String> {
         config.listen != config.admin || config.listen.port() == 0,
         "admin: must be another address than 'listen'",
     );
+    let rate = config.cache.max_false_hit_rate;
+    expect((0.0..=1.0).contains(&rate), "cache.max_false_hit_rate: expected a number from 0 to 1");
     expect((0.0..=1.0).contains(&config.cache.similarity), "cache.similarity: expected a number from 0 to 1");
     expect(
         !config.cache.ttl.0.is_zero(),

@@ -14,6 +14,7 @@ pub mod config;
 pub mod embeddings;
 pub mod endpoints;
 pub mod error;
+mod feedback;
 pub mod gateway;
 pub mod ids;
 pub mod keys;

@@ -9,6 +9,7 @@ mod cache_flights;
 mod cache_hits;
 // Operators make the cache forget.
 mod cache_invalidation;
+mod cache_learning;
 // What must be equal before two requests share an answer.
 mod cache_partitions;
 // The same bytes again and again: answered without being read anew.

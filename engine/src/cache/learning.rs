@@ -33,6 +33,11 @@ impl Ticket {
         &self.candidate
     }
 
+    /// The candidate's answer and the few others that [`SemanticCache::remember`] may ask about.
+    pub fn answers(&self) -> impl Iterator<Item = &Arc<Answer>> {
+        std::iter::once(&self.candidate.answer).chain(self.rivals.iter().map(|rival| &rival.entry.answer))
+    }
+
     /// Cosine similarity of its prompt to the request.
     pub fn similarity(&self) -> f32 {
         self.considered.evidence.similarity

@@ -1,5 +1,5 @@
-//! Fitting what the cache knows before its first label: weights on labelled streams, cuts certified on orders of them that the
-//! weights were not fitted on.
+//! Fitting what the cache knows before its first label: weights on labelled streams, and cuts tested on other orders of the
+//! same prompts. That is in-sample: a cut is where to begin, and what keeps the promise is learning.
 
 use serde_json::Value;
 
@@ -38,10 +38,10 @@ const ROUNDS: u64 = 3;
 const CUTS: [f64; 2] = [0.97, 0.9];
 /// Promises that cuts are certified for.
 const PROMISES: [f64; 7] = [0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1];
-/// Confidence of a certificate.
+/// Confidence of a test.
 const CONFIDENCE: f64 = 0.95;
 
-/// Fits the weights on all materials and certifies cuts on those that do.
+/// Fits the weights on all materials and tests cuts on those that say so.
 pub fn fit(materials: &[Material<'_>], card: Value) -> Shipped {
     let mut shipped = Shipped::nothing();
     let mut rows = Vec::new();

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::Call;
 use super::live::Settled;
-use super::remember::Ticket;
+use super::remember::{Kept, Ticket};
 use crate::gateway::Gateway;
 use crate::keys::Caller;
 use crate::ledger::Nanodollars;
@@ -20,6 +20,8 @@ pub(super) enum Source {
     Provider { target: String },
     /// From a provider whom another request asked.
     Coalesced { target: String },
+    /// Nowhere: a served hit was asked upstream as well.
+    SpotCheck,
 }
 
 /// Open while an answer is on its way. Dropped without being closed, it says that the answer was given up.
@@ -66,6 +68,11 @@ impl Account {
         }
     }
 
+    /// What an answer cost that nobody gets.
+    pub(super) fn paid(&mut self, tokens: (u64, u64), cost: Option<Nanodollars>) {
+        (self.tokens, self.cost) = (tokens, cost);
+    }
+
     /// Says how it ended.
     pub(super) fn close(mut self, outcome: &'static str) {
         self.outcome = outcome;
@@ -74,11 +81,14 @@ impl Account {
 
 impl Drop for Account {
     fn drop(&mut self) {
-        self.gateway.metrics.answer(self.outcome);
+        if !matches!(self.source, Source::SpotCheck) {
+            self.gateway.metrics.answer(self.outcome);
+        }
         let (cache, served_by) = match &self.source {
             Source::Cache { tier } => (*tier, ""),
             Source::Provider { target } => ("", target.as_str()),
             Source::Coalesced { target } => ("coalesced", target.as_str()),
+            Source::SpotCheck => ("spot_check", ""),
         };
         tracing::info!(
             request_id = self.request_id,
@@ -119,8 +129,14 @@ impl Bill {
             (Some(memory), Some(ticket)) => {
                 memory.remember(ticket, &answer, &target.provider.name, &target.model, cost.unwrap_or(0))
             }
-            _ => false,
+            _ => Kept::No,
         };
-        Settled { answer: Arc::new(answer), tokens, cost, kept }
+        let is_kept = !matches!(kept, Kept::No);
+        match kept {
+            Kept::No | Kept::Yes => {}
+            Kept::Learnt => gateway.metrics.label("right"),
+            Kept::Unlearnt(lesson) => drop(tokio::spawn(lesson.learn(gateway))),
+        }
+        Settled { answer: Arc::new(answer), tokens, cost, kept: is_kept }
     }
 }

@@ -13,6 +13,8 @@ use crate::gateway::Gateway;
 pub(super) static CACHE: HeaderName = HeaderName::from_static("x-sluice-cache");
 pub(super) static CACHE_TIER: HeaderName = HeaderName::from_static("x-sluice-cache-tier");
 pub(super) static CACHE_SIMILARITY: HeaderName = HeaderName::from_static("x-sluice-cache-similarity");
+pub(super) static CACHE_CONFIDENCE: HeaderName = HeaderName::from_static("x-sluice-cache-confidence");
+pub(super) static CACHE_ID: HeaderName = HeaderName::from_static("x-sluice-cache-id");
 pub(super) static CACHE_ENTRY: HeaderName = HeaderName::from_static("x-sluice-cache-entry");
 pub(super) static CACHE_REASON: HeaderName = HeaderName::from_static("x-sluice-cache-reason");
 static SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");

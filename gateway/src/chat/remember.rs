@@ -8,8 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use sluice_engine::cache::{Decision, Question, Ticket as Candidate};
+use sluice_engine::features::Profile;
 use sluice_engine::{
-    Clock, Entry, ExactKey, Hit, Insert, PartitionKey, SemanticCache, SystemClock, Tier, normalise,
+    Clock, Entry, ExactKey, Hit, Insert, PartitionKey, SemanticCache, SystemClock, Tier, Tightening,
+    normalise,
 };
 use sluice_guardrails::{Guard, Vault, placeholders};
 use sluice_models::EmbedPool;
@@ -17,6 +20,7 @@ use sluice_models::EmbedPool;
 use super::Call;
 use super::flight::{Flights, Lead};
 use super::keys::{flight_key, label, partition};
+use super::labels::{self, Lesson};
 use super::lifetime::{Excuse, Lifetimes};
 use super::live::Live;
 use super::repeats::{Known, RepeatKey, Repeats};
@@ -115,20 +119,59 @@ pub struct Remembered {
     pub model: String,
     /// What it cost then, and does not cost now.
     pub cost: Nanodollars,
+    /// Of a semantic hit: how sure the cache was.
+    pub(super) judged: Option<Judged>,
+}
+
+/// What the cache thought when it served a similar prompt's answer.
+pub(super) struct Judged {
+    /// The probability that the answer is right; the similarity under a fixed threshold.
+    pub(super) confidence: f32,
+    /// Names the hit for feedback.
+    pub(super) name: Option<String>,
+    /// The request is to be asked upstream as well, to learn whether the answer was right.
+    pub(super) spot_check: Option<Ticket>,
 }
 
 /// Where an answer goes once it is whole.
 pub struct Ticket {
+    tenant: String,
     partition: PartitionKey,
     exact: ExactKey,
     normalised: Option<ExactKey>,
-    vector: Option<Vec<f32>>,
+    similar: Option<Box<Similar>>,
     flight: Option<ExactKey>,
     ttl: Option<Duration>,
     labels: Vec<String>,
 }
 
+/// What a prompt can be found by from similar ones, and what to learn from its answer.
+struct Similar {
+    vector: Vec<f32>,
+    profile: Profile,
+    candidate: Option<Candidate>,
+}
+
+/// Whether an answer was kept.
+pub(super) enum Kept {
+    /// It is none to keep.
+    No,
+    /// It was.
+    Yes,
+    /// It was, and it is what the candidate said.
+    Learnt,
+    /// It was, and this is still to be learnt from it.
+    Unlearnt(Box<Lesson>),
+}
+
 impl Ticket {
+    /// The same for a spot check: the answer tells whether the candidate's was right.
+    fn checking(self, candidate: Candidate) -> Self {
+        let similar =
+            self.similar.map(|similar| Box::new(Similar { candidate: Some(candidate), ..*similar }));
+        Self { similar, flight: None, ..self }
+    }
+
     /// What those have in common who may share one answer of a provider; none if this request asks for itself alone.
     pub(super) fn flight(&self) -> Option<ExactKey> {
         self.flight
@@ -239,7 +282,9 @@ impl Memory {
         let old = self.cache.exact(&exact, &named).filter(|_| wishes.serve);
         let stale = old.and_then(|hit| self.stale(&hit, request.stream || !vault.is_empty()));
         let labels = self.labels(asked);
-        let mut ticket = Ticket { partition, exact, normalised: None, vector: None, flight, ttl, labels };
+        let tenant = call.caller.tenant.clone();
+        let mut ticket =
+            Ticket { tenant, partition, exact, normalised: None, similar: None, flight, ttl, labels };
         let nothing = |ticket, bypass, reason| {
             let stale = stale.map(Box::new);
             Found::Nothing(Box::new(Nothing { ticket: Some(ticket), bypass, reason, stale }))
@@ -264,15 +309,52 @@ impl Memory {
             Ok(vector) => vector,
             Err(reason) => return nothing(ticket, true, reason),
         };
-        if let Some(vector) = &vector {
-            let hit = self.cache.semantic(&partition, vector, wishes.similarity, &admit);
-            if let Some(remembered) = hit.as_ref().and_then(read) {
-                return Found::Hit(Box::new(remembered));
-            }
+        let Some(vector) = vector else {
+            return nothing(ticket, false, if reason.is_empty() { "too_long" } else { reason });
+        };
+        let similar = Box::new(Similar { vector, profile: Profile::of(text), candidate: None });
+        match self.by_meaning(asked, similar, ticket, &admit, metrics) {
+            Ok(remembered) => Found::Hit(Box::new(remembered)),
+            Err(ticket) => nothing(*ticket, false, reason),
         }
-        let reason = if vector.is_none() && reason.is_empty() { "too_long" } else { reason };
-        ticket.vector = vector;
-        nothing(ticket, false, reason)
+    }
+
+    /// The last tier: a similar prompt's answer, if the policy lets it; else the ticket, which now knows what to learn.
+    fn by_meaning(
+        &self,
+        asked: &Asked<'_>,
+        mut similar: Box<Similar>,
+        mut ticket: Ticket,
+        admit: &dyn Fn(&Entry) -> bool,
+        metrics: &Metrics,
+    ) -> Result<Remembered, Box<Ticket>> {
+        let wishes = asked.wishes;
+        let question = Question {
+            partition: &ticket.partition,
+            vector: &similar.vector,
+            profile: &similar.profile,
+            tightening: Tightening { similarity: wishes.similarity, ..Tightening::default() },
+        };
+        let (hit, confidence, id, spot_check) =
+            match self.cache.look_up(&question, &|entry| wishes.serve && admit(entry)) {
+                Decision::Serve { hit, confidence, id, spot_check } => (hit, confidence, id, spot_check),
+                Decision::Miss { candidate, would_serve } => {
+                    if would_serve {
+                        metrics.lookup("shadow", "semantic");
+                    }
+                    similar.candidate = candidate;
+                    ticket.similar = Some(similar);
+                    return Err(Box::new(ticket));
+                }
+            };
+        ticket.similar = Some(similar);
+        let Some(mut remembered) = read(&hit, asked.request.stream || !asked.vault.is_empty()) else {
+            return Err(Box::new(ticket));
+        };
+        let name = self.hit_name(&asked.call.caller.tenant, id);
+        let spot_check = spot_check.map(|candidate| ticket.checking(candidate));
+        remembered.judged = Some(Judged { confidence, name, spot_check });
+        Ok(remembered)
     }
 
     /// The text's vector; none of a text that was cut, of which the model saw only the beginning: two different ones could
@@ -299,32 +381,61 @@ impl Memory {
         }
     }
 
-    /// Keeps a whole answer, if it is one worth keeping; says whether it is.
-    pub fn remember(
+    /// Keeps a whole answer, if it is one worth keeping. What is still to be learnt from it, after the client has it, is
+    /// given back.
+    pub(super) fn remember(
         &self,
         ticket: Ticket,
         redacted: &Chunk,
         provider: &str,
         model: &str,
         cost: Nanodollars,
-    ) -> bool {
+    ) -> Kept {
         if !is_rememberable(redacted) {
-            return false;
+            return Kept::No;
         }
         let (fresh_for, kept_for) = self.lifetimes.of(&ticket.exact, ticket.ttl);
         let by_target = label(&self.hash_key, "model", &format!("{provider}/{model}"));
         let labels = format!("{} {} {by_target}", ids::fresh("ce-"), ticket.labels.join(" "));
         let origin = Origin { fresh_for, labels: &labels, provider, model, cost };
-        let Some(payload) = stored::write(&origin, redacted.clone()) else { return false };
-        self.cache.insert(Insert {
-            partition: ticket.partition,
-            exact: ticket.exact,
-            normalised: ticket.normalised,
-            vector: ticket.vector,
-            payload,
-            ttl: Some(kept_for),
-        });
-        true
+        let Some(payload) = stored::write(&origin, redacted.clone()) else { return Kept::No };
+        let Ticket { tenant, partition, exact, normalised, similar, .. } = ticket;
+        let insert = Insert { partition, exact, normalised, vector: None, payload, ttl: Some(kept_for) };
+        let Some(similar) = similar else {
+            self.cache.insert(insert);
+            return Kept::Yes;
+        };
+        let Similar { vector, profile, candidate } = *similar;
+        let insert = Insert { vector: Some(vector), ..insert };
+        let (Some(candidate), Some(fresh)) = (candidate, labels::of_chunk(redacted)) else {
+            self.cache.remember(insert, profile, None, &mut |_| None);
+            return Kept::Yes;
+        };
+        match (Lesson { tenant, insert, profile, candidate, fresh }).at_once(self) {
+            None => Kept::Learnt,
+            Some(lesson) => Kept::Unlearnt(Box::new(lesson)),
+        }
+    }
+
+    /// The embedding model, if there is one.
+    pub(super) fn embedder(&self) -> Option<&EmbedPool> {
+        self.embedder.as_ref()
+    }
+
+    /// What a tenant may call a semantic hit by; none if nothing can be learnt from a verdict.
+    fn hit_name(&self, tenant: &str, id: u64) -> Option<String> {
+        let mut hasher = blake3::Hasher::new_keyed(&self.hash_key);
+        hasher.update(b"sluice hit v1").update(&id.to_le_bytes()).update(tenant.as_bytes());
+        let seal = hasher.finalize().to_hex();
+        (id != u64::MAX).then(|| format!("hit_{id}_{}", &seal[..16]))
+    }
+
+    /// Takes a verdict on the hit of this name; `false` if this tenant had no such hit, or it can't be judged any more.
+    pub fn judged(&self, tenant: &str, name: &str, right: bool) -> bool {
+        let number = name.strip_prefix("hit_").and_then(|rest| rest.split_once('_')?.0.parse().ok());
+        number.is_some_and(|id| {
+            self.hit_name(tenant, id).is_some_and(|own| own == name) && self.cache.feedback(id, right)
+        })
     }
 
     /// Whether the answer's time is not over, and its age is one that the request takes.
@@ -419,5 +530,6 @@ fn read(hit: &Hit, apart: bool) -> Option<Remembered> {
         provider: origin.provider.to_owned(),
         model: origin.model.to_owned(),
         cost: origin.cost,
+        judged: None,
     })
 }

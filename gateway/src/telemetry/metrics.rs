@@ -27,6 +27,11 @@ struct LookupLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct VerdictLabels {
+    verdict: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ReasonLabels {
     reason: &'static str,
 }
@@ -68,6 +73,7 @@ pub struct Metrics {
     redactions: Family<EntityLabels, Counter>,
     refusals: Family<EntityLabels, Counter>,
     injections: Counter,
+    labels: Family<VerdictLabels, Counter>,
     tokens: Family<TokenLabels, Counter>,
     spent: Counter,
     saved: Counter,
@@ -102,6 +108,7 @@ impl Default for Metrics {
             redactions: Family::default(),
             refusals: Family::default(),
             injections: Counter::default(),
+            labels: Family::default(),
             tokens: Family::default(),
             spent: Counter::default(),
             saved: Counter::default(),
@@ -152,6 +159,11 @@ impl Metrics {
             "injection_flags",
             "Requests in which the injection check saw something",
             self.injections.clone(),
+        );
+        r.register(
+            "cache_labels",
+            "Comparisons of a remembered answer with a fresh one, and verdicts of users: right, wrong, unsure",
+            self.labels.clone(),
         );
         r.register("tokens", "Tokens that providers counted", self.tokens.clone());
         r.register(
@@ -235,6 +247,11 @@ impl Metrics {
     /// Counts a refusal.
     pub fn refused(&self, code: &'static str) {
         self.refusals.get_or_create(&EntityLabels { entity: code }).inc();
+    }
+
+    /// Counts what was found about a remembered answer: `right`, `wrong` or `unsure`.
+    pub fn label(&self, verdict: &'static str) {
+        self.labels.get_or_create(&VerdictLabels { verdict }).inc();
     }
 
     /// Counts a request that looks like an injection.

@@ -28,7 +28,8 @@ async fn stored_by(wishes: &Wishes) -> (Memory, Arc<ManualClock>) {
     let Found::Nothing(nothing) = look_up(&memory, wishes).await else { panic!("nothing was stored") };
     let ticket = nothing.ticket.unwrap();
     let answer = r#"{"choices":[{"finish_reason":"stop","message":{"content":"At nine."}}]}"#;
-    assert!(memory.remember(ticket, &serde_json::from_str(answer).unwrap(), "p", "m", 3));
+    let kept = memory.remember(ticket, &serde_json::from_str(answer).unwrap(), "p", "m", 3);
+    assert!(matches!(kept, Kept::Yes));
     (memory, clock)
 }
 

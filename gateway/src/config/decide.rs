@@ -1,0 +1,85 @@
+//! How the semantic tier decides, as operators write it.
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, de};
+use sluice_engine::cache::Deciding;
+use sluice_engine::decide::Policy;
+
+use super::CacheSection;
+
+/// The rule by which a similar prompt's answer may be served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CachePolicy {
+    /// From `similarity` on, whatever comes of it.
+    #[default]
+    Fixed,
+    /// Where the answer is right with a probability that keeps the share of wrong hits below `max_false_hit_rate`; what
+    /// is right is learnt from fresh answers.
+    Calibrated,
+    /// vCache's rule, for comparison: `max_false_hit_rate` of the requests may be answered wrongly.
+    Verified,
+}
+
+/// For how long the semantic tier only learns: a number of candidates, or `always`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shadow(pub u64);
+
+impl<'de> Deserialize<'de> for Shadow {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = Shadow;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a number of candidates, or always")
+            }
+
+            fn visit_u64<E>(self, candidates: u64) -> Result<Shadow, E> {
+                Ok(Shadow(candidates))
+            }
+
+            fn visit_i64<E: de::Error>(self, candidates: i64) -> Result<Shadow, E> {
+                u64::try_from(candidates)
+                    .map(Shadow)
+                    .map_err(|_| E::invalid_value(de::Unexpected::Signed(candidates), &self))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Shadow, E> {
+                match text {
+                    "always" => Ok(Shadow(u64::MAX)),
+                    _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+                }
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+impl JsonSchema for Shadow {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Shadow".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "a number of candidates, or always",
+            "anyOf": [{ "type": "integer", "minimum": 0 }, { "const": "always" }],
+        })
+    }
+}
+
+impl CacheSection {
+    /// The engine's own words for it. `seed` is where chance starts.
+    #[must_use]
+    pub fn deciding(&self, seed: u64) -> Deciding {
+        let policy = match self.policy {
+            CachePolicy::Fixed => Policy::Fixed { similarity: self.similarity },
+            CachePolicy::Calibrated => {
+                Policy::Calibrated { max_false_hit_rate: self.max_false_hit_rate, strict: self.strict }
+            }
+            CachePolicy::Verified => Policy::Verified { max_error_rate: self.max_false_hit_rate },
+        };
+        Deciding { policy, shadow: self.shadow.0, seed, ..Deciding::default() }
+    }
+}
