@@ -21,6 +21,7 @@ use bytes::Bytes;
 
 use crate::clock::{Clock, SystemClock};
 use crate::decide::Policy;
+use crate::decide::noise::JudgeNoise;
 use crate::decide::prior::Shipped;
 use crate::entry::{Answer, Entry, Hit, Tier};
 use crate::exact::Answers;
@@ -101,10 +102,9 @@ pub struct Deciding {
     /// Candidates of a partition that are only learnt from before the first hit; [`u64::MAX`] serves nothing, ever, and counts
     /// what it would have served.
     pub shadow: u64,
-    /// How often the comparison of two answers errs, as far as that was measured: labels are corrected by it. To be told, not
-    /// to be guessed from the labels: a model that does not fit a stream yet looks like a judge that errs, and the promise
-    /// would be broken for it.
-    pub judge_error: f64,
+    /// How often the comparison of two answers errs, if that is known: labels are corrected by it. If not, it is measured:
+    /// fresh answers are compared with unrelated ones, too.
+    pub judge_error: Option<f64>,
     /// Where chance starts: spot checks are drawn from it.
     pub seed: u64,
 }
@@ -112,7 +112,7 @@ pub struct Deciding {
 impl Default for Deciding {
     /// At most one hit of a hundred wrong, from the first candidate on.
     fn default() -> Self {
-        Self { policy: Policy::default(), shadow: 0, judge_error: 0.0, seed: 0 }
+        Self { policy: Policy::default(), shadow: 0, judge_error: None, seed: 0 }
     }
 }
 
@@ -179,7 +179,7 @@ impl SemanticCache {
     #[must_use]
     pub fn deciding(mut self, deciding: Deciding) -> Self {
         self.luck = Mutex::new(fastrand::Rng::with_seed(deciding.seed));
-        self.learners.judge_error = deciding.judge_error;
+        self.learners.pool().noise = JudgeNoise::new(deciding.judge_error);
         self.deciding = deciding;
         self
     }

@@ -98,6 +98,7 @@ impl SemanticCache {
             partition: *question.partition,
             candidate: nearest.entry.clone(),
             rivals: rivals(&around, &evidence),
+            control: around.control.clone(),
             considered: Considered { evidence, probability, stale, weight: None },
         };
         if !may || shadow || !self.answers.touch(&nearest.entry) {
@@ -150,9 +151,10 @@ impl SemanticCache {
             let found = around.rarity.iter().find(|(w, _)| *w == word);
             found.map_or(1.0, |(_, rarity)| *rarity)
         };
-        let evidence = weigh(question.profile, &neighbours, &facts, &rarity)?;
-        let known = around.known.iter().find(|known| known.facts.id == evidence.cluster)?;
         let learner = self.learners.of(question.partition);
+        let novelty = learner.lock().unwrap_or_else(PoisonError::into_inner).novelty();
+        let evidence = weigh(question.profile, &neighbours, &facts, &rarity, novelty)?;
+        let known = around.known.iter().find(|known| known.facts.id == evidence.cluster)?;
         let learner = learner.lock().unwrap_or_else(PoisonError::into_inner);
         let probability = learner.probability(&self.shipped, &self.learners.pool(), &evidence);
         let stale = learner.stale(known.confirmed, known.doubt);

@@ -4,9 +4,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::{Insert, SemanticCache};
-use crate::decide::drift::is_refuted;
+use crate::decide::drift::{Fresh, agreed, is_refuted};
 use crate::decide::learner::{Considered, Learner, Pool};
-use crate::decide::noise::JudgeNoise;
+use crate::decide::noise::wrong_after;
 use crate::entry::{Answer, Entry};
 use crate::features::Profile;
 use crate::partition::PartitionKey;
@@ -24,6 +24,8 @@ pub struct Ticket {
     pub(super) partition: PartitionKey,
     pub(super) candidate: Arc<Entry>,
     pub(super) rivals: Vec<Rival>,
+    /// An unrelated answer: a judge that calls the fresh one the same as this errs.
+    pub(super) control: Option<Arc<Entry>>,
     pub(super) considered: Considered,
 }
 
@@ -35,7 +37,9 @@ impl Ticket {
 
     /// The candidate's answer and the few others that [`SemanticCache::remember`] may ask about.
     pub fn answers(&self) -> impl Iterator<Item = &Arc<Answer>> {
-        std::iter::once(&self.candidate.answer).chain(self.rivals.iter().map(|rival| &rival.entry.answer))
+        let rivals = self.rivals.iter().map(|rival| &rival.entry.answer);
+        let control = self.control.iter().map(|entry| &entry.answer);
+        std::iter::once(&self.candidate.answer).chain(rivals).chain(control)
     }
 
     /// Cosine similarity of its prompt to the request.
@@ -45,7 +49,7 @@ impl Ticket {
 
     /// The probability that its answer is right, as it was thought.
     pub fn confidence(&self) -> f32 {
-        (self.considered.probability * (1.0 - self.considered.stale)) as f32
+        self.considered.confidence() as f32
     }
 
     /// What the probability came from, for those who fit it.
@@ -87,11 +91,15 @@ impl Joins {
     }
 }
 
+/// The answer to join after a verdict that it is the same, if that is more likely than that the judge erred.
+fn joins(entry: &Arc<Entry>, similarity: f32, prior: f64, noise: f64) -> Option<Joins> {
+    let believed = wrong_after(noise, prior, true) < 0.5;
+    believed.then(|| Joins { cluster: entry.cluster, answer: Arc::clone(&entry.answer), similarity })
+}
+
 /// What all partitions have learnt.
 #[derive(Default)]
 pub(super) struct Learners {
-    /// The judge's rate of errors.
-    pub(super) judge_error: f64,
     partitions: RwLock<HashMap<PartitionKey, Arc<Mutex<Learner>>>>,
     pool: Mutex<Pool>,
 }
@@ -99,7 +107,7 @@ pub(super) struct Learners {
 impl Learners {
     pub(super) fn of(&self, key: &PartitionKey) -> Arc<Mutex<Learner>> {
         let found = self.partitions.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned();
-        found.unwrap_or_else(|| self.put(*key, Learner::new(Some(self.judge_error))))
+        found.unwrap_or_else(|| self.put(*key, Learner::default()))
     }
 
     pub(super) fn put(&self, key: PartitionKey, learner: Learner) -> Arc<Mutex<Learner>> {
@@ -165,50 +173,69 @@ impl SemanticCache {
             self.store(insert, Some(profile), None);
             return Remembered::default();
         };
-        let right = same(&ticket.candidate.answer);
-        if let Some(right) = right {
-            self.learn(ticket, right);
+        if let Some(same) = ticket.control.as_ref().and_then(|control| same(&control.answer)) {
+            self.learners.pool().noise.control(same);
         }
-        let joins = match right {
-            Some(true) => {
-                self.joins(ticket, &ticket.candidate, ticket.similarity(), ticket.considered.probability)
+        let right = same(&ticket.candidate.answer);
+        let mut all_differ = right == Some(false);
+        let mut found = None;
+        if right != Some(true) {
+            found = ticket.rivals.iter().find(|rival| {
+                let same = same(&rival.entry.answer);
+                all_differ &= same == Some(false);
+                same == Some(true)
+            });
+        }
+        let fresh = match right {
+            Some(true) => Fresh::Same,
+            _ if found.is_some() => Fresh::Other,
+            _ if all_differ => Fresh::New,
+            _ => Fresh::NotSame,
+        };
+        if right.is_some() {
+            self.label(ticket, fresh);
+        }
+        let confidence = ticket.considered.confidence();
+        let noise = self.learners.pool().noise.rate();
+        let joins = match (right, found) {
+            (Some(true), _) => joins(&ticket.candidate, ticket.similarity(), confidence, noise),
+            (_, Some(rival)) => {
+                let prior = f64::from(rival.share) * (1.0 - confidence);
+                let joins = joins(&rival.entry, rival.similarity, prior, noise);
+                self.confirm(ticket, joins.as_ref(), noise);
+                joins
             }
-            _ => ticket.rivals.iter().find_map(|rival| {
-                let prior = f64::from(rival.share) * (1.0 - ticket.considered.probability);
-                let same = same(&rival.entry.answer) == Some(true);
-                same.then(|| self.joins(ticket, &rival.entry, rival.similarity, prior)).flatten()
-            }),
+            _ => None,
         };
         self.store(insert, Some(profile), joins.as_ref());
         Remembered { right, joined: joins.is_some() }
     }
 
-    /// The answer to join after a verdict that it is the same, if that is more likely than that the judge erred.
-    fn joins(&self, ticket: &Ticket, entry: &Arc<Entry>, similarity: f32, prior: f64) -> Option<Joins> {
+    /// The answer that a prompt joins without having been its candidate was found to be up to date.
+    fn confirm(&self, ticket: &Ticket, joins: Option<&Joins>, noise: f64) {
+        let Some(joins) = joins else { return };
         let learner = self.learners.of(&ticket.partition);
-        let (noise, now) = {
-            let learner = learner.lock().unwrap_or_else(PoisonError::into_inner);
-            (learner.noise(), learner.now())
-        };
-        if JudgeNoise::wrong_after(noise, prior, true) >= 0.5 {
-            return None;
-        }
-        let joins = Joins { cluster: entry.cluster, answer: Arc::clone(&entry.answer), similarity };
-        self.vectors
-            .with_cluster(&ticket.partition, entry.cluster, |cluster| cluster.confirm(now))
-            .map(|()| joins)
+        let learner = learner.lock().unwrap_or_else(PoisonError::into_inner);
+        let doubt = agreed(noise);
+        self.vectors.with_cluster(&ticket.partition, joins.cluster, |cluster| {
+            cluster.hear(doubt, learner.now(), |confirmed, doubt| learner.stale(confirmed, doubt))
+        });
     }
 
     /// Learns whether the candidate's answer was right for the request that the ticket was given to.
     pub fn learn(&self, ticket: &Ticket, right: bool) {
+        self.label(ticket, if right { Fresh::Same } else { Fresh::NotSame });
+    }
+
+    fn label(&self, ticket: &Ticket, fresh: Fresh) {
         let Ticket { partition, candidate, considered, .. } = ticket;
         let learner = self.learners.of(partition);
         let mut learner = learner.lock().unwrap_or_else(PoisonError::into_inner);
-        let learnt = learner.label(&self.shipped, &mut self.learners.pool(), considered, right);
+        let learnt = learner.label(&self.shipped, &mut self.learners.pool(), considered, fresh);
         let now = learner.now();
         let stale = self.vectors.with_cluster(partition, candidate.cluster, |cluster| {
-            cluster.label(considered.evidence.similarity, learnt.wrong, learnt.doubt, now);
-            learner.stale(cluster.confirmed, cluster.doubt)
+            cluster.label(considered.evidence.similarity, learnt.wrong);
+            cluster.hear(learnt.doubt, now, |confirmed, doubt| learner.stale(confirmed, doubt))
         });
         drop(learner);
         if stale.is_some_and(is_refuted) {

@@ -59,7 +59,10 @@ impl SemanticCache {
         if !state.pool.fits(shipped) || state.partitions.iter().any(|(_, learner)| !learner.fits(shipped)) {
             return Err("the state was learnt for other features".to_owned());
         }
-        *self.learners.pool() = state.pool;
+        let mut pool = self.learners.pool();
+        *pool = state.pool;
+        pool.noise = pool.noise.told(self.deciding.judge_error);
+        drop(pool);
         for (key, learner) in state.partitions {
             self.learners.put(key, learner);
         }
@@ -68,6 +71,7 @@ impl SemanticCache {
 
     /// What each partition has learnt.
     pub fn reports(&self) -> Vec<PartitionReport> {
+        let judge_error = self.learners.pool().noise.rate();
         let report = |(partition, learner): (PartitionKey, std::sync::Arc<std::sync::Mutex<Learner>>)| {
             let learner = learner.lock().unwrap_or_else(PoisonError::into_inner);
             PartitionReport {
@@ -75,7 +79,7 @@ impl SemanticCache {
                 estimate: learner.estimate(),
                 checks: learner.checks(),
                 requests: learner.now(),
-                judge_error: learner.noise(),
+                judge_error,
             }
         };
         self.learners.all().into_iter().map(report).collect()

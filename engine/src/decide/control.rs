@@ -17,9 +17,9 @@ const MEMORY: f64 = 1.0 - 1.0 / 4000.0;
 /// What is left of a label after one more: the factor remembers the last few hundred.
 const LABEL_MEMORY: f64 = 1.0 - 1.0 / 1500.0;
 /// Wrong candidates that "the model is right" is worth, before there are labels.
-const TRUST: f64 = 6.0;
+const TRUST: f64 = 3.0;
 /// Candidates that the shipped cut is worth, against the partition's own counts.
-const SHIPPED: f64 = 150.0;
+const SHIPPED: f64 = 50.0;
 /// Share of the promise that is aimed at: a run's outcome scatters around what is expected.
 const AIM: f64 = 0.95;
 /// Standard deviations added to the factor before it is used.
@@ -33,9 +33,13 @@ const SILENCE: u32 = 200;
 /// Most spot checks, as a share of all requests, and the share that is aimed at.
 const CHECKS: f64 = 0.05;
 const CHECKS_AIM: f64 = 0.042;
+/// So many checks left over double a hit's chance to be checked.
+const LEFT_OVER: f64 = 10.0;
 /// Bounds of a hit's chance to be checked.
-const MOST_CHECKED: f64 = 0.2;
-const LEAST_CHECKED: f64 = 0.01;
+const MOST_CHECKED: f64 = 0.4;
+const LEAST_CHECKED: f64 = 0.03;
+/// Share of the checks that goes to the less certain hits rather than to all alike.
+const UNEVEN: f64 = 0.5;
 
 /// By what factor more candidates were wrong than the model said, as a gamma posterior.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -153,7 +157,7 @@ impl Control {
             return f64::INFINITY;
         }
         let seen: f64 = self.seen.iter().sum();
-        let shipped = shipped + cautious.ln();
+        let shipped = shipped.max(odds_of_right(promise)) + cautious.ln();
         (SHIPPED * shipped + seen * own) / (SHIPPED + seen)
     }
 
@@ -186,8 +190,11 @@ impl Control {
             return 0.0;
         }
         let warm = if self.requests < 400.0 { 1.5 } else { 1.0 };
+        // What hits too few, or bounds too narrow, have left over.
+        let left = 1.0 + (CHECKS_AIM * self.requests - self.checks).max(0.0) / LEFT_OVER;
         let spread = (probability * (1.0 - probability)).sqrt();
-        (warm * CHECKS_AIM * spread / self.spread.max(1e-4)).clamp(LEAST_CHECKED, MOST_CHECKED)
+        let doubtful = UNEVEN * CHECKS_AIM * spread / self.spread.max(1e-4);
+        (warm * left * (LEAST_CHECKED + doubtful)).clamp(LEAST_CHECKED, MOST_CHECKED)
     }
 
     /// Counts a hit, and whether it is checked.

@@ -56,11 +56,63 @@ macro_rules! features {
 features! {
     constant, similarity, closeness, third, mean_similarity, margin, vote_narrow, vote_wide, support, vote_share, centroid,
     centroid_margin, support_margin, support_times_margin, cover, cover_margin, length, size, against_spacing, density,
-    confirmed, lone, lone_closeness, lone_overlap, lone_names, lone_conflict, conflict, least_conflict,
+    confirmed, lone, conflict, least_conflict, novelty,
 }
 
 /// How many features there are.
 pub const COUNT: usize = OWN.len() + Differences::COUNT;
+
+/// Which way each feature can only speak: 1 for the answer's being right, -1 against it, 0 either way. In order.
+pub fn directions() -> impl Iterator<Item = i8> {
+    const FOR: &[&str] = &[
+        "similarity",
+        "closeness",
+        "third",
+        "mean_similarity",
+        "margin",
+        "vote_narrow",
+        "vote_wide",
+        "support",
+        "vote_share",
+        "centroid",
+        "centroid_margin",
+        "support_margin",
+        "cover",
+        "cover_margin",
+        "against_spacing",
+        "confirmed",
+        "jaccard",
+        "containment_a",
+        "containment_b",
+    ];
+    const AGAINST: &[&str] = &[
+        "conflict",
+        "least_conflict",
+        "novelty",
+        "number_conflict",
+        "number_difference",
+        "unit_conflict",
+        "unit_difference",
+        "date_conflict",
+        "date_difference",
+        "negation",
+        "polarity",
+        "antonym",
+        "entity_conflict",
+        "entity_difference",
+        "quoted",
+        "code",
+        "literal_difference",
+        "reordered",
+        "direction",
+        "language",
+        "question_word",
+        "modifier",
+        "slot",
+        "differing_words",
+    ];
+    names().map(|name| i8::from(FOR.contains(&name)) - i8::from(AGAINST.contains(&name)))
+}
 
 /// The features' names, in order.
 pub fn names() -> impl Iterator<Item = &'static str> {
@@ -130,12 +182,14 @@ impl Group {
 
 /// Weighs the neighbours of a request: the answer with the largest vote is the candidate. `None` without neighbours.
 ///
-/// `neighbours` come nearest first; `facts` has every cluster among them; `rarity` gives a word's weight, larger for rarer.
+/// `neighbours` come nearest first; `facts` has every cluster among them; `rarity` gives a word's weight, larger for
+/// rarer; `novelty` is how many of the latest fresh answers were new to the partition.
 pub fn weigh(
     profile: &Profile,
     neighbours: &[Neighbour<'_>],
     facts: &[ClusterFacts],
     rarity: &dyn Fn(u32) -> f32,
+    novelty: f32,
 ) -> Option<Evidence> {
     let mut groups: Vec<Group> = Vec::new();
     for neighbour in neighbours {
@@ -152,11 +206,11 @@ pub fn weigh(
         .iter()
         .map(|&i| f32::from(u8::from(Differences::between(profile, neighbours[i].profile).contradicts())))
         .collect();
-    let mut named = Named { constant: 1.0, ..Named::default() };
+    let mut named = Named { constant: 1.0, novelty, ..Named::default() };
     named.place(neighbours, &groups, best);
     named.facts(facts, chosen);
     named.words(profile, neighbours, chosen, rarity);
-    named.conflicts(&differences, &conflicts);
+    named.conflicts(&conflicts);
     Some(Evidence {
         cluster: chosen.id,
         nearest: chosen.first,
@@ -193,7 +247,6 @@ impl Named {
         self.support_times_margin = self.support * self.margin;
         self.density = neighbours.iter().map(|n| n.similarity).sum::<f32>() / neighbours.len() as f32;
         self.lone = 1.0 / chosen.support();
-        self.lone_closeness = self.lone * self.closeness;
     }
 
     /// What was known about the answers before.
@@ -234,11 +287,8 @@ impl Named {
     }
 
     /// Contradictions with the candidate's prompts, all and least.
-    fn conflicts(&mut self, differences: &Differences, conflicts: &[f32]) {
+    fn conflicts(&mut self, conflicts: &[f32]) {
         self.conflict = conflicts.iter().sum::<f32>() / conflicts.len() as f32;
         self.least_conflict = conflicts.iter().copied().fold(1.0, f32::min);
-        self.lone_conflict = self.lone * self.conflict;
-        self.lone_overlap = self.lone * differences.jaccard;
-        self.lone_names = self.lone * differences.entity_difference;
     }
 }

@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::control::{Control, Estimate, Factor};
-use super::drift::{Drift, doubt};
+use super::drift::{Drift, Fresh};
 use super::evidence::Evidence;
 use super::model::{Model, logit};
-use super::noise::JudgeNoise;
+use super::noise::{JudgeNoise, wrong_after};
 use super::prior::Shipped;
 
 /// A candidate as it was considered: what a later label is learnt with.
@@ -22,11 +22,20 @@ pub struct Considered {
     pub weight: Option<f64>,
 }
 
+impl Considered {
+    /// The probability that its answer is right, all considered.
+    pub fn confidence(&self) -> f64 {
+        self.probability * (1.0 - self.stale)
+    }
+}
+
 /// What all partitions have learnt together: where a new one starts.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Pool {
     model: Option<Model>,
     factor: Factor,
+    /// The judge is the same for all.
+    pub(crate) noise: JudgeNoise,
 }
 
 /// What a partition has learnt.
@@ -36,7 +45,9 @@ pub struct Learner {
     model: Option<Model>,
     control: Control,
     drift: Drift,
-    noise: JudgeNoise,
+    /// Misses that were labelled lately, and those among them whose fresh answer was new.
+    labelled: f64,
+    new: f64,
     /// Requests so far: the clock by which answers are confirmed.
     requests: u64,
     /// Candidates so far, for the shadow phase.
@@ -54,6 +65,10 @@ pub struct Learnt {
 
 /// Labels of answers more likely out of date than this say nothing about how prompts match.
 const DOUBTFUL: f64 = 0.25;
+/// New answers that are supposed to have come before the first label.
+const NOVEL: f64 = 5.0;
+/// What is left of a miss after one more, in the share of new answers.
+const MEMORY: f64 = 1.0 - 1.0 / 150.0;
 /// Rate at which old labels lose their say over the weights.
 const FORGET: f64 = 0.000_2;
 
@@ -65,16 +80,11 @@ impl Pool {
 
     /// Whether it can be used with these weights: it may come from a file.
     pub fn fits(&self, shipped: &Shipped) -> bool {
-        self.model.as_ref().is_none_or(|model| model.fits(&shipped.prior))
+        self.noise.is_sound() && self.model.as_ref().is_none_or(|model| model.fits(&shipped.prior))
     }
 }
 
 impl Learner {
-    /// One that has learnt nothing, of a judge whose rate of errors may be known.
-    pub fn new(judge_error: Option<f64>) -> Self {
-        Self { noise: JudgeNoise::known(judge_error), ..Self::default() }
-    }
-
     /// The present, in requests.
     pub fn now(&self) -> u64 {
         self.requests
@@ -115,6 +125,11 @@ impl Learner {
         logit(probability) >= self.cut(shipped, pool, promise)
     }
 
+    /// How many of the latest fresh answers to misses were new, from 0 to 1.
+    pub fn novelty(&self) -> f32 {
+        ((NOVEL + self.new) / (NOVEL + self.labelled)) as f32
+    }
+
     /// Counts a candidate that was considered, served or not.
     pub fn saw(&mut self, probability: f64) {
         self.candidates += 1;
@@ -140,19 +155,22 @@ impl Learner {
         shipped: &Shipped,
         pool: &mut Pool,
         considered: &Considered,
-        right: bool,
+        fresh: Fresh,
     ) -> Learnt {
         let Considered { evidence, probability, stale, weight } = considered;
-        self.noise.label(*probability, right);
-        let noise = self.noise.rate();
-        let wrong = JudgeNoise::wrong_after(noise, probability * (1.0 - stale), right);
-        let learnt = Learnt { wrong, doubt: doubt(*probability, right, noise) };
+        let (noise, right) = (pool.noise.rate(), fresh.is_same());
+        let wrong = wrong_after(noise, considered.confidence(), right);
+        let learnt = Learnt { wrong, doubt: self.drift.doubt(*probability, fresh, noise) };
         self.control.heard();
+        if weight.is_none() && fresh != Fresh::NotSame {
+            self.labelled = self.labelled * MEMORY + 1.0;
+            self.new = self.new * MEMORY + f64::from(u8::from(fresh == Fresh::New));
+        }
         if *stale > DOUBTFUL {
             return learnt;
         }
         self.control.label(*probability, wrong, *weight);
-        self.drift.label(*probability, right, noise, self.requests);
+        self.drift.label(*probability, fresh, noise, self.requests);
         if *probability >= 0.5 {
             pool.factor.count(wrong, 1.0 - probability);
         }
@@ -162,11 +180,6 @@ impl Learner {
         let shared = pool.model.get_or_insert_with(|| Model::new(&shipped.prior));
         shared.learn(&shipped.prior, &evidence.features, right, noise);
         learnt
-    }
-
-    /// How often the judge errs, as far as that was found out.
-    pub fn noise(&self) -> f64 {
-        self.noise.rate()
     }
 
     /// What spot checks say about the hits.

@@ -3,7 +3,7 @@
 //! | to read about | see |
 //! |---|---|
 //! | what speaks for a candidate | [`evidence`] |
-//! | the probability that it is right | [`model`], and what is known before the first label: [`prior`] |
+//! | the probability that it is right | [`model`], and what is known before the first label: [`prior`], [`trees`] |
 //! | how sure is sure enough | [`control`] |
 //! | answers that change, judges that err | [`drift`], [`noise`] |
 //! | all that a partition learns | [`learner`] |
@@ -18,6 +18,7 @@ pub mod model;
 pub mod noise;
 pub mod prior;
 pub mod same_answer;
+pub mod trees;
 pub mod verified;
 
 use std::fmt;

@@ -6,7 +6,9 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Weights as they are before a partition has labels, for features brought to mean 0 and deviation 1.
+use super::trees::Trees;
+
+/// What is known before a partition has labels: the log odds by trees, and how far each feature's weight may move from there.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Prior {
     /// The features' names: a prior fitted for other features is refused.
@@ -15,24 +17,38 @@ pub struct Prior {
     pub mean: Vec<f64>,
     /// What it is divided by then.
     pub scale: Vec<f64>,
-    /// The weights.
-    pub weights: Vec<f64>,
-    /// Variance of each weight between partitions.
+    /// Variance of each weight between partitions; they are 0 in the mean.
     pub variance: f64,
+    /// Variance of the weight of the trees' log odds, which is 1 in the mean.
+    pub trees_variance: f64,
+    /// The log odds.
+    pub trees: Trees,
 }
 
 /// Largest standardised feature: what lies further out than anything in the fit says no more than that.
 const FAR: f64 = 6.0;
 
 impl Prior {
-    pub(crate) fn standardise(&self, features: &[f32]) -> Vec<f64> {
+    /// The features brought to mean 0 and deviation 1, and after them the trees' log odds.
+    pub(crate) fn terms(&self, features: &[f32]) -> Vec<f64> {
         let pairs = self.mean.iter().zip(&self.scale);
-        features.iter().zip(pairs).map(|(&x, (m, s))| ((f64::from(x) - m) / s).clamp(-FAR, FAR)).collect()
+        let standard =
+            features.iter().zip(pairs).map(|(&x, (m, s))| ((f64::from(x) - m) / s).clamp(-FAR, FAR));
+        standard.chain([self.trees.score(features)]).collect()
     }
 
-    /// Probability by the prior weights alone.
+    /// Probability by the trees alone.
     pub fn probability(&self, features: &[f32]) -> f64 {
-        sigmoid(product(&self.standardise(features), &self.weights))
+        sigmoid(self.trees.score(features))
+    }
+
+    /// How many terms there are.
+    fn count(&self) -> usize {
+        self.features.len() + 1
+    }
+
+    fn variance(&self, term: usize) -> f64 {
+        if term == self.features.len() { self.trees_variance } else { self.variance }
     }
 }
 
@@ -47,10 +63,12 @@ pub struct Model {
 impl Model {
     /// The model before any label.
     pub fn new(prior: &Prior) -> Self {
-        let count = prior.weights.len();
+        let count = prior.count();
+        let mut weights = vec![0.0; count];
+        weights[count - 1] = 1.0;
         let mut covariance = vec![0.0; count * count];
-        covariance.iter_mut().step_by(count + 1).for_each(|v| *v = prior.variance);
-        Self { weights: prior.weights.clone(), covariance }
+        (0..count).for_each(|term| covariance[term * (count + 1)] = prior.variance(term));
+        Self { weights, covariance }
     }
 
     /// A model of the same weights that is as unsure of them as before any label: where a new partition starts.
@@ -60,19 +78,19 @@ impl Model {
 
     /// Whether it was made for this prior's features.
     pub fn fits(&self, prior: &Prior) -> bool {
-        let count = prior.weights.len();
+        let count = prior.count();
         let finite = self.weights.iter().chain(&self.covariance).all(|x| x.is_finite());
         self.weights.len() == count && self.covariance.len() == count * count && finite
     }
 
     /// The probability that the answer is right.
     pub fn probability(&self, prior: &Prior, features: &[f32]) -> f64 {
-        sigmoid(product(&prior.standardise(features), &self.weights))
+        sigmoid(product(&prior.terms(features), &self.weights))
     }
 
     /// Learns that the answer was right, or wrong, as said by a judge that errs with probability `noise` either way.
     pub fn learn(&mut self, prior: &Prior, features: &[f32], right: bool, noise: f64) {
-        let x = prior.standardise(features);
+        let x = prior.terms(features);
         let p = sigmoid(product(&x, &self.weights));
         let clear = 1.0 - 2.0 * noise;
         let seen = (noise + clear * p).clamp(1e-9, 1.0 - 1e-9);
@@ -91,9 +109,9 @@ impl Model {
 
     /// Lets a little of what was learnt go, so that labels of long ago count less than new ones.
     pub fn forget(&mut self, prior: &Prior, rate: f64) {
-        let count = prior.weights.len();
+        let count = prior.count();
         for (i, row) in self.covariance.chunks_exact_mut(count).enumerate() {
-            row[i] += rate * (prior.variance - row[i]).max(0.0);
+            row[i] += rate * (prior.variance(i) - row[i]).max(0.0);
         }
     }
 }
@@ -122,8 +140,9 @@ mod tests {
             features: vec!["constant".to_owned(), "x".to_owned()],
             mean: vec![0.0; 2],
             scale: vec![1.0; 2],
-            weights: vec![0.0, 1.0],
             variance: 1.0,
+            trees_variance: 0.1,
+            trees: Trees { base: 0.0, trees: vec![vec![(1, 0.0, 2), (0, -0.5, 0), (0, 0.5, 0)]] },
         }
     }
 
@@ -160,6 +179,6 @@ mod tests {
     fn an_extreme_feature_gives_a_probability_and_not_a_number_out_of_range() {
         let prior = prior();
         let p = Model::new(&prior).probability(&prior, &[1.0, f32::MAX]);
-        assert!(p > 0.9 && p <= 1.0);
+        assert!(p > 0.5 && p <= 1.0);
     }
 }

@@ -1,4 +1,4 @@
-//! What is known before the first label: weights fitted and cuts certified offline, with their card.
+//! What is known before the first label: fitted and certified offline, with a card that says on what.
 
 use std::sync::LazyLock;
 
@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::evidence;
 use super::model::{Prior, logit};
+use super::trees::Trees;
 
 /// A cut that was certified for a promise.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,14 +17,14 @@ pub struct CertifiedCut {
     pub cut: f64,
 }
 
-/// Weights, cuts, and where they come from.
+/// Log odds, cuts, and where they come from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Shipped {
     /// What was fitted, on what, when, and how well it did: for people.
     pub card: serde_json::Value,
     /// Certified cuts, by rising promise.
     pub cuts: Vec<CertifiedCut>,
-    /// The weights.
+    /// The log odds.
     pub prior: Prior,
 }
 
@@ -52,13 +53,17 @@ impl Shipped {
         if !prior.features.iter().map(String::as_str).eq(evidence::names()) {
             return Err("the prior's features are not those of this version".to_owned());
         }
-        let sizes = [prior.mean.len(), prior.scale.len(), prior.weights.len()];
-        let numbers = prior.mean.iter().chain(&prior.scale).chain(&prior.weights);
-        let sound = numbers.chain([&prior.variance]).all(|x| x.is_finite());
-        if sizes != [count; 3] || !sound || prior.scale.iter().any(|&s| s <= 0.0) {
+        let sizes = [prior.mean.len(), prior.scale.len()];
+        let variances = [prior.variance, prior.trees_variance];
+        let sound =
+            prior.mean.iter().all(|x| x.is_finite()) && prior.scale.iter().all(|&s| s.is_finite() && s > 0.0);
+        if sizes != [count; 2] || !sound || !variances.iter().all(|&v| v.is_finite() && v >= 0.0) {
             return Err(format!(
-                "the prior needs {count} finite means, scales above 0 and weights, and a variance"
+                "the prior needs {count} finite means and scales above 0, and two variances"
             ));
+        }
+        if !prior.trees.is_sound(count) {
+            return Err("the prior has a tree that leads nowhere".to_owned());
         }
         Ok(shipped)
     }
@@ -70,8 +75,9 @@ impl Shipped {
             features: evidence::names().map(str::to_owned).collect(),
             mean: vec![0.0; count],
             scale: vec![1.0; count],
-            weights: vec![0.0; count],
             variance: 0.0,
+            trees_variance: 0.0,
+            trees: Trees::default(),
         };
         Self { card: serde_json::Value::Null, cuts: Vec::new(), prior }
     }

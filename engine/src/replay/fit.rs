@@ -1,13 +1,26 @@
-//! Fitting what the cache knows before its first label: weights on labelled streams, and cuts tested on other orders of the
-//! same prompts. That is in-sample: a cut is where to begin, and what keeps the promise is learning.
+//! Fitting what the cache knows before its first label, on labelled streams. A cut is where to begin; what keeps the promise
+//! is learning.
+
+use std::collections::HashMap;
 
 use serde_json::Value;
 
+use super::boost::{Growth, Row, grow};
 use super::stats::upper_bound;
 use super::{Counts, Observation, Options, Stream, order};
 use crate::decide::evidence;
 use crate::decide::model::{Prior, sigmoid};
 use crate::decide::prior::{CertifiedCut, Shipped};
+use crate::decide::trees::Trees;
+
+/// In which order prompts arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// By chance.
+    Shuffled,
+    /// Intent after intent.
+    Sorted,
+}
 
 /// A labelled stream to fit on.
 pub struct Material<'a> {
@@ -15,23 +28,20 @@ pub struct Material<'a> {
     pub stream: Stream<'a>,
     /// The lines to use.
     pub lines: Vec<usize>,
+    /// How they arrive.
+    pub arrival: Arrival,
     /// How much a candidate of it counts.
     pub weight: f64,
     /// Whether its requests count when cuts are certified.
     pub certifies: bool,
 }
 
-/// A candidate, for the fit.
-struct Row {
-    features: Vec<f32>,
-    right: bool,
-    weight: f64,
-}
-
 /// Variance of the weights between partitions, in standard units: found by fitting on one stream and replaying another.
-const VARIANCE: f64 = 0.03;
-/// Strength of the penalty on each weight.
-const PENALTY: f64 = 5.0;
+const VARIANCE: f64 = 0.06;
+/// The same of the trees' say.
+const TREES_VARIANCE: f64 = 0.1;
+/// How the trees are grown: small steps and cautious leaves, found by fitting on one stream and replaying another.
+const GROWTH: Growth = Growth { trees: 150, depth: 4, rate: 0.06, penalty: 5.0, least: 8.0, sample: 0.7 };
 /// Replays with the weights of the replay before: what is stored depends on what was served.
 const ROUNDS: u64 = 3;
 /// Cuts that the streams are replayed at.
@@ -41,8 +51,41 @@ const PROMISES: [f64; 7] = [0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1];
 /// Confidence of a test.
 const CONFIDENCE: f64 = 0.95;
 
-/// Fits the weights on all materials and tests cuts on those that say so.
+/// Fits on all materials. How sure the trees may be of themselves, and the cuts, come from replays of intents that the trees
+/// had not seen: they are grown on each half of the intents, too, and tried on the other.
 pub fn fit(materials: &[Material<'_>], card: Value) -> Shipped {
+    let halves = [0, 1].map(|half| grown(materials, &|intent| half_of(intent) == half));
+    let mut unseen = Vec::new();
+    for (half, shipped) in halves.iter().enumerate() {
+        for material in materials {
+            gather(
+                material,
+                500,
+                CUTS[0],
+                (shipped, &|intent| half_of(intent) != half),
+                &mut unseen,
+                &shipped.prior.trees,
+            );
+        }
+    }
+    let scale = sureness(&unseen);
+    let halves = halves.map(|shipped| tempered(shipped, scale));
+    let mut shipped = tempered(grown(materials, &|_| true), scale);
+    shipped.cuts = certify(materials, &halves);
+    shipped.card = card;
+    shipped
+}
+
+/// Which half of the intents it belongs to.
+fn half_of(intent: &str) -> usize {
+    usize::from(blake3::hash(intent.as_bytes()).as_bytes()[0] & 1)
+}
+
+/// A choice of intents.
+type Chosen<'a> = &'a dyn Fn(&str) -> bool;
+
+/// Trees grown on some of the intents. What is stored depends on what is served, so they are grown again and again.
+fn grown(materials: &[Material<'_>], chosen: Chosen<'_>) -> Shipped {
     let mut shipped = Shipped::nothing();
     let mut rows = Vec::new();
     for round in 0..ROUNDS {
@@ -52,31 +95,79 @@ pub fn fit(materials: &[Material<'_>], card: Value) -> Shipped {
         for material in materials {
             for (at, &cut) in CUTS.iter().enumerate() {
                 let seed = 1 + 10 * round + at as u64;
-                gather(material, seed, cut, &shipped, &mut rows);
+                gather(material, seed, cut, (&shipped, chosen), &mut rows, &Trees::default());
             }
         }
-        shipped.prior = logistic(&rows);
+        let only: Vec<Row> = rows.iter().map(|(row, _)| row.clone()).collect();
+        shipped.prior = prior(&only);
     }
-    shipped.cuts = certify(materials, &shipped);
-    shipped.card = card;
     shipped
 }
 
-fn shuffled(material: &Material<'_>, seed: u64) -> Vec<usize> {
-    order(material.lines.len(), seed).into_iter().map(|at| material.lines[at]).collect()
+/// The lines of those intents, in an order of their arrival.
+fn arriving(material: &Material<'_>, seed: u64, chosen: Chosen<'_>) -> Vec<usize> {
+    let intent = |&line: &usize| material.stream.intent(line);
+    let shuffled = order(material.lines.len(), seed).into_iter().map(|at| material.lines[at]);
+    let mut lines: Vec<usize> = shuffled.filter(|line| chosen(intent(line))).collect();
+    if material.arrival == Arrival::Sorted {
+        let mut first: HashMap<&str, usize> = HashMap::new();
+        for (at, line) in lines.iter().enumerate() {
+            first.entry(intent(line)).or_insert(at);
+        }
+        lines.sort_by_key(|line| first[intent(line)]);
+    }
+    lines
 }
 
-fn gather(material: &Material<'_>, seed: u64, cut: f64, shipped: &Shipped, rows: &mut Vec<Row>) {
+/// Replays a material and takes down each candidate, with what `trees` say of it.
+fn gather(
+    material: &Material<'_>,
+    seed: u64,
+    cut: f64,
+    (shipped, chosen): (&Shipped, Chosen<'_>),
+    rows: &mut Vec<(Row, f64)>,
+    trees: &Trees,
+) {
     let options = Options { seed, cut: Some(cut), ..Options::default() };
     let weight = material.weight;
     let mut observe = |seen: &Observation<'_>| {
-        rows.push(Row { features: seen.ticket.features().to_vec(), right: seen.right, weight });
+        let features = seen.ticket.features().to_vec();
+        let score = trees.score(&features);
+        rows.push((Row { features, right: seen.right, weight }, score));
     };
-    material.stream.replay(&shuffled(material, seed), &options, shipped, &mut observe);
+    material.stream.replay(&arriving(material, seed, chosen), &options, shipped, &mut observe);
 }
 
-/// A logistic regression with a penalty on the squares of the weights, by Newton's method.
-fn logistic(rows: &[Row]) -> Prior {
+/// By what log odds are to be multiplied, and what is to be added then, to be as sure as the rows are right (Platt,
+/// "Probabilistic outputs for support vector machines", 1999).
+fn sureness(rows: &[(Row, f64)]) -> (f64, f64) {
+    let (mut slope, mut level) = (1.0, 0.0);
+    for _ in 0..25 {
+        let (mut g, mut h) = ([0.0; 2], [1e-6, 0.0, 1e-6]);
+        for (row, score) in rows {
+            let p = sigmoid(slope * score + level);
+            let (error, curve) =
+                (row.weight * (f64::from(u8::from(row.right)) - p), row.weight * p * (1.0 - p));
+            g = [g[0] + error * score, g[1] + error];
+            h = [h[0] + curve * score * score, h[1] + curve * score, h[2] + curve];
+        }
+        let determinant = h[0] * h[2] - h[1] * h[1];
+        if determinant <= 0.0 {
+            break;
+        }
+        slope += ((h[2] * g[0] - h[1] * g[1]) / determinant).clamp(-0.5, 0.5);
+        level += ((h[0] * g[1] - h[1] * g[0]) / determinant).clamp(-0.5, 0.5);
+    }
+    (slope.clamp(0.2, 1.5), level.clamp(-2.0, 2.0))
+}
+
+fn tempered(mut shipped: Shipped, (slope, level): (f64, f64)) -> Shipped {
+    shipped.prior.trees = shipped.prior.trees.tempered(slope as f32, level as f32);
+    shipped
+}
+
+/// The trees, and what the features are measured by when a partition learns.
+fn prior(rows: &[Row]) -> Prior {
     let count = evidence::COUNT;
     let all: f64 = rows.iter().map(|row| row.weight).sum::<f64>().max(1e-9);
     let mut mean = vec![0.0; count];
@@ -91,72 +182,29 @@ fn logistic(rows: &[Row]) -> Prior {
     scale.iter_mut().for_each(|s| *s = s.sqrt().max(0.02));
     (mean[0], scale[0]) = (0.0, 1.0);
     let features = evidence::names().map(str::to_owned).collect();
-    let mut prior = Prior { features, mean, scale, weights: vec![0.0; count], variance: VARIANCE };
-    for _ in 0..15 {
-        let step = newton(rows, &prior);
-        let largest = step.iter().fold(0.0, |most: f64, s| most.max(s.abs()));
-        prior.weights.iter_mut().zip(&step).for_each(|(w, s)| *w += s.clamp(-2.0, 2.0));
-        if largest < 1e-5 {
-            break;
-        }
-    }
-    prior
-}
-
-fn newton(rows: &[Row], prior: &Prior) -> Vec<f64> {
-    let count = prior.weights.len();
-    let mut hessian = vec![0.0; count * count];
-    let mut gradient = vec![0.0; count];
-    for row in rows {
-        let x = prior.standardise(&row.features);
-        let p = sigmoid(x.iter().zip(&prior.weights).map(|(x, w)| x * w).sum());
-        let (error, curve) = (row.weight * (f64::from(u8::from(row.right)) - p), row.weight * p * (1.0 - p));
-        for (i, &xi) in x.iter().enumerate() {
-            gradient[i] += error * xi;
-            let line = &mut hessian[i * count..=i * count + i];
-            line.iter_mut().zip(&x).for_each(|(h, xj)| *h += curve * xi * xj);
-        }
-    }
-    for i in 0..count {
-        let penalty = if i == 0 { 1e-3 } else { PENALTY };
-        hessian[i * count + i] += penalty;
-        gradient[i] -= penalty * prior.weights[i];
-    }
-    solve(hessian, gradient)
-}
-
-/// Solves `a x = b` for a positive definite `a`, of which the lower half is read, by Cholesky's method.
-fn solve(mut a: Vec<f64>, mut b: Vec<f64>) -> Vec<f64> {
-    let count = b.len();
-    for i in 0..count {
-        for j in 0..=i {
-            let known: f64 = (0..j).map(|k| a[i * count + k] * a[j * count + k]).sum();
-            let rest = a[i * count + j] - known;
-            a[i * count + j] = if i == j { rest.max(1e-12).sqrt() } else { rest / a[j * count + j] };
-        }
-    }
-    for i in 0..count {
-        let known: f64 = (0..i).map(|k| a[i * count + k] * b[k]).sum();
-        b[i] = (b[i] - known) / a[i * count + i];
-    }
-    for i in (0..count).rev() {
-        let known: f64 = (i + 1..count).map(|k| a[k * count + i] * b[k]).sum();
-        b[i] = (b[i] - known) / a[i * count + i];
-    }
-    b
+    let directions: Vec<i8> = evidence::directions().collect();
+    let trees = grow(rows, &directions, &GROWTH);
+    Prior { features, mean, scale, variance: VARIANCE, trees_variance: TREES_VARIANCE, trees }
 }
 
 /// Learn-then-test with a fixed sequence (Angelopoulos et al., 2021): from the strictest cut on, each is tested for whether its
 /// share of wrong hits is below the promise; the last before the first failure is certified.
-fn certify(materials: &[Material<'_>], shipped: &Shipped) -> Vec<CertifiedCut> {
+///
+/// The cuts are tried on intents that the trees of each half were not grown on.
+fn certify(materials: &[Material<'_>], halves: &[Shipped; 2]) -> Vec<CertifiedCut> {
     let mut grid: Vec<(f64, Vec<Counts>)> = Vec::new();
-    for step in 0..14 {
-        let cut = sigmoid(6.0 - 0.35 * f64::from(step));
+    for step in 0..16 {
+        let cut = sigmoid(6.0 - 0.3 * f64::from(step));
         let mut all = Vec::new();
         for material in materials.iter().filter(|m| m.certifies) {
-            let options = Options { seed: 900, cut: Some(cut), ..Options::default() };
-            let report = material.stream.replay(&shuffled(material, 900), &options, shipped, &mut |_| ());
-            all.push(report.total);
+            let mut both = Counts::default();
+            for (half, shipped) in halves.iter().enumerate() {
+                let options = Options { seed: 900, cut: Some(cut), ..Options::default() };
+                let lines = arriving(material, 900, &|intent| half_of(intent) != half);
+                let report = material.stream.replay(&lines, &options, shipped, &mut |_| ());
+                both.add(&report.total, &Counts::default());
+            }
+            all.push(both);
         }
         grid.push((cut, all));
     }

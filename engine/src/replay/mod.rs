@@ -3,6 +3,7 @@
 //! The caller gives the vectors. Upstream is simulated: it answers with the prompt's intent, and with its id as well where
 //! the answer can't be shared.
 
+mod boost;
 pub mod fit;
 pub mod pairs;
 pub mod stats;
@@ -62,7 +63,7 @@ pub struct Options {
     pub seed: u64,
     /// The chance that a comparison of two answers comes out wrong.
     pub judge_error: f64,
-    /// Whether the cache is told that chance; else it believes every verdict.
+    /// Whether the cache is told that chance; else it has to measure it.
     pub judge_error_known: bool,
     /// Whether half of the intents get another answer halfway through.
     pub drift: bool,
@@ -235,6 +236,11 @@ impl<'a> Stream<'a> {
         Self { lines, vectors, profiles, certain }
     }
 
+    /// What a line means.
+    pub(crate) fn intent(&self, line: usize) -> &str {
+        &self.lines[line].intent
+    }
+
     /// Replays the lines of `order`, from an empty cache that knows `shipped`. `observe` sees every candidate.
     pub fn replay(
         &self,
@@ -243,7 +249,7 @@ impl<'a> Stream<'a> {
         shipped: &Shipped,
         observe: &mut dyn FnMut(&Observation<'_>),
     ) -> Report {
-        let judge_error = if options.judge_error_known { options.judge_error } else { 0.0 };
+        let judge_error = options.judge_error_known.then_some(options.judge_error);
         let deciding =
             Deciding { policy: options.policy, shadow: options.shadow, judge_error, seed: options.seed };
         let clock = Arc::new(ManualClock::new(std::time::SystemTime::UNIX_EPOCH));

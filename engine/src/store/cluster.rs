@@ -9,6 +9,10 @@ const GUESS: f32 = 3.0;
 const SCALE: f32 = 32_767.0;
 /// Labels kept for the rule that learns from one answer's labels alone.
 const LABELS: usize = 64;
+/// An answer less likely than this to be out of date is confirmed.
+const CLEARED: f64 = 0.02;
+/// Labels from before a change are not to outweigh those after it.
+const LEAST_DOUBT: f64 = -6.0;
 /// The state of one answer in one partition.
 pub(crate) struct Cluster {
     /// Mean of the prompts' unit vectors, in whole numbers.
@@ -20,7 +24,7 @@ pub(crate) struct Cluster {
     wrong: f32,
     /// When a fresh answer last agreed with it, in requests of the partition.
     pub(crate) confirmed: u64,
-    /// Log of how much likelier its last labels are if it is out of date than if it is not; never below 0.
+    /// Log of how much likelier its labels since then are if it is out of date than if it is not.
     pub(crate) doubt: f64,
     pub(crate) labels: Vec<(f32, bool)>,
 }
@@ -85,25 +89,26 @@ impl Cluster {
         }
     }
 
-    /// Learns a label: `wrong` is the chance that the answer was wrong for the prompt, and `doubt` what the label says for and
-    /// against its being out of date.
-    pub(crate) fn label(&mut self, similarity: f32, wrong: f64, doubt: f64, now: u64) {
+    /// Counts a label: `wrong` is the chance that the answer was wrong for the prompt.
+    pub(crate) fn label(&mut self, similarity: f32, wrong: f64) {
         self.wrong += wrong as f32;
         self.right += 1.0 - wrong as f32;
-        self.doubt = (self.doubt + doubt).max(0.0);
         if self.labels.len() == LABELS {
             self.labels.remove(0);
         }
         self.labels.push((similarity, wrong < 0.5));
-        if wrong < 0.5 {
-            self.confirmed = now;
-        }
     }
 
-    /// A fresh answer agreed with it.
-    pub(crate) fn confirm(&mut self, now: u64) {
-        self.confirmed = now;
-        self.doubt = 0.0;
+    /// Hears what speaks for and against the answer's being out of date, and gives the chance that it is; `stale` makes it
+    /// of the time of the last confirmation and of what was heard since. An answer that hardly can be is confirmed.
+    pub(crate) fn hear(&mut self, doubt: f64, now: u64, stale: impl Fn(u64, f64) -> f64) -> f64 {
+        self.doubt = (self.doubt + doubt).max(LEAST_DOUBT);
+        let stale = stale(self.confirmed, self.doubt);
+        if doubt <= 0.0 && stale < CLEARED {
+            self.confirmed = now;
+            self.doubt = 0.0;
+        }
+        stale
     }
 
     /// Memory that a new cluster of such vectors takes, in bytes.

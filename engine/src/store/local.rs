@@ -4,9 +4,9 @@
 //! Locks are taken in the order map of partitions, then one partition. Nothing here calls the answers' store, which in
 //! turn calls [`LocalStore::remove`] from its eviction: that is what rules out a deadlock between the two.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
@@ -45,7 +45,12 @@ pub(crate) struct Neighbourhood {
     pub(crate) known: Vec<Known>,
     /// The request's words with their weights, by word.
     pub(crate) rarity: Vec<(u32, f32)>,
+    /// A prompt with an answer that none of the near ones has.
+    pub(crate) control: Option<Arc<Entry>>,
 }
+
+/// Answers that controls are taken from.
+const FOUNDERS: usize = 32;
 
 struct Partition {
     index: Box<dyn VectorIndex>,
@@ -54,6 +59,9 @@ struct Partition {
     clusters: HashMap<u64, Cluster>,
     /// How many of the prompts have a word.
     words: HashMap<u32, u32>,
+    /// The last prompts that brought an answer of their own, and how often one was asked for.
+    founders: VecDeque<u64>,
+    turn: AtomicUsize,
     /// Dropped from the map: whoever still holds it must look again.
     retired: bool,
 }
@@ -62,7 +70,11 @@ impl Partition {
     fn add(&mut self, entry: &Arc<Entry>, vector: &[f32], near: Option<f32>, now: u64) {
         match self.clusters.entry(entry.cluster) {
             Slot::Occupied(mut there) => there.get_mut().add(vector, near),
-            Slot::Vacant(free) => drop(free.insert(Cluster::new(vector, now))),
+            Slot::Vacant(free) => {
+                free.insert(Cluster::new(vector, now));
+                self.founders.truncate(FOUNDERS - 1);
+                self.founders.push_front(entry.id);
+            }
         }
         for word in entry.profile.iter().flat_map(|profile| profile.content()) {
             *self.words.entry(word).or_default() += 1;
@@ -97,6 +109,14 @@ impl Partition {
             Some(Near { similarity: neighbour.similarity, entry })
         };
         self.index.search(vector, k, &alive).into_iter().filter_map(near).collect()
+    }
+
+    /// One of the latest answers that is not among `known`, each time another.
+    fn control(&self, known: &[Known]) -> Option<Arc<Entry>> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let count = self.founders.len();
+        let far = |entry: &&Arc<Entry>| known.iter().all(|known| known.facts.id != entry.cluster);
+        (0..count).filter_map(|i| self.entries.get(&self.founders[(turn + i) % count])).find(far).cloned()
     }
 
     /// The weight of a word: the rarer among the prompts, the larger.
@@ -211,6 +231,8 @@ impl LocalStore {
                 entries: HashMap::new(),
                 clusters: HashMap::new(),
                 words: HashMap::new(),
+                founders: VecDeque::new(),
+                turn: AtomicUsize::new(0),
                 retired: false,
             }))
         };
@@ -305,7 +327,8 @@ impl LocalStore {
             }));
         }
         let rarity = profile.content().map(|word| (word, partition.rarity(word))).collect();
-        Neighbourhood { near, known, rarity }
+        let control = partition.control(&known);
+        Neighbourhood { near, known, rarity, control }
     }
 
     /// Does something to the answer of the partition, if it is still there.
