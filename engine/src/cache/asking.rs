@@ -24,6 +24,10 @@ pub struct Question<'a> {
     pub profile: &'a Profile,
     /// What the request asks for beyond the policy.
     pub tightening: Tightening,
+    /// The rule for this request; none: the cache's own. It has no say in what is remembered.
+    pub policy: Option<Policy>,
+    /// How many candidates of the partition are only learnt from, for this request; none: as many as for any other.
+    pub shadow: Option<u64>,
 }
 
 /// What the semantic tier decided.
@@ -69,6 +73,10 @@ impl SemanticCache {
     /// Decides whether a remembered answer may be served to a similar prompt. `admit` is the caller's own condition on an
     /// entry; it is called without any lock held.
     pub fn look_up(&self, question: &Question<'_>, admit: &dyn Fn(&Entry) -> bool) -> Decision {
+        let policy = question.policy.unwrap_or(self.deciding.policy).tightened(&question.tightening);
+        if let Policy::Fixed { similarity } = policy {
+            return self.serve_nearest(question, similarity, admit);
+        }
         let learner = self.learners.of(question.partition);
         let locked = || learner.lock().unwrap_or_else(PoisonError::into_inner);
         locked().asked();
@@ -80,16 +88,12 @@ impl SemanticCache {
             question.profile,
         );
         around.near.retain(|near| near.entry.partition == *question.partition && admit(&near.entry));
-        let policy = self.deciding.policy.tightened(&question.tightening);
-        if let Policy::Fixed { similarity } = policy {
-            return self.serve_nearest(around.near, similarity);
-        }
         let Some(weighed) = self.weigh(question, &around, matches!(policy, Policy::Verified { .. })) else {
             return Decision::Miss { candidate: None, would_serve: false };
         };
         let may = self.may_serve(policy, &weighed, question);
         let mut learner = locked();
-        let shadow = learner.candidates() < self.deciding.shadow;
+        let shadow = learner.candidates() < question.shadow.unwrap_or(self.deciding.shadow);
         let confidence = weighed.confidence();
         learner.saw(confidence);
         let Weighed { evidence, probability, stale, .. } = weighed;
@@ -120,10 +124,19 @@ impl SemanticCache {
         self.luck.lock().unwrap_or_else(PoisonError::into_inner).f64()
     }
 
-    /// The rule of a fixed threshold. It learns nothing.
-    fn serve_nearest(&self, near: Vec<Near>, similarity: f32) -> Decision {
-        let enough = |near: &Near| near.similarity >= similarity;
-        match near.into_iter().take_while(enough).find(|near| self.answers.touch(&near.entry)) {
+    /// The rule of a fixed threshold. It learns nothing, so nothing is gathered to learn from.
+    fn serve_nearest(
+        &self,
+        question: &Question<'_>,
+        similarity: f32,
+        admit: &dyn Fn(&Entry) -> bool,
+    ) -> Decision {
+        let key = question.partition;
+        let near = self.vectors.search(key, question.vector, NEIGHBOURS, self.clock.now());
+        let may = |near: &Near| {
+            near.entry.partition == *key && admit(&near.entry) && self.answers.touch(&near.entry)
+        };
+        match near.into_iter().take_while(|near| near.similarity >= similarity).find(may) {
             Some(Near { similarity, entry }) => Decision::Serve {
                 hit: Hit { tier: Tier::Semantic, similarity, entry },
                 confidence: similarity,

@@ -106,8 +106,11 @@ pub(super) struct Learners {
 
 impl Learners {
     pub(super) fn of(&self, key: &PartitionKey) -> Arc<Mutex<Learner>> {
-        let found = self.partitions.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned();
-        found.unwrap_or_else(|| self.put(*key, Learner::default()))
+        self.find(key).unwrap_or_else(|| self.put(*key, Learner::default()))
+    }
+
+    fn find(&self, key: &PartitionKey) -> Option<Arc<Mutex<Learner>>> {
+        self.partitions.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
     pub(super) fn put(&self, key: PartitionKey, learner: Learner) -> Arc<Mutex<Learner>> {
@@ -256,8 +259,9 @@ impl SemanticCache {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
-    /// The present of a partition, in requests.
+    /// The present of a partition, in requests; it begins with the first one that can be learnt from.
     pub(super) fn now_in(&self, key: &PartitionKey) -> u64 {
-        self.learners.of(key).lock().unwrap_or_else(PoisonError::into_inner).now()
+        let learner = self.learners.find(key);
+        learner.map_or(0, |learner| learner.lock().unwrap_or_else(PoisonError::into_inner).now())
     }
 }

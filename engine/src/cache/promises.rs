@@ -23,6 +23,11 @@ fn near(topic: usize, rng: &mut fastrand::Rng) -> Vec<f32> {
     vector
 }
 
+fn question<'a>(partition: &'a PartitionKey, vector: &'a [f32], profile: &'a Profile) -> Question<'a> {
+    let tightening = Tightening::default();
+    Question { partition, vector, profile, tightening, policy: None, shadow: None }
+}
+
 /// What a client would do: look up, ask upstream on a miss or for a spot check, remember. Answers with what was served.
 fn ask(
     cache: &SemanticCache,
@@ -33,7 +38,7 @@ fn ask(
 ) -> Option<String> {
     let text = format!("question {number} about something");
     let profile = Profile::of(&text);
-    let question = Question { partition: &key, vector, profile: &profile, tightening: Tightening::default() };
+    let question = question(&key, vector, &profile);
     let (served, ticket) = match cache.look_up(&question, &|_| true) {
         Decision::Serve { hit, spot_check, .. } => {
             (Some(String::from_utf8(hit.entry.payload().to_vec()).unwrap()), spot_check)
@@ -110,12 +115,46 @@ fn a_shadow_serves_nothing_and_says_what_it_would_have_served() {
         assert!(ask(&cache, key, number, &near(0, &mut rng), "answer").is_none());
     }
     let (vector, profile) = (near(0, &mut rng), Profile::of("question 7 about something"));
-    let question =
-        Question { partition: &key, vector: &vector, profile: &profile, tightening: Tightening::default() };
+    let question = question(&key, &vector, &profile);
     assert!(matches!(cache.look_up(&question, &|_| true), Decision::Miss { would_serve: true, .. }));
     let strictest = Tightening { max_false_hit_rate: 0.0, ..Tightening::default() };
     let question = Question { tightening: strictest, ..question };
     assert!(matches!(cache.look_up(&question, &|_| true), Decision::Miss { would_serve: false, .. }));
+}
+
+#[test]
+fn a_request_is_decided_by_its_own_policy_and_shadow_where_it_has_them() {
+    let (cache, key) = (SemanticCache::new(CacheConfig::default()), partition("a"));
+    let mut rng = fastrand::Rng::with_seed(6);
+    for number in 0..200 {
+        ask(&cache, key, number, &near(0, &mut rng), "answer");
+    }
+    let (vector, profile) = (near(0, &mut rng), Profile::of("question 7 about something"));
+    let mut asked = question(&key, &vector, &profile);
+    let mut serves = |policy, shadow, tightening| {
+        (asked.policy, asked.shadow, asked.tightening) = (policy, shadow, tightening);
+        matches!(cache.look_up(&asked, &|_| true), Decision::Serve { .. })
+    };
+    let (any, fixed) = (Tightening::default(), |similarity| Some(Policy::Fixed { similarity }));
+    assert!(serves(None, None, any) && serves(fixed(0.9), None, any));
+    assert!(!serves(None, Some(u64::MAX), any), "only learnt from");
+    assert!(!serves(fixed(1.1), None, any), "not near enough");
+    let none = Some(Policy::Calibrated { max_false_hit_rate: 0.0, strict: false });
+    assert!(!serves(none, None, any));
+    let tighter = Tightening { similarity: 1.1, ..any };
+    assert!(!serves(fixed(0.9), None, tighter) && !serves(None, None, tighter), "asking tightens any policy");
+}
+
+#[test]
+fn a_fixed_threshold_learns_nothing_and_keeps_nothing_to_learn_with() {
+    let deciding = Deciding { policy: Policy::Fixed { similarity: 0.9 }, ..Deciding::default() };
+    let cache = SemanticCache::new(CacheConfig::default()).deciding(deciding);
+    let mut rng = fastrand::Rng::with_seed(7);
+    for number in 0..20 {
+        ask(&cache, partition("a"), number, &near(number % 2, &mut rng), &format!("answer {}", number % 2));
+    }
+    assert!(cache.stats().vectors > 0);
+    assert!(cache.reports().is_empty());
 }
 
 #[test]

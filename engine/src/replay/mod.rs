@@ -344,6 +344,8 @@ impl Run<'_> {
             vector: self.vectors.get(line).map_or(&[], Vec::as_slice),
             profile: &self.profiles[line],
             tightening: Tightening::default(),
+            policy: None,
+            shadow: None,
         };
         let begun = Instant::now();
         let decision = self.cache.look_up(&question, &any);

@@ -334,6 +334,8 @@ impl Memory {
             vector: &similar.vector,
             profile: &similar.profile,
             tightening: Tightening { similarity: wishes.similarity, ..Tightening::default() },
+            policy: None,
+            shadow: None,
         };
         let (hit, confidence, id, spot_check) =
             match self.cache.look_up(&question, &|entry| wishes.serve && admit(entry)) {
