@@ -1,4 +1,5 @@
-//! Do two answers say the same? Cheap tests first; what they leave open is for the answers' vectors, or for a judge.
+//! Do two answers say the same? Cheap tests first; what they leave open is for the answers' vectors, and what these leave open
+//! for whoever calls: to ask a judge, or to learn nothing.
 
 use serde_json::Value;
 
@@ -24,24 +25,6 @@ impl Verdict {
             Self::Unsure => None,
         }
     }
-}
-
-/// Two answers to one question, for a judge. It holds content, so it has no debug output.
-#[derive(Clone, PartialEq, Eq)]
-pub struct JudgeRequest {
-    /// What was asked.
-    pub question: String,
-    /// The answer that is remembered.
-    pub remembered: String,
-    /// The answer that was given now.
-    pub fresh: String,
-}
-
-/// Whoever can tell whether two answers say the same: a model asked by the gateway, or a script. A plain function; one that
-/// needs time is asked beforehand and answers from what it was told.
-pub trait Judge {
-    /// The verdict on the two answers.
-    fn judge(&self, request: &JudgeRequest) -> Verdict;
 }
 
 /// From this cosine similarity on two answers that don't contradict each other say the same.
