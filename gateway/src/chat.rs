@@ -5,6 +5,7 @@ mod coalesce;
 mod flight;
 mod guards;
 mod head;
+pub mod judge;
 mod keys;
 mod labels;
 mod lifetime;
@@ -12,8 +13,10 @@ mod live;
 pub mod remember;
 mod repeats;
 pub mod request;
+pub mod shadow_log;
 mod stored;
 mod stream;
+mod terms;
 mod tier;
 mod wishes;
 
@@ -114,8 +117,8 @@ pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Bytes) -> Result<Res
     };
     // Where only this request could fetch a fresh answer, it does so for itself.
     let renewable = nothing.ticket.as_ref().is_some_and(|ticket| ticket.flight().is_some());
-    if let Some(memory) = memory.filter(|_| renewable)
-        && let Some(remembered) = memory.excused(&mut nothing.stale, Excuse::Revalidating, &wishes)
+    if renewable
+        && let Some(remembered) = remember::excused(&mut nothing.stale, Excuse::Revalidating, &wishes)
     {
         let delivery = request.delivery();
         refresh(core, request, targets, nothing.ticket);
@@ -127,7 +130,7 @@ pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Bytes) -> Result<Res
 
 /// Asks the providers, or follows a request that does, and begins to pass the answer on.
 async fn ask(
-    core: &Core,
+    core: &Arc<Core>,
     call: &Call,
     (request, wishes): (&ChatRequest, &Wishes),
     targets: &[Target],
@@ -156,8 +159,9 @@ async fn ask(
     let answer = match first_answer(core, targets, request, begun.elapsed()).await {
         Ok(answer) => answer,
         Err(error) => {
-            let stale = gateway.memory.as_ref().filter(|_| matches!(error, ApiError::TargetsFailed { .. }));
-            let stale = stale.and_then(|memory| memory.excused(&mut nothing.stale, Excuse::Error, wishes));
+            let stale = matches!(error, ApiError::TargetsFailed { .. })
+                .then(|| remember::excused(&mut nothing.stale, Excuse::Error, wishes))
+                .flatten();
             return stale.map(|stale| from_memory(core, call, request.delivery(), vault, stale)).ok_or(error);
         }
     };
@@ -193,13 +197,12 @@ fn refresh(core: &Arc<Core>, request: ChatRequest, targets: Vec<Target>, ticket:
     };
     let core = Arc::clone(core);
     tokio::spawn(async move {
-        let gateway = &core.gateway;
         // What failed is in the log and in the metrics already.
         let Ok(answer) = first_answer(&core, &targets, &request, Duration::ZERO).await else { return };
         let live = Live::new(answer.target.clone());
         let reader = live.wait();
         lead.show(Arc::clone(&live));
-        let bill = Bill { gateway: Arc::clone(gateway), target: answer.target, ticket: Some(ticket) };
+        let bill = Bill { core: Arc::clone(&core), target: answer.target, ticket: Some(ticket) };
         live.feed(answer.chunks, |whole| bill.settle(whole)).await;
         drop((reader, lead));
     });
@@ -222,7 +225,7 @@ async fn spot_check(
     // As long as somebody reads, it is fed.
     let _reader = live.wait();
     let (mut account, target) = (Account::open(gateway, &call, Source::SpotCheck), answer.target);
-    let bill = Bill { gateway: Arc::clone(gateway), target, ticket: Some(ticket) };
+    let bill = Bill { core: Arc::clone(&core), target, ticket: Some(ticket) };
     let mut complete = None;
     live.feed(answer.chunks, |whole| {
         let settled = bill.settle(whole);
@@ -342,7 +345,7 @@ fn restored(vault: Vault, stored: Chunk) -> Chunk {
 
 /// A live answer, whole or as it comes. Its feeding goes on for those who follow when this client left.
 async fn from_provider(
-    core: &Core,
+    core: &Arc<Core>,
     call: &Call,
     request: &ChatRequest,
     vault: Vault,
@@ -366,7 +369,7 @@ async fn from_provider(
     if let Some(lead) = &lead {
         lead.show(Arc::clone(&live));
     }
-    let bill = Bill { gateway: Arc::clone(gateway), target: answer.target, ticket: nothing.ticket };
+    let bill = Bill { core: Arc::clone(core), target: answer.target, ticket: nothing.ticket };
     let feeding = async move {
         live.feed(answer.chunks, |whole| bill.settle(whole)).await;
         // Who comes later finds the answer in the cache.

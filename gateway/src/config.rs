@@ -1,11 +1,13 @@
 //! What the operator wrote: one YAML file, every field documented, unknown fields refused.
 
+mod cache;
 mod decide;
 mod file;
 mod units;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -14,6 +16,7 @@ use sluice_engine::{CacheConfig, IndexKind};
 use sluice_guardrails::Policy;
 use sluice_models::Precision;
 
+pub use cache::{JudgeSection, RouteCacheSection};
 pub use decide::{CachePolicy, Shadow};
 pub use file::{ConfigError, load, parse, schema};
 pub use units::{ByteSize, Span, TimeSensitive};
@@ -104,6 +107,9 @@ pub struct RouteConfig {
     pub model: String,
     /// `PROVIDER/MODEL`, in order: the first that answers does.
     pub targets: Vec<String>,
+    /// What holds for its requests instead of what the section `cache:` says.
+    #[serde(default)]
+    pub cache: RouteCacheSection,
 }
 
 /// `cache:`
@@ -112,7 +118,8 @@ pub struct RouteConfig {
 pub struct CacheSection {
     /// False: every request goes to a provider.
     pub enabled: bool,
-    /// Which rule decides whether a similar prompt's answer may be served: `fixed`, `calibrated` or `verified`.
+    /// Which rule decides whether a similar prompt's answer may be served: `fixed`, `calibrated` or `verified`; `exact`: none,
+    /// only the same prompt's is.
     pub policy: CachePolicy,
     /// `calibrated`: most of the hits that may be wrong, from 0 to 1. `verified`: most of the requests.
     pub max_false_hit_rate: f64,
@@ -140,6 +147,14 @@ pub struct CacheSection {
     /// Answers to prompts that speak of the moment ("today", "current price", "latest"): how long they are kept, `bypass`
     /// to keep none, or `as_any` to make no difference.
     pub time_sensitive: TimeSensitive,
+    /// `calibrated`, `verified`: a model that is asked whether a remembered answer and a fresh one say the same, where comparing
+    /// words and vectors leaves it open. By default nothing is learnt from these.
+    pub judge: Option<JudgeSection>,
+    /// `calibrated`, `verified`: a file to which a line is appended for each remembered answer that was held against a request, with
+    /// what became of it, for `sluice tune`. It grows until you move it away.
+    pub shadow_log: Option<PathBuf>,
+    /// Whether these lines hold the prompts, in their redacted form.
+    pub shadow_log_prompts: bool,
 }
 
 impl Default for CacheSection {
@@ -161,6 +176,9 @@ impl Default for CacheSection {
             // What most APIs take where nothing is said: more than that is asked for its variety.
             max_temperature: 1.0,
             time_sensitive: TimeSensitive::Ttl(Span::seconds(60)),
+            judge: None,
+            shadow_log: None,
+            shadow_log_prompts: false,
         }
     }
 }

@@ -8,10 +8,10 @@ use sluice_engine::{CacheConfig, SemanticCache};
 use sluice_guardrails::Guard;
 use sluice_models::EmbedPool;
 
+use crate::chat::judge::Judge;
 use crate::chat::remember::Memory;
-use crate::config::{
-    CachePolicy, Config, ConfigError, LimitSection, RetrySection, TimeSensitive, TimeoutSection,
-};
+use crate::chat::shadow_log::ShadowLog;
+use crate::config::{Config, ConfigError, LimitSection, RetrySection, TimeoutSection};
 use crate::keys::Keys;
 use crate::ledger::Prices;
 use crate::route::catalogue::Catalogue;
@@ -41,6 +41,8 @@ pub struct Gateway {
     pub retry: RetrySection,
     /// What one request may cost the gateway.
     pub limits: LimitSection,
+    /// Who is asked where answers can't be compared otherwise.
+    pub judge: Option<Judge>,
 }
 
 /// What the configuration alone can't give.
@@ -78,22 +80,33 @@ impl Gateway {
             .map_err(|mut found| problems.append(&mut found));
         let routes = Routes::build(config, &catalogue, &prices, parts.mock, env)
             .map_err(|mut found| problems.append(&mut found));
+        let judge = match (&config.cache.judge, &routes) {
+            (Some(section), Ok((routes, _))) => {
+                let key = fresh_key().map_err(internal)?;
+                Judge::new(section, routes, &config.timeouts, key)
+                    .map_err(|problem| problems.push(problem))
+                    .ok()
+            }
+            _ => None,
+        };
         let (Ok(keys), Ok((routes, notes)), true) = (keys, routes, problems.is_empty()) else {
             return Err(ConfigError::Values(problems));
         };
         let guard = Guard::new(&config.guardrails);
-        let memory = if config.cache.enabled {
+        let metrics = Metrics::default();
+        let memory = if config.caches() {
             let cache = SemanticCache::new(CacheConfig {
                 similarity: config.cache.similarity,
                 index: config.cache.index,
                 // Each answer is kept for a time of its own, which is never longer.
-                ttl: crate::chat::remember::longest_lifetime(&config.cache),
+                ttl: crate::chat::remember::longest_lifetime(config),
                 max_bytes: config.cache.max_bytes.0,
             });
             let key = fresh_key().map_err(internal)?;
-            let cache = cache.deciding(deciding(config, parts.embedder.as_ref()));
-            let patience = config.embedding.deadline.0;
-            Some(Memory::new(cache, key, &guard, &config.cache, parts.embedder.clone(), patience))
+            // By which rule, each request says for itself: its route may have one of its own.
+            let cache = cache.deciding(Deciding { seed: fastrand::u64(..), ..Deciding::default() });
+            let memory = Memory::new(cache, key, &guard, config, parts.embedder.clone());
+            Some(memory.logging(shadow_log(config, &metrics).map_err(internal)?))
         } else {
             None
         };
@@ -104,12 +117,18 @@ impl Gateway {
             embedder: parts.embedder,
             routes,
             prices,
-            metrics: Metrics::default(),
+            metrics,
             timeouts: config.timeouts.clone(),
             retry: config.retry.clone(),
             limits: config.limits.clone(),
+            judge,
         };
         Ok((gateway, notes))
+    }
+
+    /// Writes what waits to be written. To be called when nothing more is asked; it may wait for a disk.
+    pub fn flush(&self) {
+        self.memory.iter().for_each(Memory::flush);
     }
 
     /// The metrics as a scrape sees them.
@@ -123,24 +142,11 @@ impl Gateway {
     }
 }
 
-/// How the cache decides. What it knows before its first label was fitted for one vector space: in another one it learns from
-/// so many candidates first.
-fn deciding(config: &Config, embedder: Option<&EmbedPool>) -> Deciding {
-    const FITTED_FOR: &str = "all-MiniLM-L6-v2/f32";
-    const LEARN_FIRST: u64 = 500;
-    let mut deciding = config.cache.deciding(fastrand::u64(..));
-    let stranger = embedder.map(EmbedPool::id).filter(|id| *id != FITTED_FOR);
-    if let (CachePolicy::Calibrated, Some(model)) = (config.cache.policy, stranger)
-        && deciding.shadow < LEARN_FIRST
-    {
-        tracing::info!(
-            model,
-            candidates = LEARN_FIRST,
-            "the semantic tier learns first: its prior is of another model"
-        );
-        deciding.shadow = LEARN_FIRST;
-    }
-    deciding
+/// The shadow log, if there is to be one.
+fn shadow_log(config: &Config, metrics: &Metrics) -> Result<Option<Arc<ShadowLog>>, String> {
+    let Some(path) = &config.cache.shadow_log else { return Ok(None) };
+    let log = ShadowLog::start(path.clone(), config.cache.shadow_log_prompts, metrics.shadow_lines());
+    log.map(Some).map_err(|error| format!("cache.shadow_log: no thread to write it: {error}"))
 }
 
 /// What types can't say.
@@ -164,18 +170,6 @@ fn check_values(config: &Config) -> Vec<String> {
         config.listen != config.admin || config.listen.port() == 0,
         "admin: must be another address than 'listen'",
     );
-    let rate = config.cache.max_false_hit_rate;
-    expect((0.0..=1.0).contains(&rate), "cache.max_false_hit_rate: expected a number from 0 to 1");
-    expect((0.0..=1.0).contains(&config.cache.similarity), "cache.similarity: expected a number from 0 to 1");
-    expect(
-        !config.cache.ttl.0.is_zero(),
-        "cache.ttl: must be longer than 0 (to switch the cache off, set cache.enabled: false)",
-    );
-    expect(config.cache.max_temperature >= 0.0, "cache.max_temperature: expected a number of at least 0");
-    expect(
-        !matches!(config.cache.time_sensitive, TimeSensitive::Ttl(ttl) if ttl.0.is_zero()),
-        "cache.time_sensitive: must be longer than 0 (to keep no such answer, write bypass)",
-    );
     expect(config.embedding.workers > 0, "embedding.workers: at least 1");
     expect(config.embedding.queue > 0, "embedding.queue: at least 1");
     expect(
@@ -195,6 +189,7 @@ fn check_values(config: &Config) -> Vec<String> {
     }
     expect(config.limits.threads != Some(0), "limits.threads: at least 1");
     expect(config.limits.max_body.0 > 0, "limits.max_body: must be larger than 0");
+    problems.extend(config.cache_problems());
     if let Err(unknown) = sluice_models::exists(&config.embedding.model) {
         problems.push(format!("embedding.model: {unknown}"));
     }

@@ -35,6 +35,7 @@ pub struct Server {
     stop: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
     background: Option<Runtime>,
+    gateway: Arc<Gateway>,
 }
 
 impl Server {
@@ -65,8 +66,8 @@ impl Server {
             .build()?;
         background.spawn(accept(clients, queues, stopped.clone()));
         background.spawn(housekeeping(Arc::clone(&gateway)));
-        background.spawn(serve_admin(operators, gateway, !admin.ip().is_loopback(), stopped));
-        Ok(Self { address, admin, stop, threads, background: Some(background) })
+        background.spawn(serve_admin(operators, Arc::clone(&gateway), !admin.ip().is_loopback(), stopped));
+        Ok(Self { address, admin, stop, threads, background: Some(background), gateway })
     }
 
     /// Stops accepting and waits until the answers under way are sent, at most for `timeouts.shutdown`.
@@ -77,6 +78,8 @@ impl Server {
                 tracing::error!("an I/O thread panicked");
             }
         }
+        // No task is left now that could still have something to write.
+        self.gateway.flush();
     }
 }
 

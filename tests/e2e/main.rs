@@ -9,11 +9,15 @@ mod cache_flights;
 mod cache_hits;
 // Operators make the cache forget.
 mod cache_invalidation;
+// A model judges what can't be told otherwise.
+mod cache_judge;
 mod cache_learning;
 // What must be equal before two requests share an answer.
 mod cache_partitions;
 // The same bytes again and again: answered without being read anew.
 mod cache_repeats;
+// A route may have terms of its own for the cache.
+mod cache_routes;
 // Which answers are worth remembering.
 mod cache_storing;
 // Which requests are answered by likeness, and which only by themselves or not for long.
@@ -44,6 +48,8 @@ mod redaction;
 mod secrets;
 // Threads, draining, metrics, the list of models.
 mod serving;
+// What a watching cache writes down, `sluice tune` reads.
+mod shadow_log;
 // Raw bytes: half-closed, slow, pipelined, cut.
 mod sockets;
 // Streams that break after their first content.

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::Call;
 use super::live::Settled;
 use super::remember::{Kept, Ticket};
-use crate::gateway::Gateway;
+use crate::gateway::{Core, Gateway};
 use crate::keys::Caller;
 use crate::ledger::Nanodollars;
 use crate::route::Target;
@@ -108,7 +108,7 @@ impl Drop for Account {
 
 /// What is due once a provider's answer is complete, whoever reads it then.
 pub(super) struct Bill {
-    pub(super) gateway: Arc<Gateway>,
+    pub(super) core: Arc<Core>,
     pub(super) target: Target,
     /// Lets the answer be remembered.
     pub(super) ticket: Option<Ticket>,
@@ -117,7 +117,8 @@ pub(super) struct Bill {
 impl Bill {
     /// Counts the answer and remembers it. `answer` is the form without personal values.
     pub(super) fn settle(self, answer: Chunk) -> Settled {
-        let Self { gateway, target, ticket } = self;
+        let Self { core, target, ticket } = self;
+        let gateway = &core.gateway;
         let (mut tokens, mut cost) = ((0, 0), None);
         if let Some(usage) = &answer.usage {
             tokens = (usage.prompt_tokens, usage.completion_tokens);
@@ -135,7 +136,7 @@ impl Bill {
         match kept {
             Kept::No | Kept::Yes => {}
             Kept::Learnt => gateway.metrics.label("right"),
-            Kept::Unlearnt(lesson) => drop(tokio::spawn(lesson.learn(gateway))),
+            Kept::Unlearnt(lesson) => drop(tokio::spawn(lesson.learn(core))),
         }
         Settled { answer: Arc::new(answer), tokens, cost, kept: is_kept }
     }

@@ -2,6 +2,7 @@
 //! after the client has its answer.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use sluice_engine::cache::Ticket as Candidate;
@@ -10,9 +11,11 @@ use sluice_engine::features::Profile;
 use sluice_engine::{Answer as Remembered, Insert};
 use sluice_models::EmbedPool;
 
+use super::judge::Case;
 use super::remember::Memory;
+use super::shadow_log::Watched;
 use super::stored;
-use crate::gateway::Gateway;
+use crate::gateway::Core;
 use crate::wire::chat::Chunk;
 
 /// A fresh answer beside remembered ones that might say the same.
@@ -22,8 +25,14 @@ pub(super) struct Lesson {
     pub(super) insert: Insert,
     pub(super) profile: Profile,
     pub(super) candidate: Candidate,
-    /// Its words.
+    /// What was asked.
+    pub(super) question: String,
+    /// The answer's words.
     pub(super) fresh: String,
+    /// What is written down about the candidate.
+    pub(super) watched: Option<Watched>,
+    /// When the answer was there.
+    pub(super) since: Instant,
 }
 
 impl Lesson {
@@ -41,20 +50,29 @@ impl Lesson {
             // The candidate is asked about first, and is the same: no other one is.
             Some(answer.payload == self.candidate.candidate().answer.payload)
         });
+        if let Some(watched) = self.watched {
+            watched.judged(Some(true));
+        }
         None
     }
 
-    /// Compares by the answers' vectors, and learns.
-    pub(super) async fn learn(self, gateway: Arc<Gateway>) {
+    /// Compares by the answers' vectors or, where these leave it open, by what the judge says, and learns.
+    pub(super) async fn learn(self, core: Arc<Core>) {
+        let gateway = &core.gateway;
         let Some(memory) = &gateway.memory else { return };
         let fresh = vector(memory.embedder(), &self.tenant, &self.fresh).await;
         let mut verdicts = Vec::new();
-        for answer in self.candidate.answers() {
+        for (at, answer) in self.candidate.answers().enumerate() {
             let Some(words) = words(&answer.payload) else { continue };
             let remembered = vector(memory.embedder(), &self.tenant, &words).await;
             let cosine =
                 fresh.as_ref().zip(remembered).map(|(a, b)| a.iter().zip(&b).map(|(x, y)| x * y).sum());
-            verdicts.push((answer.payload.clone(), compare(&words, &self.fresh, &mut || cosine)));
+            let mut verdict = compare(&words, &self.fresh, &mut || cosine);
+            // Only about the candidate, which comes first, is there something to learn.
+            if let (Verdict::Unsure, 0, Some(judge)) = (verdict, at, &gateway.judge) {
+                verdict = judge.verdict(&core, &self.case(&words)).await;
+            }
+            verdicts.push((answer.payload.clone(), verdict));
         }
         let said = |answer: &Remembered| {
             verdicts
@@ -62,13 +80,33 @@ impl Lesson {
                 .find(|(payload, _)| *payload == answer.payload)
                 .and_then(|(_, verdict)| verdict.right())
         };
-        let learnt =
-            memory.cache().remember(self.insert, self.profile, Some(&self.candidate), &mut |a| said(a));
-        gateway.metrics.label(match learnt.right {
+        let right = self.keep(memory, &said);
+        if let Some(watched) = self.watched {
+            watched.judged(right);
+        }
+        gateway.metrics.label(match right {
             Some(true) => "right",
             Some(false) => "wrong",
             None => "unsure",
         });
+    }
+
+    /// Puts the answer where similar questions find it, unless it was forgotten or replaced meanwhile; learns in any case.
+    fn keep(&self, memory: &Memory, said: &dyn Fn(&Remembered) -> Option<bool>) -> Option<bool> {
+        let (cache, payload) = (memory.cache(), &self.insert.payload);
+        if cache.exact(&self.insert.exact, &|entry| entry.payload() == payload).is_none() {
+            let right = said(&self.candidate.candidate().answer);
+            right.inspect(|right| cache.learn(&self.candidate, *right));
+            return right;
+        }
+        // Its time began when it came.
+        let ttl = self.insert.ttl.map(|ttl| ttl.saturating_sub(self.since.elapsed()));
+        let insert = Insert { ttl, ..self.insert.clone() };
+        cache.remember(insert, self.profile.clone(), Some(&self.candidate), &mut |answer| said(answer)).right
+    }
+
+    fn case<'a>(&'a self, remembered: &'a str) -> Case<'a> {
+        Case { tenant: &self.tenant, question: &self.question, remembered, fresh: &self.fresh }
     }
 }
 

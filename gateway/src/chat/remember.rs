@@ -5,10 +5,11 @@ mod tests;
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sluice_engine::cache::{Decision, Question, Ticket as Candidate};
+use sluice_engine::decide::Policy;
 use sluice_engine::features::Profile;
 use sluice_engine::{
     Clock, Entry, ExactKey, Hit, Insert, PartitionKey, SemanticCache, SystemClock, Tier, Tightening,
@@ -25,10 +26,12 @@ use super::lifetime::{Excuse, Lifetimes};
 use super::live::Live;
 use super::repeats::{Known, RepeatKey, Repeats};
 use super::request::ChatRequest;
+use super::shadow_log::{Decided, ShadowLog, Watched};
 use super::stored::{self, Origin};
-use super::tier::{Reach, Rules, may_share};
+use super::terms::AllTerms;
+use super::tier::{Reach, may_share};
 use super::wishes::Wishes;
-use crate::config::CacheSection;
+use crate::config::Config;
 use crate::ids;
 use crate::ledger::Nanodollars;
 use crate::telemetry::metrics::Metrics;
@@ -40,12 +43,12 @@ pub struct Memory {
     hash_key: [u8; 32],
     repeats: Repeats,
     policy: String,
-    rules: Rules,
-    lifetimes: Lifetimes,
+    terms: AllTerms,
     clock: Arc<dyn Clock>,
     embedder: Option<EmbedPool>,
     patience: Duration,
     flights: Flights<(ExactKey, bool), Arc<Live>>,
+    shadow_log: Option<Arc<ShadowLog>>,
 }
 
 /// The place of a request that asks for others too.
@@ -97,6 +100,8 @@ pub struct Stale {
     remembered: Remembered,
     /// For how long.
     since: Duration,
+    /// What excuses it.
+    lifetimes: Lifetimes,
 }
 
 /// An answer out of the cache, in its redacted form.
@@ -143,13 +148,24 @@ pub struct Ticket {
     flight: Option<ExactKey>,
     ttl: Option<Duration>,
     labels: Vec<String>,
+    lifetimes: Lifetimes,
 }
 
 /// What a prompt can be found by from similar ones, and what to learn from its answer.
 struct Similar {
+    text: String,
     vector: Vec<f32>,
     profile: Profile,
     candidate: Option<Candidate>,
+    /// The line about the candidate in the shadow log.
+    watched: Option<Watched>,
+}
+
+impl Similar {
+    fn new(text: &str, vector: Vec<f32>) -> Self {
+        let profile = Profile::of(text);
+        Self { text: text.to_owned(), vector, profile, candidate: None, watched: None }
+    }
 }
 
 /// Whether an answer was kept.
@@ -166,9 +182,9 @@ pub(super) enum Kept {
 
 impl Ticket {
     /// The same for a spot check: the answer tells whether the candidate's was right.
-    fn checking(self, candidate: Candidate) -> Self {
-        let similar =
-            self.similar.map(|similar| Box::new(Similar { candidate: Some(candidate), ..*similar }));
+    fn checking(self, candidate: Candidate, watched: Option<Watched>) -> Self {
+        let candidate = Some(candidate);
+        let similar = self.similar.map(|similar| Box::new(Similar { candidate, watched, ..*similar }));
         Self { similar, flight: None, ..self }
     }
 
@@ -188,20 +204,30 @@ pub enum Form {
 
 impl Memory {
     /// A cache of what `guard` lets through; without an embedder only its exact and normalised tiers answer.
-    /// `patience`: how long a lookup waits for a free embedding worker.
     pub fn new(
         cache: SemanticCache,
         hash_key: [u8; 32],
         guard: &Guard,
-        config: &CacheSection,
+        config: &Config,
         embedder: Option<EmbedPool>,
-        patience: Duration,
     ) -> Self {
         let repeats = Repeats::new(&hash_key);
         let flights = Flights::new();
-        let (policy, rules, lifetimes) = (guard.fingerprint(), Rules::new(config), Lifetimes::new(config));
+        let terms = AllTerms::new(config, embedder.as_ref().map_or("", EmbedPool::id));
+        let (policy, patience) = (guard.fingerprint(), config.embedding.deadline.0);
         let clock = Arc::new(SystemClock);
-        Self { cache, hash_key, repeats, policy, rules, lifetimes, clock, embedder, patience, flights }
+        Self { cache, hash_key, repeats, policy, terms, clock, embedder, patience, flights, shadow_log: None }
+    }
+
+    /// The same, with a log of what was held against requests.
+    #[must_use]
+    pub fn logging(self, shadow_log: Option<Arc<ShadowLog>>) -> Self {
+        Self { shadow_log, ..self }
+    }
+
+    /// Writes what waits to be written.
+    pub fn flush(&self) {
+        self.shadow_log.iter().for_each(|log| log.flush());
     }
 
     /// The questions that providers are at work on, and whether as a stream.
@@ -249,6 +275,10 @@ impl Memory {
         metrics: &Metrics,
     ) -> Found {
         let Asked { call, request, vault, wishes } = *asked;
+        let terms = self.terms.of(&request.model);
+        if !terms.enabled {
+            return Found::Nothing(Box::new(Nothing::bypass("cache_off")));
+        }
         if !wishes.store {
             return Found::Nothing(Box::new(Nothing::bypass(wishes.because)));
         }
@@ -272,7 +302,7 @@ impl Memory {
         }
         let may_follow = wishes.serve && may_share(request);
         let flight = may_follow.then(|| flight_key(&partition, text, &issued));
-        let handling = self.rules.handling(asked, text);
+        let handling = terms.rules.handling(asked, text);
         if handling.reach == Reach::Nothing {
             return Found::Nothing(Box::new(Nothing::bypass(handling.reason)));
         }
@@ -280,11 +310,18 @@ impl Memory {
         let ttl = [wishes.ttl, handling.ttl].into_iter().flatten().min();
         // Not admitted above, so its time is over or it is too old for this request.
         let old = self.cache.exact(&exact, &named).filter(|_| wishes.serve);
-        let stale = old.and_then(|hit| self.stale(&hit, request.stream || !vault.is_empty()));
-        let labels = self.labels(asked);
-        let tenant = call.caller.tenant.clone();
-        let mut ticket =
-            Ticket { tenant, partition, exact, normalised: None, similar: None, flight, ttl, labels };
+        let stale = old.and_then(|hit| self.stale(&hit, asked));
+        let mut ticket = Ticket {
+            tenant: call.caller.tenant.clone(),
+            partition,
+            exact,
+            normalised: None,
+            similar: None,
+            flight,
+            ttl,
+            labels: self.labels(asked),
+            lifetimes: terms.lifetimes,
+        };
         let nothing = |ticket, bypass, reason| {
             let stale = stale.map(Box::new);
             Found::Nothing(Box::new(Nothing { ticket: Some(ticket), bypass, reason, stale }))
@@ -302,7 +339,7 @@ impl Memory {
         if let Some(remembered) = hit.as_ref().and_then(read) {
             return Found::Hit(Box::new(remembered));
         }
-        if handling.reach < Reach::Semantic {
+        if handling.reach < Reach::Semantic || terms.rule.is_none() {
             return nothing(ticket, false, reason);
         }
         let vector = match self.vector(call, text, metrics).await {
@@ -312,7 +349,7 @@ impl Memory {
         let Some(vector) = vector else {
             return nothing(ticket, false, if reason.is_empty() { "too_long" } else { reason });
         };
-        let similar = Box::new(Similar { vector, profile: Profile::of(text), candidate: None });
+        let similar = Box::new(Similar::new(text, vector));
         match self.by_meaning(asked, similar, ticket, &admit, metrics) {
             Ok(remembered) => Found::Hit(Box::new(remembered)),
             Err(ticket) => nothing(*ticket, false, reason),
@@ -328,14 +365,17 @@ impl Memory {
         admit: &dyn Fn(&Entry) -> bool,
         metrics: &Metrics,
     ) -> Result<Remembered, Box<Ticket>> {
-        let wishes = asked.wishes;
+        let (wishes, terms) = (asked.wishes, self.terms.of(&asked.request.model));
+        // Of what a fixed threshold does, there is nothing to be learnt or written down.
+        let watch = self.shadow_log.as_ref().filter(|_| !matches!(terms.rule, Some(Policy::Fixed { .. })));
+        watch.inspect(|log| log.asked());
         let question = Question {
             partition: &ticket.partition,
             vector: &similar.vector,
             profile: &similar.profile,
             tightening: Tightening { similarity: wishes.similarity, ..Tightening::default() },
-            policy: None,
-            shadow: None,
+            policy: terms.rule,
+            shadow: Some(terms.shadow),
         };
         let (hit, confidence, id, spot_check) =
             match self.cache.look_up(&question, &|entry| wishes.serve && admit(entry)) {
@@ -344,17 +384,27 @@ impl Memory {
                     if would_serve {
                         metrics.lookup("shadow", "semantic");
                     }
+                    similar.watched = watch.zip(candidate.as_ref()).map(|(log, ticket)| {
+                        let (similarity, confidence) = (ticket.similarity(), ticket.confidence());
+                        let decided = Decided { similarity, confidence, would_serve, served: false };
+                        log.watch(asked, &similar.text, decided)
+                    });
                     similar.candidate = candidate;
                     ticket.similar = Some(similar);
                     return Err(Box::new(ticket));
                 }
             };
+        let watched = watch.map(|log| {
+            let similarity = hit.similarity;
+            let decided = Decided { similarity, confidence, would_serve: true, served: true };
+            log.watch(asked, &similar.text, decided)
+        });
         ticket.similar = Some(similar);
         let Some(mut remembered) = read(&hit, asked.request.stream || !asked.vault.is_empty()) else {
             return Err(Box::new(ticket));
         };
         let name = self.hit_name(&asked.call.caller.tenant, id);
-        let spot_check = spot_check.map(|candidate| ticket.checking(candidate));
+        let spot_check = spot_check.map(|candidate| ticket.checking(candidate, watched));
         remembered.judged = Some(Judged { confidence, name, spot_check });
         Ok(remembered)
     }
@@ -396,7 +446,7 @@ impl Memory {
         if !is_rememberable(redacted) {
             return Kept::No;
         }
-        let (fresh_for, kept_for) = self.lifetimes.of(&ticket.exact, ticket.ttl);
+        let (fresh_for, kept_for) = ticket.lifetimes.of(&ticket.exact, ticket.ttl);
         let by_target = label(&self.hash_key, "model", &format!("{provider}/{model}"));
         let labels = format!("{} {} {by_target}", ids::fresh("ce-"), ticket.labels.join(" "));
         let origin = Origin { fresh_for, labels: &labels, provider, model, cost };
@@ -407,13 +457,14 @@ impl Memory {
             self.cache.insert(insert);
             return Kept::Yes;
         };
-        let Similar { vector, profile, candidate } = *similar;
+        let Similar { text: question, vector, profile, candidate, watched } = *similar;
         let insert = Insert { vector: Some(vector), ..insert };
         let (Some(candidate), Some(fresh)) = (candidate, labels::of_chunk(redacted)) else {
             self.cache.remember(insert, profile, None, &mut |_| None);
             return Kept::Yes;
         };
-        match (Lesson { tenant, insert, profile, candidate, fresh }).at_once(self) {
+        let since = Instant::now();
+        match (Lesson { tenant, insert, profile, candidate, question, fresh, watched, since }).at_once(self) {
             None => Kept::Learnt,
             Some(lesson) => Kept::Unlearnt(Box::new(lesson)),
         }
@@ -448,21 +499,13 @@ impl Memory {
     }
 
     /// The answer, if its time is over.
-    fn stale(&self, hit: &Hit, apart: bool) -> Option<Stale> {
+    fn stale(&self, hit: &Hit, asked: &Asked<'_>) -> Option<Stale> {
+        let Asked { request, vault, .. } = asked;
+        let lifetimes = self.terms.of(&request.model).lifetimes;
         let fresh_for = stored::fresh_for(hit.entry.payload())?;
         let since = hit.entry.age_at(self.clock.now()).checked_sub(fresh_for)?;
-        Some(Stale { remembered: Remembered { stale: true, ..read(hit, apart)? }, since })
-    }
-
-    /// The stale answer, where that is excused.
-    pub(super) fn excused(
-        &self,
-        stale: &mut Option<Box<Stale>>,
-        excuse: Excuse,
-        wishes: &Wishes,
-    ) -> Option<Remembered> {
-        let stale = stale.take_if(|stale| self.lifetimes.excuses(stale.since, excuse, wishes))?;
-        Some(stale.remembered)
+        let remembered = read(hit, request.stream || !vault.is_empty())?;
+        Some(Stale { remembered: Remembered { stale: true, ..remembered }, since, lifetimes })
     }
 
     /// Forgets the answers that are chosen, or only counts them; says how many.
@@ -495,9 +538,16 @@ impl Nothing {
     }
 }
 
-/// Longer than any answer is kept with this configuration.
-pub(crate) fn longest_lifetime(config: &CacheSection) -> Duration {
-    Lifetimes::new(config).longest()
+/// The stale answer, where that is excused.
+pub(super) fn excused(stale: &mut Option<Box<Stale>>, excuse: Excuse, wishes: &Wishes) -> Option<Remembered> {
+    let stale = stale.take_if(|stale| stale.lifetimes.excuses(stale.since, excuse, wishes))?;
+    Some(stale.remembered)
+}
+
+/// Longer than any answer is kept with this configuration, on whatever route.
+pub(crate) fn longest_lifetime(config: &Config) -> Duration {
+    let routes = config.route_caches().map(|(_, section)| Lifetimes::new(&section).longest());
+    routes.fold(Lifetimes::new(&config.cache).longest(), Duration::max)
 }
 
 /// An answer that names a placeholder can serve only a request that issued it.

@@ -2,7 +2,6 @@
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
-use sluice_engine::cache::Deciding;
 use sluice_engine::decide::Policy;
 
 use super::CacheSection;
@@ -19,6 +18,8 @@ pub enum CachePolicy {
     Calibrated,
     /// vCache's rule, for comparison: `max_false_hit_rate` of the requests may be answered wrongly.
     Verified,
+    /// Not at all: only the same prompt's answer is served, but for case, spaces and marks. No vectors are computed.
+    Exact,
 }
 
 /// For how long the semantic tier only learns: a number of candidates, or `always`.
@@ -70,16 +71,16 @@ impl JsonSchema for Shadow {
 }
 
 impl CacheSection {
-    /// The engine's own words for it. `seed` is where chance starts.
+    /// The engine's own words for the rule; none where prompts are not compared at all.
     #[must_use]
-    pub fn deciding(&self, seed: u64) -> Deciding {
-        let policy = match self.policy {
-            CachePolicy::Fixed => Policy::Fixed { similarity: self.similarity },
+    pub fn rule(&self) -> Option<Policy> {
+        match self.policy {
+            CachePolicy::Fixed => Some(Policy::Fixed { similarity: self.similarity }),
             CachePolicy::Calibrated => {
-                Policy::Calibrated { max_false_hit_rate: self.max_false_hit_rate, strict: self.strict }
+                Some(Policy::Calibrated { max_false_hit_rate: self.max_false_hit_rate, strict: self.strict })
             }
-            CachePolicy::Verified => Policy::Verified { max_error_rate: self.max_false_hit_rate },
-        };
-        Deciding { policy, shadow: self.shadow.0, seed, ..Deciding::default() }
+            CachePolicy::Verified => Some(Policy::Verified { max_error_rate: self.max_false_hit_rate }),
+            CachePolicy::Exact => None,
+        }
     }
 }

@@ -88,6 +88,19 @@ pub struct Metrics {
     embeddings: Family<OutcomeLabels, Counter>,
     embedding_wait: Histogram,
     embedding_time: Histogram,
+    judged: Family<VerdictLabels, Counter>,
+    shadow_lines: Family<OutcomeLabels, Counter>,
+}
+
+/// What became of the lines of a log.
+#[derive(Clone)]
+pub struct LineCounts {
+    /// They are in the file.
+    pub written: Counter,
+    /// There was no room in the queue.
+    pub dropped: Counter,
+    /// The file could not be written.
+    pub failed: Counter,
 }
 
 fn histogram() -> Histogram {
@@ -123,6 +136,8 @@ impl Default for Metrics {
             embeddings: Family::default(),
             embedding_wait: histogram(),
             embedding_time: histogram(),
+            judged: Family::default(),
+            shadow_lines: Family::default(),
         };
         metrics.register();
         metrics
@@ -164,6 +179,16 @@ impl Metrics {
             "cache_labels",
             "Comparisons of a remembered answer with a fresh one, and verdicts of users: right, wrong, unsure",
             self.labels.clone(),
+        );
+        r.register(
+            "cache_judged",
+            "Pairs of answers for the judge, by verdict: same, different, unreadable, failed, over_budget, too_long, blocked",
+            self.judged.clone(),
+        );
+        r.register(
+            "shadow_log_lines",
+            "Lines of the shadow log, by what became of them: written, dropped (the queue was full), failed (the disk)",
+            self.shadow_lines.clone(),
         );
         r.register("tokens", "Tokens that providers counted", self.tokens.clone());
         r.register(
@@ -252,6 +277,17 @@ impl Metrics {
     /// Counts what was found about a remembered answer: `right`, `wrong` or `unsure`.
     pub fn label(&self, verdict: &'static str) {
         self.labels.get_or_create(&VerdictLabels { verdict }).inc();
+    }
+
+    /// Counts what the judge said about two answers, or why nothing.
+    pub fn judged(&self, verdict: &'static str) {
+        self.judged.get_or_create(&VerdictLabels { verdict }).inc();
+    }
+
+    /// The counters of the shadow log's lines.
+    pub fn shadow_lines(&self) -> LineCounts {
+        let counter = |outcome| self.shadow_lines.get_or_create(&OutcomeLabels { outcome }).clone();
+        LineCounts { written: counter("written"), dropped: counter("dropped"), failed: counter("failed") }
     }
 
     /// Counts a request that looks like an injection.

@@ -4,8 +4,7 @@ use super::*;
 use crate::client_api::openai_chat;
 use crate::keys::Caller;
 use sluice_engine::{CacheConfig, ManualClock};
-use sluice_guardrails::Policy;
-use std::time::Instant;
+use sluice_guardrails::Policy as GuardPolicy;
 
 fn call(tenant: &str) -> Call {
     let caller = Caller { key: tenant.to_owned(), tenant: tenant.to_owned(), shares_tenant: false };
@@ -21,9 +20,8 @@ fn call(tenant: &str) -> Call {
 async fn stored_by(wishes: &Wishes) -> (Memory, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::default());
     let cache = SemanticCache::with_clock(CacheConfig::default(), Arc::<ManualClock>::clone(&clock));
-    let guard = Guard::new(&Policy::default());
-    let mut memory =
-        Memory::new(cache, [7; 32], &guard, &CacheSection::default(), None, Duration::from_secs(1));
+    let guard = Guard::new(&GuardPolicy::default());
+    let mut memory = Memory::new(cache, [7; 32], &guard, &Config::default(), None);
     memory.clock = Arc::<ManualClock>::clone(&clock);
     let Found::Nothing(nothing) = look_up(&memory, wishes).await else { panic!("nothing was stored") };
     let ticket = nothing.ticket.unwrap();
@@ -57,9 +55,9 @@ async fn a_lifetime_of_the_requests_own_is_never_longer_than_the_configured_one(
 
 #[tokio::test]
 async fn a_known_request_finds_its_answer_as_long_as_it_is_there() {
-    let guard = Guard::new(&Policy::default());
+    let guard = Guard::new(&GuardPolicy::default());
     let cache = SemanticCache::new(CacheConfig::default());
-    let memory = Memory::new(cache, [7; 32], &guard, &CacheSection::default(), None, Duration::from_secs(1));
+    let memory = Memory::new(cache, [7; 32], &guard, &Config::default(), None);
     let (call, metrics, wishes) = (call("a"), Metrics::default(), Wishes::default());
     let body = Bytes::from(r#"{"model":"m","messages":[{"role":"user","content":"When?"}]}"#);
     let request = openai_chat::parse(&body).unwrap();

@@ -15,7 +15,7 @@
 //! | `confidence` | the probability that the answer is right, as the cache thought, from 0 to 1; needed |
 //! | `right` | whether it was, by the provider's own answer; `null` or absent where that could not be told |
 //! | `would_serve` | whether the policy would have served it; taken as `true` where absent |
-//! | `request` | how many requests had asked the semantic tier, this one included; it may begin anew after a restart. Without it, figures are shares of the lines |
+//! | `request` | how many requests had asked the semantic tier when the line was written, this one included; it may begin anew after a restart. Without it, figures are shares of the lines |
 //! | `ts` | when, in seconds since 1970 |
 //! | `prompt`, `matched_prompt` | what was asked, now and then: only if the operator wants them written |
 
