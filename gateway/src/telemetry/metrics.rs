@@ -140,6 +140,7 @@ impl Default for Metrics {
             shadow_lines: Family::default(),
         };
         metrics.register();
+        metrics.register_learning();
         metrics
     }
 }
@@ -174,21 +175,6 @@ impl Metrics {
             "injection_flags",
             "Requests in which the injection check saw something",
             self.injections.clone(),
-        );
-        r.register(
-            "cache_labels",
-            "Comparisons of a remembered answer with a fresh one, and verdicts of users: right, wrong, unsure",
-            self.labels.clone(),
-        );
-        r.register(
-            "cache_judged",
-            "Pairs of answers for the judge, by verdict: same, different, unreadable, failed, over_budget, too_long, blocked",
-            self.judged.clone(),
-        );
-        r.register(
-            "shadow_log_lines",
-            "Lines of the shadow log, by what became of them: written, dropped (the queue was full), failed (the disk)",
-            self.shadow_lines.clone(),
         );
         r.register("tokens", "Tokens that providers counted", self.tokens.clone());
         r.register(
@@ -227,6 +213,26 @@ impl Metrics {
             self.embedding_wait.clone(),
         );
         r.register_with_unit("embedding", "In the embedding model", s, self.embedding_time.clone());
+    }
+
+    /// What the cache learns, and what is written down of it.
+    fn register_learning(&mut self) {
+        let r = &mut self.registry;
+        r.register(
+            "cache_labels",
+            "Comparisons of a remembered answer with a fresh one, and verdicts of users: right, wrong, unsure",
+            self.labels.clone(),
+        );
+        r.register(
+            "cache_judged",
+            "Pairs of answers for the judge, by verdict: same, different, unreadable, failed, over_budget, too_long, blocked",
+            self.judged.clone(),
+        );
+        r.register(
+            "shadow_log_lines",
+            "Lines of the shadow log, by what became of them: written, dropped (the queue was full), failed (the disk)",
+            self.shadow_lines.clone(),
+        );
     }
 
     /// Counts a finished request.
