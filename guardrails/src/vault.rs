@@ -170,6 +170,33 @@ impl Vault {
         json::redact(self, guard, value, &[], skip)
     }
 
+    /// `text` with placeholders in place of the values that have one already, however they are printed; whatever else
+    /// `guard` finds in it stays. For an answer that is given together with its question, in which the same values stand.
+    pub fn hide_known<'t>(&self, guard: &Guard, text: &'t str) -> Cow<'t, str> {
+        if self.is_empty() {
+            return Cow::Borrowed(text);
+        }
+        let mut out = String::with_capacity(text.len());
+        let mut from = 0;
+        for finding in guard.inspect(text) {
+            let key = (finding.entity, pii::normalised(finding.entity, &text[finding.span.clone()]));
+            if let Some(&at) = self.index.get(&key) {
+                out.push_str(&text[from..finding.span.start]);
+                out.push_str(&self.entries[at].placeholder);
+                from = finding.span.end;
+            }
+        }
+        out.push_str(&text[from..]);
+        // What was found by the words around it may stand here without them, and in other letters. The longer ones first:
+        // one may hold another.
+        let mut entries: Vec<&Entry> = self.entries.iter().collect();
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.original.len()));
+        for entry in entries.into_iter().filter(|entry| !entry.original.is_empty()) {
+            out = replace_in_any_case(&out, &entry.original, &entry.placeholder);
+        }
+        Cow::Owned(out)
+    }
+
     /// The placeholders issued so far, in order.
     pub fn issued(&self) -> impl Iterator<Item = &str> {
         self.entries.iter().map(|entry| entry.placeholder.as_str())
@@ -213,6 +240,19 @@ impl Vault {
         let pair = |entry: &Entry| (entry.placeholder.clone(), form.write(&entry.original));
         Table::new(restored.map(pair).collect())
     }
+}
+
+/// `text` with `to` in place of `from`, whether in capitals or small letters.
+fn replace_in_any_case(text: &str, from: &str, to: &str) -> String {
+    // The letters that change have one byte either way, so places in the one text are places in the other.
+    let (small, mut out, mut done) = (text.to_ascii_lowercase(), String::with_capacity(text.len()), 0);
+    for (at, found) in small.match_indices(&from.to_ascii_lowercase()) {
+        out.push_str(&text[done..at]);
+        out.push_str(to);
+        done = at + found.len();
+    }
+    out.push_str(&text[done..]);
+    out
 }
 
 impl Form {

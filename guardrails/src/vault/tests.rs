@@ -37,6 +37,28 @@ fn values_are_numbered_by_first_appearance_and_a_value_keeps_its_number() {
 }
 
 #[test]
+fn in_an_answer_only_what_the_question_held_is_hidden_however_it_is_printed() {
+    let mut vault = Vault::new();
+    assert_eq!(vault.hide_known(guard(), "Write to help@example.org"), "Write to help@example.org");
+    let question = redact(&mut vault, "Is ada@example.org paying with 4111 1111 1111 1111?");
+    assert_eq!(question, "Is [EMAIL_ADDRESS_1] paying with [CREDIT_CARD_1]?");
+    let answer =
+        "Yes, ADA@example.org does, by 4111111111111111 (or 4111 1111 1111 1111); ask help@example.org.";
+    assert_eq!(
+        vault.hide_known(guard(), answer),
+        "Yes, [EMAIL_ADDRESS_1] does, by [CREDIT_CARD_1] (or [CREDIT_CARD_1]); ask help@example.org."
+    );
+    assert_eq!(vault.issued().count(), 2, "nothing is issued for an answer");
+}
+
+#[test]
+fn a_value_that_needs_words_around_it_is_hidden_without_them_too() {
+    let mut vault = Vault::new();
+    assert_eq!(redact(&mut vault, "ssn=624108837"), "ssn=[US_SSN_1]");
+    assert_eq!(vault.hide_known(guard(), "624108837 is taken"), "[US_SSN_1] is taken");
+}
+
+#[test]
 fn a_placeholder_the_user_wrote_is_neither_issued_nor_restored() {
     let mut vault = Vault::new();
     let request = json!(["What is [EMAIL_ADDRESS_3]?", {"[EMAIL_ADDRESS_7]": "I am ada@example.org"}]);
