@@ -313,6 +313,8 @@ impl Remembered {
                 vector: Some(vector),
                 payload: Bytes::from(text),
                 ttl: None,
+                owner: 0,
+                note: Bytes::new(),
             });
         }
         cache.run_pending();

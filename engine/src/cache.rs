@@ -4,9 +4,12 @@ mod asking;
 mod learning;
 #[cfg(test)]
 mod promises;
+#[cfg(test)]
+mod shares;
 mod state;
 #[cfg(test)]
 mod tests;
+mod vouching;
 
 pub use asking::{Decision, Question};
 pub use learning::{Remembered, Ticket};
@@ -28,6 +31,7 @@ use crate::exact::Answers;
 use crate::features::Profile;
 use crate::index::IndexKind;
 use crate::partition::{ExactKey, PartitionKey};
+use crate::shares::Shares;
 use crate::store::{Cluster, LocalStore};
 use learning::{Learners, Recent};
 
@@ -35,6 +39,8 @@ use learning::{Learners, Recent};
 const CANDIDATES: usize = 8;
 /// Memory an entry takes beside its payload and vector: its own fields, its places in the maps, moka's bookkeeping.
 const ENTRY_BYTES: usize = 640;
+/// The same of a place among its owner's entries, where shares are kept.
+const SHARE_BYTES: usize = 256;
 /// Longest lifetime. Keeps dates within what the clock can express; a hundred years.
 const MAX_TTL: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
@@ -49,16 +55,19 @@ pub struct CacheConfig {
     pub ttl: Duration,
     /// Bytes of memory for payloads, vectors and their bookkeeping.
     pub max_bytes: u64,
+    /// How many of them the entries of one [`Insert::owner`] may take; none: all of them.
+    pub owner_max_bytes: Option<u64>,
 }
 
 impl Default for CacheConfig {
-    /// Similarity 0.90, index by size, 24 hours, 256 MiB.
+    /// Similarity 0.90, index by size, 24 hours, 256 MiB for whoever comes.
     fn default() -> Self {
         Self {
             similarity: 0.90,
             index: IndexKind::Auto,
             ttl: Duration::from_secs(24 * 3600),
             max_bytes: 256 << 20,
+            owner_max_bytes: None,
         }
     }
 }
@@ -79,6 +88,10 @@ pub struct Insert {
     pub payload: Bytes,
     /// A lifetime shorter than the configured one; a longer one is cut to it.
     pub ttl: Option<Duration>,
+    /// Who has it stored: entries of one owner push out each other before they take more than the owner's share.
+    pub owner: u64,
+    /// Bytes about this very request that are kept with the entry, also if it shares another one's answer.
+    pub note: Bytes,
 }
 
 impl fmt::Debug for Insert {
@@ -90,6 +103,7 @@ impl fmt::Debug for Insert {
             .field("dimension", &self.vector.as_ref().map(Vec::len))
             .field("bytes", &self.payload.len())
             .field("ttl", &self.ttl)
+            .field("owner", &self.owner)
             .finish()
     }
 }
@@ -158,7 +172,8 @@ impl SemanticCache {
     pub fn with_clock(config: CacheConfig, clock: Arc<dyn Clock>) -> Self {
         let vectors = Arc::new(LocalStore::new(config.index));
         let vectors_of_removed = Arc::clone(&vectors);
-        let answers = Answers::new(config.max_bytes, move |entry| vectors_of_removed.remove(entry));
+        let shares = config.owner_max_bytes.map(Shares::new);
+        let answers = Answers::new(config.max_bytes, shares, move |entry| vectors_of_removed.remove(entry));
         let deciding = Deciding::default();
         Self {
             config,
@@ -231,7 +246,7 @@ impl SemanticCache {
     }
 
     /// Remembers an answer. It may be found at once, and may be evicted at once if the cache is full of more popular
-    /// ones. One that is larger than the whole cache, or whose lifetime is zero, is not stored.
+    /// ones. One that is larger than the whole cache or its owner's share, or whose lifetime is zero, is not stored.
     pub fn insert(&self, insert: Insert) {
         self.store(insert, None, None);
     }
@@ -244,8 +259,15 @@ impl SemanticCache {
             own + self.vectors.vector_bytes(&insert.partition, v.len())
         });
         let payload_bytes = if joins.is_some() { 0 } else { insert.payload.len() };
-        let bytes = payload_bytes + vector_bytes + profile.as_ref().map_or(0, Profile::bytes) + ENTRY_BYTES;
-        let weight = u32::try_from(bytes).ok().filter(|&weight| u64::from(weight) <= self.config.max_bytes);
+        let own_bytes =
+            insert.note.len() + if self.config.owner_max_bytes.is_some() { SHARE_BYTES } else { 0 };
+        let bytes = payload_bytes
+            + vector_bytes
+            + profile.as_ref().map_or(0, Profile::bytes)
+            + own_bytes
+            + ENTRY_BYTES;
+        let most = self.config.owner_max_bytes.unwrap_or(u64::MAX).min(self.config.max_bytes);
+        let weight = u32::try_from(bytes).ok().filter(|&weight| u64::from(weight) <= most);
         let Some(weight) = weight.filter(|_| !ttl.is_zero()) else {
             tracing::debug!(partition = ?insert.partition, bytes, ?ttl, "answer not stored: too large or no lifetime");
             return;
@@ -260,6 +282,8 @@ impl SemanticCache {
             partition: insert.partition,
             created,
             expires_at: created + ttl,
+            note: insert.note,
+            owner: insert.owner,
             id,
             exact: insert.exact,
             normalised: insert.normalised,
@@ -281,6 +305,14 @@ impl SemanticCache {
         let (entries, bytes) = self.answers.size();
         let (vectors, partitions) = self.vectors.counts();
         Stats { entries, bytes, vectors, partitions }
+    }
+
+    /// All living entries, in no order.
+    pub fn entries(&self) -> Vec<Arc<Entry>> {
+        let now = self.clock.now();
+        let mut all = self.answers.entries();
+        all.retain(|entry| !entry.is_expired_at(now));
+        all
     }
 
     /// Forgets everything that is stored at the moment of the call.

@@ -33,6 +33,10 @@ pub struct Entry {
     pub created: SystemTime,
     /// From this moment on it is not served any more.
     pub expires_at: SystemTime,
+    /// The caller's own bytes about this very request, which the cache never looks at.
+    pub note: Bytes,
+    /// Of whose share of the memory it takes.
+    pub(crate) owner: u64,
     /// Tells this entry from an earlier or later one under the same exact key.
     pub(crate) id: u64,
     pub(crate) exact: ExactKey,
@@ -131,6 +135,8 @@ mod tests {
             partition,
             created: SystemTime::UNIX_EPOCH,
             expires_at: SystemTime::UNIX_EPOCH + Duration::from_secs(10),
+            note: Bytes::from_static(b"the secret question"),
+            owner: 0,
             id: 1,
             exact: partition.exact(&[]),
             normalised: None,

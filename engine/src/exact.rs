@@ -10,6 +10,7 @@ use moka::sync::Cache;
 
 use crate::entry::Entry;
 use crate::partition::ExactKey;
+use crate::shares::Shares;
 
 /// Rounds of housekeeping after which the store is taken to be as tidy as it gets.
 const MAX_ROUNDS: usize = 64;
@@ -29,6 +30,9 @@ pub(crate) struct Answers {
     cache: Cache<ExactKey, Arc<Entry>>,
     aliases: Arc<Aliases>,
     writers: [Mutex<()>; WRITERS],
+    shares: Option<Arc<Shares>>,
+    /// Lets go of what else belongs to an entry.
+    on_removed: Arc<dyn Fn(&Entry) + Send + Sync>,
 }
 
 /// Frees the memory of entries whose time is over. Lookups judge expiry themselves, by the cache's own clock.
@@ -41,21 +45,29 @@ impl Expiry<ExactKey, Arc<Entry>> for Reclaim {
 }
 
 impl Answers {
-    /// A store of up to `max_bytes`, by the entries' weight. `on_removed` hears of every entry that goes, once, for
-    /// whatever reason; it is called from inside the store and must not call it.
-    pub(crate) fn new(max_bytes: u64, on_removed: impl Fn(&Entry) + Send + Sync + 'static) -> Self {
+    /// A store of up to `max_bytes`, by the entries' weight, of which each owner has at most its share. `on_removed` hears
+    /// of every entry that goes, once, for whatever reason; it is called from inside the store and must not call it.
+    pub(crate) fn new(
+        max_bytes: u64,
+        shares: Option<Shares>,
+        on_removed: impl Fn(&Entry) + Send + Sync + 'static,
+    ) -> Self {
+        let shares = shares.map(Arc::new);
         let aliases: Arc<Aliases> = Arc::default();
-        let aliases_of_removed = Arc::clone(&aliases);
+        let (shares_of_removed, aliases_of_removed) = (shares.clone(), Arc::clone(&aliases));
+        let on_removed: Arc<dyn Fn(&Entry) + Send + Sync> = Arc::new(move |entry: &Entry| {
+            forget(&aliases_of_removed, entry);
+            shares_of_removed.iter().for_each(|shares| shares.left(entry));
+            on_removed(entry);
+        });
+        let heard = Arc::clone(&on_removed);
         let cache = Cache::builder()
             .max_capacity(max_bytes)
             .weigher(|_, entry: &Arc<Entry>| entry.weight)
             .expire_after(Reclaim)
-            .eviction_listener(move |_, entry: Arc<Entry>, _| {
-                forget(&aliases_of_removed, &entry);
-                on_removed(&entry);
-            })
+            .eviction_listener(move |_, entry: Arc<Entry>, _| heard(&entry))
             .build();
-        Self { cache, aliases, writers: std::array::from_fn(|_| Mutex::default()) }
+        Self { cache, aliases, writers: std::array::from_fn(|_| Mutex::default()), shares, on_removed }
     }
 
     pub(crate) fn insert(&self, entry: Arc<Entry>) {
@@ -66,14 +78,51 @@ impl Answers {
         }
         // An entry is never updated in place: moka 0.12 subtracts the new weight for the old value if it evicts the entry
         // before it has noticed the update, and its idea of the total drifts away from the truth for good.
-        let _writing =
-            self.writers[entry.exact.stripe(WRITERS)].lock().unwrap_or_else(PoisonError::into_inner);
+        let writer = &self.writers[entry.exact.stripe(WRITERS)];
+        let lock = || writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writing = lock();
         self.cache.invalidate(&entry.exact);
+        if let Some(shares) = &self.shares {
+            // The owner makes room before the entry comes, or the store would make it, at the expense of others.
+            shares.add(&entry);
+            drop(writing);
+            self.settle();
+            writing = lock();
+            if !shares.has(&entry) {
+                drop(writing);
+                return (self.on_removed)(&entry);
+            }
+        }
         self.cache.insert(entry.exact, entry);
+        drop(writing);
     }
 
     pub(crate) fn get(&self, key: &ExactKey) -> Option<Arc<Entry>> {
-        self.cache.get(key)
+        self.cache.get(key).inspect(|entry| self.used(entry))
+    }
+
+    /// Tells the owner's share, too, that the entry is wanted.
+    fn used(&self, entry: &Entry) {
+        self.shares.iter().for_each(|shares| shares.used(entry));
+    }
+
+    /// Brings store and shares into line: what left the one leaves the other. Says whether there was anything.
+    fn settle(&self) -> bool {
+        let Some(shares) = &self.shares else { return false };
+        let (left, over) = shares.unsettled();
+        for gone in &left {
+            let _writing =
+                self.writers[gone.exact.stripe(WRITERS)].lock().unwrap_or_else(PoisonError::into_inner);
+            shares.remove(gone);
+        }
+        for gone in &over {
+            let _writing =
+                self.writers[gone.exact.stripe(WRITERS)].lock().unwrap_or_else(PoisonError::into_inner);
+            if self.cache.get(&gone.exact).is_some_and(|stored| stored.id == gone.id) {
+                self.cache.invalidate(&gone.exact);
+            }
+        }
+        !left.is_empty() || !over.is_empty()
     }
 
     pub(crate) fn get_normalised(&self, key: &ExactKey) -> Option<Arc<Entry>> {
@@ -82,12 +131,12 @@ impl Answers {
             let alias = aliases.get(key)?;
             (alias.exact, alias.id)
         };
-        self.cache.get(&exact).filter(|entry| entry.id == id)
+        self.get(&exact).filter(|entry| entry.id == id)
     }
 
     /// Whether this very entry is still stored. Counts as a use of it.
     pub(crate) fn touch(&self, entry: &Entry) -> bool {
-        self.cache.get(&entry.exact).is_some_and(|stored| stored.id == entry.id)
+        self.get(&entry.exact).is_some_and(|stored| stored.id == entry.id)
     }
 
     /// Takes this very entry out, if it is still stored.
@@ -109,7 +158,9 @@ impl Answers {
         let mut size = self.size();
         for _ in 0..MAX_ROUNDS {
             self.cache.run_pending_tasks();
-            if std::mem::replace(&mut size, self.size()) == size {
+            self.shares.iter().for_each(|shares| shares.run_pending());
+            let settled = self.settle();
+            if std::mem::replace(&mut size, self.size()) == size && !settled {
                 break;
             }
         }
@@ -139,9 +190,14 @@ impl Answers {
         chosen
     }
 
-    #[cfg(test)]
+    /// All that is stored, expired or not.
     pub(crate) fn entries(&self) -> Vec<Arc<Entry>> {
         self.cache.iter().map(|(_, entry)| entry).collect()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn shares(&self) -> Option<&Shares> {
+        self.shares.as_deref()
     }
 
     #[cfg(test)]

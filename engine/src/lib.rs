@@ -35,6 +35,7 @@ pub mod journal;
 pub mod normalise;
 pub mod partition;
 pub mod replay;
+mod shares;
 mod store;
 
 pub use cache::{

@@ -101,6 +101,7 @@ impl Gateway {
                 // Each answer is kept for a time of its own, which is never longer.
                 ttl: crate::chat::remember::longest_lifetime(config),
                 max_bytes: config.cache.max_bytes.0,
+                owner_max_bytes: None,
             });
             let key = fresh_key().map_err(internal)?;
             // By which rule, each request says for itself: its route may have one of its own.

@@ -53,6 +53,8 @@ fn ask(
             vector: Some(vector.to_vec()),
             payload: Bytes::copy_from_slice(fresh.as_bytes()),
             ttl: None,
+            owner: 0,
+            note: Bytes::new(),
         };
         let mut same = |answer: &Answer| Some(answer.payload == fresh);
         cache.remember(insert, profile, ticket.as_ref(), &mut same);

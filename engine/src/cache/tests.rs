@@ -12,19 +12,19 @@ use crate::partition::KeyHasher;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-fn partition(name: &str) -> PartitionKey {
+pub(super) fn partition(name: &str) -> PartitionKey {
     let mut hasher = KeyHasher::new(&[7; 32]);
     hasher.field("tenant", name.as_bytes());
     hasher.partition()
 }
 
 /// A direction in the plane.
-fn at(degrees: f32) -> Vec<f32> {
+pub(super) fn at(degrees: f32) -> Vec<f32> {
     let (sin, cos) = degrees.to_radians().sin_cos();
     vec![cos, sin]
 }
 
-fn insert(partition: PartitionKey, name: &str, vector: Option<Vec<f32>>) -> Insert {
+pub(super) fn insert(partition: PartitionKey, name: &str, vector: Option<Vec<f32>>) -> Insert {
     Insert {
         partition,
         exact: partition.exact(&[name.as_bytes()]),
@@ -32,14 +32,16 @@ fn insert(partition: PartitionKey, name: &str, vector: Option<Vec<f32>>) -> Inse
         vector,
         payload: Bytes::copy_from_slice(name.as_bytes()),
         ttl: None,
+        owner: 0,
+        note: Bytes::new(),
     }
 }
 
-fn any_entry(_: &Entry) -> bool {
+pub(super) fn any_entry(_: &Entry) -> bool {
     true
 }
 
-fn payload(hit: Option<Hit>) -> Option<String> {
+pub(super) fn payload(hit: Option<Hit>) -> Option<String> {
     hit.map(|hit| String::from_utf8(hit.entry.payload().to_vec()).unwrap())
 }
 
@@ -49,7 +51,7 @@ fn cache_with_clock(config: CacheConfig) -> (SemanticCache, Arc<ManualClock>) {
 }
 
 /// Every vector and alias belongs to an entry, and no partition is empty.
-fn assert_tidy(cache: &SemanticCache, partitions: &[PartitionKey]) {
+pub(super) fn assert_tidy(cache: &SemanticCache, partitions: &[PartitionKey]) {
     cache.run_pending();
     let entries = cache.answers.entries();
     for key in partitions {

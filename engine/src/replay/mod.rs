@@ -326,6 +326,8 @@ impl Run<'_> {
             vector: self.vectors.get(line).cloned(),
             payload: Bytes::from(format!("{line} {}", self.answer(line))),
             ttl: None,
+            owner: 0,
+            note: Bytes::new(),
         }
     }
 

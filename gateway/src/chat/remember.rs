@@ -452,7 +452,17 @@ impl Memory {
         let origin = Origin { fresh_for, labels: &labels, provider, model, cost };
         let Some(payload) = stored::write(&origin, redacted.clone()) else { return Kept::No };
         let Ticket { tenant, partition, exact, normalised, similar, .. } = ticket;
-        let insert = Insert { partition, exact, normalised, vector: None, payload, ttl: Some(kept_for) };
+        let (owner, note) = (0, Bytes::new());
+        let insert = Insert {
+            partition,
+            exact,
+            normalised,
+            vector: None,
+            payload,
+            ttl: Some(kept_for),
+            owner,
+            note,
+        };
         let Some(similar) = similar else {
             self.cache.insert(insert);
             return Kept::Yes;
