@@ -1,14 +1,25 @@
 //! What operators may do on the admin address beside looking.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Response, header};
 use serde_json::{Map, Value, json};
 
+use crate::body::Body;
+use crate::chat::import;
 use crate::chat::remember::Selector;
 use crate::error::ApiError;
 use crate::gateway::Gateway;
+use crate::keys::Caller;
 use crate::wire::json as strict;
 
 /// By what answers can be chosen.
 const SELECTORS: [&str; 5] = ["entry", "tag", "namespace", "model", "tenant"];
+/// How many answers an export has.
+pub const EXPORTED: &str = "x-sluice-cache-exported";
+/// How many it does not have, since their requests were not kept.
+pub const LEFT_OUT: &str = "x-sluice-cache-left-out";
 /// Counts what would go, and leaves it.
 const DRY_RUN: &str = "dry_run";
 
@@ -25,6 +36,36 @@ pub fn invalidate(gateway: &Gateway, body: &[u8]) -> Result<Value, ApiError> {
     let matched = gateway.memory.as_ref().map_or(0, |memory| memory.forget(&selector, dry_run));
     tracing::info!(by = selector.kind, matched, dry_run, "the cache was invalidated by an operator");
     Ok(json!({ "matched": matched, "removed": if dry_run { 0 } else { matched } }))
+}
+
+/// `POST /admin/v1/cache/import`: keeps the answers of a body in JSON Lines, and says what became of them:
+/// `{"stored", "skipped", "failed", "notes": [{"line", "outcome", "field"?, "message"}]}`. `only`: whose key it was that the
+/// address asked for; it brings answers to its own tenant.
+///
+/// # Errors
+/// [`ApiError::CacheOff`]; a wrong line is no error, but in the notes.
+pub async fn import(
+    gateway: &Gateway,
+    id: &str,
+    only: Option<&Caller>,
+    body: &Bytes,
+) -> Result<Value, ApiError> {
+    import::import(gateway, id, only, body).await.map(|report| json!(report))
+}
+
+/// `GET /admin/v1/cache/export`: the answers that can be imported elsewhere, in JSON Lines. Headers say how many there are, and
+/// how many others whose requests were not kept. `only`: as with [`import`], it sees what is its own tenant's.
+///
+/// # Errors
+/// [`ApiError::CacheOff`].
+pub fn export(gateway: &Arc<Gateway>, only: Option<&Caller>) -> Result<Response<Body>, ApiError> {
+    let (body, count, others) = import::export(gateway, only)?;
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/jsonl; charset=utf-8"));
+    headers.insert(HeaderName::from_static(EXPORTED), HeaderValue::from(count));
+    headers.insert(HeaderName::from_static(LEFT_OUT), HeaderValue::from(others));
+    Ok(response)
 }
 
 fn read(fields: &Map<String, Value>) -> Result<(Selector<'_>, bool), ApiError> {

@@ -5,6 +5,7 @@ mod coalesce;
 mod flight;
 mod guards;
 mod head;
+pub mod import;
 pub mod judge;
 mod keys;
 mod labels;

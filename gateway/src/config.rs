@@ -19,7 +19,7 @@ use sluice_models::Precision;
 pub use cache::{JudgeSection, RouteCacheSection};
 pub use decide::{CachePolicy, Shadow};
 pub use file::{ConfigError, load, parse, schema};
-pub use units::{ByteSize, Span, TimeSensitive};
+pub use units::{ByteSize, Portion, Span, TimeSensitive};
 
 use crate::secret::SecretSource;
 
@@ -29,8 +29,8 @@ use crate::secret::SecretSource;
 pub struct Config {
     /// Where clients connect. An address other than loopback needs at least one key.
     pub listen: SocketAddr,
-    /// Where operators connect: `/metrics`, health, and what makes the cache forget. Keep it internal; on loopback it asks for no
-    /// key, elsewhere any will do.
+    /// Where operators connect: `/metrics`, health, and what makes the cache forget, import and export. Keep it internal; on
+    /// loopback it asks for no key, elsewhere any will do.
     pub admin: SocketAddr,
     /// Virtual keys that clients must present. Without any, everybody who reaches the address may ask.
     pub keys: Vec<KeyConfig>,
@@ -142,6 +142,12 @@ pub struct CacheSection {
     pub stale_if_error: Span,
     /// Memory for answers and vectors.
     pub max_bytes: ByteSize,
+    /// How much of it one tenant may take, as a size or a percentage, so that none pushes out what the others have stored. By
+    /// default an equal part of it, but at least 25%; a tenant that is alone has all of it.
+    pub tenant_max_bytes: Option<Portion>,
+    /// True: the redacted request is kept in memory beside its answer, for `sluice cache export`. Otherwise nothing is kept that
+    /// a prompt could be read from.
+    pub keep_prompts: bool,
     /// Requests with a higher temperature share answers only letter by letter. One that names none counts as no higher.
     pub max_temperature: f64,
     /// Answers to prompts that speak of the moment ("today", "current price", "latest"): how long they are kept, `bypass`
@@ -155,6 +161,16 @@ pub struct CacheSection {
     pub shadow_log: Option<PathBuf>,
     /// Whether these lines hold the prompts, in their redacted form.
     pub shadow_log_prompts: bool,
+}
+
+impl CacheSection {
+    /// The bytes that each of so many tenants may take; none if one has all of them.
+    pub fn share_of(&self, tenants: usize) -> Option<u64> {
+        const LEAST: usize = 25;
+        let standard = Portion::Percent((100 / tenants.max(1)).max(LEAST) as u64);
+        let share = self.tenant_max_bytes.unwrap_or(standard).of(self.max_bytes.0);
+        (share < self.max_bytes.0).then_some(share)
+    }
 }
 
 impl Default for CacheSection {
@@ -173,6 +189,8 @@ impl Default for CacheSection {
             stale_while_revalidate: Span::seconds(0),
             stale_if_error: Span::seconds(0),
             max_bytes: ByteSize(engine.max_bytes),
+            tenant_max_bytes: None,
+            keep_prompts: false,
             // What most APIs take where nothing is said: more than that is asked for its variety.
             max_temperature: 1.0,
             time_sensitive: TimeSensitive::Ttl(Span::seconds(60)),

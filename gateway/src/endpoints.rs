@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, h
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use serde_json::json;
+use tokio::runtime::Handle;
 
 use crate::admin;
 use crate::body::{self, Body};
@@ -26,7 +27,10 @@ use crate::local::is_loopback_name;
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Where operators make the cache forget.
 const INVALIDATE: &str = "/admin/v1/cache/invalidate";
-/// Largest body that operators send.
+/// Where operators bring answers along, and take them from.
+const IMPORT: &str = "/admin/v1/cache/import";
+const EXPORT: &str = "/admin/v1/cache/export";
+/// Largest body that operators send, but for an import.
 const ADMIN_BODY: u64 = 64 * 1024;
 
 static FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -173,7 +177,7 @@ pub async fn handle_admin(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let id = request_id(&request);
-    let answered = answer_admin(&gateway, public, request).await;
+    let answered = answer_admin(&gateway, public, &id, request).await;
     let mut response = answered.unwrap_or_else(|error| error_response(&error));
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(&REQUEST_ID, id);
@@ -184,13 +188,12 @@ pub async fn handle_admin(
 async fn answer_admin(
     gateway: &Arc<Gateway>,
     public: bool,
+    id: &str,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, ApiError> {
     let operator = || {
-        if public {
-            gateway.keys.authenticate(request.headers())?;
-        }
-        refuse_foreign_pages(request.headers())
+        let caller = if public { Some(gateway.keys.authenticate(request.headers())?) } else { None };
+        refuse_foreign_pages(request.headers()).map(|()| caller)
     };
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/metrics") => {
@@ -202,14 +205,33 @@ async fn answer_admin(
         }
         (&Method::POST, INVALIDATE) => {
             operator()?;
-            let limits = (gateway.limits.max_body.0.min(ADMIN_BODY), gateway.timeouts.client.0);
-            let body = body::read(request.into_body(), limits.0, limits.1).await?;
+            let limit = gateway.limits.max_body.0.min(ADMIN_BODY);
+            let body = body::read(request.into_body(), limit, gateway.timeouts.client.0).await?;
             let gateway = Arc::clone(gateway);
             // Looking at every answer takes a while, which nobody else is to wait.
             let invalidating = tokio::task::spawn_blocking(move || admin::invalidate(&gateway, &body));
             Ok(json_response(&invalidating.await.map_err(|_| ApiError::Internal)??))
         }
-        (_, INVALIDATE) => Err(ApiError::MethodNotAllowed { allowed: "POST" }),
+        (&Method::POST, IMPORT) => {
+            let only = operator()?;
+            let limit = gateway.limits.max_body.0;
+            let body = body::read(request.into_body(), limit, gateway.timeouts.client.0).await?;
+            let (gateway, id) = (Arc::clone(gateway), id.to_owned());
+            // Reading and scanning the lines would keep the clients' connections waiting.
+            let importing = tokio::task::spawn_blocking(move || {
+                Handle::current().block_on(admin::import(&gateway, &id, only.as_deref(), &body))
+            });
+            Ok(json_response(&importing.await.map_err(|_| ApiError::Internal)??))
+        }
+        (&Method::GET, EXPORT) => {
+            let only = operator()?;
+            let gateway = Arc::clone(gateway);
+            // As with what is invalidated.
+            let exporting = tokio::task::spawn_blocking(move || admin::export(&gateway, only.as_deref()));
+            exporting.await.map_err(|_| ApiError::Internal)?
+        }
+        (_, INVALIDATE | IMPORT) => Err(ApiError::MethodNotAllowed { allowed: "POST" }),
+        (_, EXPORT) => Err(ApiError::MethodNotAllowed { allowed: "GET" }),
         (&Method::GET, "/health/live") => Ok(json_response(&json!({ "status": "ok" }))),
         (&Method::GET, "/health/ready" | "/health") => Ok(ready(gateway)),
         (method, path) => Err(ApiError::NoSuchEndpoint {

@@ -108,6 +108,9 @@ pub enum ApiError {
     /// The request wants an answer out of the cache or none, and there is none.
     #[error("there is no answer in the cache that this request may have ('cache-control: only-if-cached')")]
     NotCached,
+    /// Something is to be done with a cache that is not there.
+    #[error("the cache is off (cache.enabled: false)")]
+    CacheOff,
     /// The answer broke off after it had begun; sent as the last event of a stream.
     #[error("{0}")]
     StreamBroken(String),
@@ -157,6 +160,7 @@ impl ApiError {
             Self::Provider { status, .. } => Row { status: *status, kind: request, code: None },
             Self::TargetsFailed { status, .. } => row(*status, "upstream_error", "all_targets_failed"),
             Self::NotCached => row(StatusCode::GATEWAY_TIMEOUT, request, "not_cached"),
+            Self::CacheOff => row(StatusCode::CONFLICT, request, "cache_off"),
             Self::StreamBroken(_) => row(StatusCode::BAD_GATEWAY, "upstream_error", "stream_interrupted"),
             Self::Internal => row(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "internal_error"),
         }

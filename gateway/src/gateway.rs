@@ -101,7 +101,7 @@ impl Gateway {
                 // Each answer is kept for a time of its own, which is never longer.
                 ttl: crate::chat::remember::longest_lifetime(config),
                 max_bytes: config.cache.max_bytes.0,
-                owner_max_bytes: None,
+                owner_max_bytes: config.cache.share_of(keys.tenants().len()),
             });
             let key = fresh_key().map_err(internal)?;
             // By which rule, each request says for itself: its route may have one of its own.
@@ -225,6 +225,17 @@ mod tests {
         assert!(problems("listen: 0.0.0.0:8080").starts_with("listen: an address that others can reach"));
         assert!(problems("admin: '[::]:8081'").starts_with("admin: "));
         assert_eq!(problems("listen: 127.0.0.2:8080"), "");
+    }
+
+    #[test]
+    fn a_tenant_that_is_alone_has_the_whole_cache_and_several_have_equal_parts_of_a_quarter_at_least() {
+        let share = |yaml: &str, tenants| parse(yaml, "test").unwrap().cache.share_of(tenants);
+        let shares: Vec<_> =
+            [1, 2, 3, 4, 9].map(|tenants| share("cache: {max_bytes: 1000B}", tenants)).into();
+        assert_eq!(shares, [None, Some(500), Some(330), Some(250), Some(250)]);
+        let own = "cache: {max_bytes: 1000B, tenant_max_bytes: 10%}";
+        assert_eq!((share(own, 1), share(own, 3)), (Some(100), Some(100)));
+        assert_eq!(share("cache: {max_bytes: 1000B, tenant_max_bytes: 1MiB}", 3), None);
     }
 
     #[test]

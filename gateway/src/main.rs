@@ -6,7 +6,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use sluice::commands::{bench, config, demo, eval, mock, model, serve, tune};
+use sluice::commands::{bench, cache, config, demo, eval, mock, model, serve, tune};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -37,6 +37,9 @@ enum Command {
     /// Measure what this machine does.
     #[command(subcommand)]
     Bench(bench::BenchCommand),
+    /// Warm a running gateway's cache up, or move its answers to another one.
+    #[command(subcommand)]
+    Cache(cache::CacheCommand),
     /// Try out policies on labelled traffic.
     #[command(subcommand)]
     Eval(eval::EvalCommand),
@@ -48,7 +51,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     sluice::telemetry::init_logging(match cli.command {
         // Its table is the log; only what concerns the weights is said beside it.
-        Command::Demo(_) | Command::Bench(_) | Command::Eval(_) | Command::Tune(_) => {
+        Command::Demo(_) | Command::Bench(_) | Command::Eval(_) | Command::Tune(_) | Command::Cache(_) => {
             "error,sluice_models=warn"
         }
         _ => "info",
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Command::Config(command) => config::run(command),
         Command::Model(command) => model::run(command),
         Command::Bench(command) => bench::run(command),
+        Command::Cache(command) => cache::run(command, &mut std::io::stderr()),
         Command::Eval(command) => eval::run(command),
         Command::Tune(args) => tune::run(args),
     };

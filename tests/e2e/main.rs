@@ -7,6 +7,8 @@
 mod cache_flights;
 // The same question twice, in other words, as a stream: answered from memory.
 mod cache_hits;
+// Operators bring answers along, and take them to another gateway.
+mod cache_import;
 // Operators make the cache forget.
 mod cache_invalidation;
 // A model judges what can't be told otherwise.
@@ -18,6 +20,8 @@ mod cache_partitions;
 mod cache_repeats;
 // A route may have terms of its own for the cache.
 mod cache_routes;
+// No tenant pushes out what the others have stored.
+mod cache_shares;
 // Which answers are worth remembering.
 mod cache_storing;
 // Which requests are answered by likeness, and which only by themselves or not for long.

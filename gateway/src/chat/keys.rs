@@ -9,7 +9,7 @@ use super::remember::Asked;
 use crate::wire::json::{canonical, canonical_object};
 
 /// Fields that say who asks or how the answer travels, and nothing about what it says.
-const NOT_PART_OF_THE_QUESTION: [&str; 8] = [
+pub(super) const NOT_PART_OF_THE_QUESTION: [&str; 8] = [
     "model",
     "messages",
     "stream",
@@ -77,6 +77,15 @@ pub(super) fn label(key: &[u8; 32], kind: &str, value: &str) -> String {
         hasher.update(part.as_bytes());
     }
     hasher.finalize().to_hex()[..32].to_owned()
+}
+
+/// Stands for a tenant where its share of the memory is counted.
+pub(super) fn owner(key: &[u8; 32], tenant: &str) -> u64 {
+    let digest = label(key, "owner", tenant);
+    digest
+        .bytes()
+        .take(16)
+        .fold(0, |all, digit| all << 4 | u64::from(char::from(digit).to_digit(16).unwrap_or(0)))
 }
 
 /// Spells a message without members that are null (to providers that is as good as absent) and, of the last turn, without

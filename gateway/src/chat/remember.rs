@@ -1,7 +1,11 @@
 //! The cache as a chat request sees it: which requests may share an answer, and in what form answers are kept.
 
+mod given;
+mod notes;
 #[cfg(test)]
 mod tests;
+
+pub(super) use given::{NotKept, Place};
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -20,7 +24,7 @@ use sluice_models::EmbedPool;
 
 use super::Call;
 use super::flight::{Flights, Lead};
-use super::keys::{flight_key, label, partition};
+use super::keys::{flight_key, label, owner, partition};
 use super::labels::{self, Lesson};
 use super::lifetime::{Excuse, Lifetimes};
 use super::live::Live;
@@ -44,6 +48,7 @@ pub struct Memory {
     repeats: Repeats,
     policy: String,
     terms: AllTerms,
+    keep_prompts: bool,
     clock: Arc<dyn Clock>,
     embedder: Option<EmbedPool>,
     patience: Duration,
@@ -149,6 +154,8 @@ pub struct Ticket {
     ttl: Option<Duration>,
     labels: Vec<String>,
     lifetimes: Lifetimes,
+    /// The request as it is kept with its answer, where that is wanted.
+    note: Bytes,
 }
 
 /// What a prompt can be found by from similar ones, and what to learn from its answer.
@@ -215,8 +222,20 @@ impl Memory {
         let flights = Flights::new();
         let terms = AllTerms::new(config, embedder.as_ref().map_or("", EmbedPool::id));
         let (policy, patience) = (guard.fingerprint(), config.embedding.deadline.0);
-        let clock = Arc::new(SystemClock);
-        Self { cache, hash_key, repeats, policy, terms, clock, embedder, patience, flights, shadow_log: None }
+        let (clock, keep_prompts) = (Arc::new(SystemClock), config.cache.keep_prompts);
+        Self {
+            cache,
+            hash_key,
+            repeats,
+            policy,
+            terms,
+            keep_prompts,
+            clock,
+            embedder,
+            patience,
+            flights,
+            shadow_log: None,
+        }
     }
 
     /// The same, with a log of what was held against requests.
@@ -284,11 +303,7 @@ impl Memory {
         }
         let turn = request.last_turn();
         let text = turn.as_deref();
-        let partition = {
-            let embedding = self.embedder.as_ref().map_or("", EmbedPool::id);
-            partition(&self.hash_key, [embedding, &self.policy], asked, text.is_some())
-        };
-        let exact = partition.exact(&[b"text", text.unwrap_or_default().as_bytes()]);
+        let (partition, exact) = self.keys(asked, text);
         let issued: HashSet<&str> = vault.issued().collect();
         let named = |entry: &Entry| names_only(entry, &issued);
         let admit = |entry: &Entry| self.fits(entry, wishes) && named(entry);
@@ -311,17 +326,7 @@ impl Memory {
         // Not admitted above, so its time is over or it is too old for this request.
         let old = self.cache.exact(&exact, &named).filter(|_| wishes.serve);
         let stale = old.and_then(|hit| self.stale(&hit, asked));
-        let mut ticket = Ticket {
-            tenant: call.caller.tenant.clone(),
-            partition,
-            exact,
-            normalised: None,
-            similar: None,
-            flight,
-            ttl,
-            labels: self.labels(asked),
-            lifetimes: terms.lifetimes,
-        };
+        let mut ticket = Ticket { flight, ttl, ..self.ticket(asked, text, (partition, exact)) };
         let nothing = |ticket, bypass, reason| {
             let stale = stale.map(Box::new);
             Found::Nothing(Box::new(Nothing { ticket: Some(ticket), bypass, reason, stale }))
@@ -353,6 +358,34 @@ impl Memory {
         match self.by_meaning(asked, similar, ticket, &admit, metrics) {
             Ok(remembered) => Found::Hit(Box::new(remembered)),
             Err(ticket) => nothing(*ticket, false, reason),
+        }
+    }
+
+    /// What must be equal, and what is compared letter by letter.
+    fn keys(&self, asked: &Asked<'_>, text: Option<&str>) -> (PartitionKey, ExactKey) {
+        let embedding = self.embedder.as_ref().map_or("", EmbedPool::id);
+        let partition = partition(&self.hash_key, [embedding, &self.policy], asked, text.is_some());
+        (partition, partition.exact(&[b"text", text.unwrap_or_default().as_bytes()]))
+    }
+
+    /// The place of an answer that is found letter by letter.
+    fn ticket(
+        &self,
+        asked: &Asked<'_>,
+        text: Option<&str>,
+        (partition, exact): (PartitionKey, ExactKey),
+    ) -> Ticket {
+        Ticket {
+            tenant: asked.call.caller.tenant.clone(),
+            partition,
+            exact,
+            normalised: None,
+            similar: None,
+            flight: None,
+            ttl: None,
+            labels: self.labels(asked),
+            lifetimes: self.terms.of(&asked.request.model).lifetimes,
+            note: if self.keep_prompts { notes::write(asked, text) } else { Bytes::new() },
         }
     }
 
@@ -443,26 +476,10 @@ impl Memory {
         model: &str,
         cost: Nanodollars,
     ) -> Kept {
-        if !is_rememberable(redacted) {
+        let Some(insert) = self.insert_of(&ticket, redacted, (provider, model, cost)) else {
             return Kept::No;
-        }
-        let (fresh_for, kept_for) = ticket.lifetimes.of(&ticket.exact, ticket.ttl);
-        let by_target = label(&self.hash_key, "model", &format!("{provider}/{model}"));
-        let labels = format!("{} {} {by_target}", ids::fresh("ce-"), ticket.labels.join(" "));
-        let origin = Origin { fresh_for, labels: &labels, provider, model, cost };
-        let Some(payload) = stored::write(&origin, redacted.clone()) else { return Kept::No };
-        let Ticket { tenant, partition, exact, normalised, similar, .. } = ticket;
-        let (owner, note) = (0, Bytes::new());
-        let insert = Insert {
-            partition,
-            exact,
-            normalised,
-            vector: None,
-            payload,
-            ttl: Some(kept_for),
-            owner,
-            note,
         };
+        let Ticket { tenant, similar, .. } = ticket;
         let Some(similar) = similar else {
             self.cache.insert(insert);
             return Kept::Yes;
@@ -478,6 +495,32 @@ impl Memory {
             None => Kept::Learnt,
             Some(lesson) => Kept::Unlearnt(Box::new(lesson)),
         }
+    }
+
+    /// The answer in the form in which it is kept, to be found by the ticket's keys; none of one that is not worth keeping.
+    fn insert_of(
+        &self,
+        ticket: &Ticket,
+        redacted: &Chunk,
+        (provider, model, cost): (&str, &str, Nanodollars),
+    ) -> Option<Insert> {
+        if !is_rememberable(redacted) {
+            return None;
+        }
+        let (fresh_for, kept_for) = ticket.lifetimes.of(&ticket.exact, ticket.ttl);
+        let by_target = label(&self.hash_key, "model", &format!("{provider}/{model}"));
+        let labels = format!("{} {} {by_target}", ids::fresh("ce-"), ticket.labels.join(" "));
+        let origin = Origin { fresh_for, labels: &labels, provider, model, cost };
+        Some(Insert {
+            partition: ticket.partition,
+            exact: ticket.exact,
+            normalised: ticket.normalised,
+            vector: None,
+            payload: stored::write(&origin, redacted.clone())?,
+            ttl: Some(kept_for),
+            owner: owner(&self.hash_key, &ticket.tenant),
+            note: ticket.note.clone(),
+        })
     }
 
     /// The embedding model, if there is one.

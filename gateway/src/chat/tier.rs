@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use sluice_engine::freshness::{Dependence, dependence};
+use sluice_engine::freshness::dependence;
+use sluice_guardrails::placeholders;
 
 use super::remember::Asked;
 use super::request::ChatRequest;
@@ -52,7 +53,7 @@ impl Rules {
     /// sense without what was said before is not answered by likeness; what depends on time or person not for long.
     pub(super) fn handling(&self, asked: &Asked<'_>, turn: Option<&str>) -> Handling {
         let by_form = self.by_form(asked.request);
-        let by_words = turn.map_or(Handling::ANY, |text| self.by_words(asked, dependence(text)));
+        let by_words = turn.map_or(Handling::ANY, |text| self.by_words(asked, text));
         let wished =
             if asked.wishes.exact_only { Handling::only(Reach::Exact, "exact") } else { Handling::ANY };
         [wished, by_words].into_iter().fold(by_form, Handling::and)
@@ -71,12 +72,14 @@ impl Rules {
         }
     }
 
-    fn by_words(&self, asked: &Asked<'_>, depends: Dependence) -> Handling {
-        let mut handling = Handling::ANY;
+    fn by_words(&self, asked: &Asked<'_>, text: &str) -> Handling {
+        let (mut handling, depends) = (Handling::ANY, dependence(text));
+        // A placeholder that was written as such stands for somebody as well: it comes out of another gateway.
+        let names_somebody = !asked.vault.is_empty() || placeholders(text).next().is_some();
         if depends.on_context && is_follow_up(asked.request) {
             handling = handling.and(Handling::only(Reach::Normalised, "needs_context"));
         }
-        if asked.call.caller.shares_tenant && (depends.on_person || !asked.vault.is_empty()) {
+        if asked.call.caller.shares_tenant && (depends.on_person || names_somebody) {
             let personal = Handling { ttl: Some(PERSONAL_TTL), ..Handling::only(Reach::Exact, "personal") };
             handling = handling.and(personal);
         }
@@ -226,7 +229,11 @@ mod tests {
     #[test]
     fn what_is_personal_is_not_answered_by_likeness_where_a_tenant_is_shared() {
         let config = CacheSection::default();
-        for text in ["What is my balance?", "Is zoe.quill@example.org a customer of the bank?"] {
+        for text in [
+            "What is my balance?",
+            "Is zoe.quill@example.org a customer of the bank?",
+            "Is [EMAIL_ADDRESS_1] a customer of the bank?",
+        ] {
             let shared = handled(&user(text), true, &config);
             assert_eq!(
                 (shared.reach, shared.ttl, shared.reason),

@@ -1,6 +1,7 @@
 //! The subcommands, one file each.
 
 pub mod bench;
+pub mod cache;
 pub mod config;
 pub mod demo;
 pub mod eval;

@@ -70,6 +70,41 @@ impl<'de> Deserialize<'de> for Span {
     }
 }
 
+/// A part of the cache's memory: a size, or a percentage of all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+#[schemars(with = "String", description = "a size such as 64MiB, or a percentage such as 25%")]
+pub enum Portion {
+    /// So many bytes.
+    Bytes(u64),
+    /// So many hundredths.
+    Percent(u64),
+}
+
+impl Portion {
+    /// The bytes that it is of `all`.
+    pub fn of(self, all: u64) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.min(all),
+            Self::Percent(hundredths) => (u128::from(all) * u128::from(hundredths) / 100) as u64,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Portion {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let portion = match text.strip_suffix('%') {
+            Some(digits) => {
+                digits.trim().parse().ok().filter(|part| (1..=100).contains(part)).map(Self::Percent)
+            }
+            None => scaled(&text, SIZES).filter(|bytes| *bytes > 0).map(Self::Bytes),
+        };
+        portion.ok_or_else(|| {
+            de::Error::custom("expected a size such as 64MiB, or a percentage from 1% to 100%")
+        })
+    }
+}
+
 /// How answers are kept that hold for the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
 #[schemars(with = "String", description = "a duration such as 60s, 'bypass', or 'as_any'")]
@@ -108,6 +143,19 @@ impl<'de> Deserialize<'de> for ByteSize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_portion_is_a_size_or_a_percentage() {
+        let read = |text: &str| serde_json::from_value::<Portion>(text.into()).ok().map(|it| it.of(1000));
+        for (text, bytes) in
+            [("25%", Some(250)), ("100 %", Some(1000)), ("300B", Some(300)), ("1MiB", Some(1000))]
+        {
+            assert_eq!(read(text), bytes, "{text}");
+        }
+        for wrong in ["0%", "101%", "2.5%", "%", "25", "0B", "-5%", "a lot"] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn durations_and_sizes_read_as_people_write_them() {

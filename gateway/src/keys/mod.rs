@@ -1,6 +1,6 @@
 //! Virtual keys: who is asking, and whose cached answers they may see.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use http::{HeaderMap, header::AUTHORIZATION};
@@ -41,7 +41,7 @@ impl Keys {
         env: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, Vec<String>> {
         let (mut callers, mut problems) = (HashMap::new(), Vec::new());
-        let mut names = std::collections::BTreeSet::new();
+        let mut names = BTreeSet::new();
         for (at, config) in configs.iter().enumerate() {
             let field = format!("keys[{at}] ('{}')", config.name);
             if config.name.is_empty() || !names.insert(&config.name) {
@@ -75,6 +75,16 @@ impl Keys {
     /// True if there is no key, so that anybody may ask.
     pub fn are_none(&self) -> bool {
         self.anonymous.is_some()
+    }
+
+    /// Every tenant, once.
+    pub fn tenants(&self) -> BTreeSet<&str> {
+        self.callers.values().chain(&self.anonymous).map(|caller| caller.tenant.as_str()).collect()
+    }
+
+    /// Somebody of this tenant, for what is done in its name.
+    pub fn of_tenant(&self, tenant: &str) -> Option<Arc<Caller>> {
+        self.callers.values().chain(&self.anonymous).find(|caller| caller.tenant == tenant).cloned()
     }
 
     /// Who sent these headers.
@@ -163,6 +173,9 @@ mod tests {
             })
             .into();
         assert_eq!(shares, [true, true, false]);
+        assert_eq!(keys.tenants().into_iter().collect::<Vec<_>>(), ["alone", "key:a"]);
+        assert!(keys.of_tenant("key:a").is_some_and(|caller| caller.shares_tenant));
+        assert!(keys.of_tenant("a").is_none() && keys.of_tenant("anonymous").is_none());
     }
 
     #[test]
