@@ -3,6 +3,8 @@
 mod asking;
 mod learning;
 #[cfg(test)]
+mod pitfalls;
+#[cfg(test)]
 mod promises;
 #[cfg(test)]
 mod shares;

@@ -154,6 +154,28 @@ mod tests {
     }
 
     #[test]
+    fn a_key_has_256_bits_of_which_any_change_moves_about_half() {
+        let secret = |bit: usize| {
+            let mut secret = [9; 32];
+            secret[bit / 8] ^= 1 << (bit % 8);
+            KeyHasher::new(&secret).partition()
+        };
+        let base = KeyHasher::new(&[9; 32]).partition();
+        let moved =
+            |a: &[u8; 32], b: &[u8; 32]| -> u32 { a.iter().zip(b).map(|(a, b)| (a ^ b).count_ones()).sum() };
+        let mut ever = [0; 32];
+        for bit in 0..256 {
+            let other = secret(bit);
+            assert!((80..176).contains(&moved(&base.0, &other.0)), "bit {bit} of the secret");
+            // The partition's own key is the secret of what is compared letter by letter in it.
+            let (exact, other) = (base.exact(&[b"text"]), other.exact(&[b"text"]));
+            assert!((80..176).contains(&moved(&exact.0, &other.0)), "bit {bit} of the secret");
+            ever.iter_mut().zip(exact.0.iter().zip(other.0)).for_each(|(ever, (a, b))| *ever |= a ^ b);
+        }
+        assert_eq!(ever, [255; 32], "no bit of a key stands still");
+    }
+
+    #[test]
     fn debug_shows_a_short_prefix_and_nothing_of_the_fields() {
         let partition = key(1, &[("tenant".to_owned(), b"acme".to_vec())]);
         let shown = format!("{partition:?} {:?}", partition.exact(&[b"hello"]));
