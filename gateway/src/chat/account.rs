@@ -39,13 +39,15 @@ pub(super) struct Account {
 
 impl Account {
     pub(super) fn open(gateway: &Arc<Gateway>, call: &Call, source: Source) -> Self {
+        // Out of the cache it costs nothing, and that is known; of a provider's answer it is not known yet.
+        let cost = matches!(source, Source::Cache { .. }).then_some(0);
         Self {
             gateway: Arc::clone(gateway),
             caller: Arc::clone(&call.caller),
             request_id: call.id.clone(),
             started: call.started,
             source,
-            cost: None,
+            cost,
             saved: 0,
             tokens: (0, 0),
             outcome: "given_up",
