@@ -43,7 +43,11 @@ fn steps(choice: Choice) -> Vec<Choice> {
     let index = choice.index;
     let mut steps: Vec<Choice> =
         deltas.into_iter().map(|delta| Choice { index, delta, ..Choice::default() }).collect();
-    steps.push(Choice { delta: Delta::default(), ..choice });
+    let end = Choice { delta: Delta::default(), ..choice };
+    // What is still under way has no end, and a step that says nothing is none.
+    if end.finish_reason.is_some() || !end.rest.is_empty() {
+        steps.push(end);
+    }
     steps
 }
 
