@@ -1,5 +1,7 @@
 //! What the cache promises a chat: a known request's way, and lifetimes.
 
+mod partitions;
+
 use super::*;
 use crate::client_api::openai_chat;
 use crate::keys::Caller;
