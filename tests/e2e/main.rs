@@ -14,8 +14,12 @@ mod cache_invalidation;
 // A model judges what can't be told otherwise.
 mod cache_judge;
 mod cache_learning;
+// Prompts that look alike and mean different things.
+mod cache_look_alikes;
 // What must be equal before two requests share an answer.
 mod cache_partitions;
+// What goes wrong with semantic caches elsewhere.
+mod cache_pitfalls;
 // The same bytes again and again: answered without being read anew.
 mod cache_repeats;
 // A route may have terms of its own for the cache.

@@ -130,6 +130,22 @@ fn every_line_of_every_fixture_is_json() {
 }
 
 #[test]
+fn every_test_that_the_list_of_pitfalls_names_exists() {
+    let code: String = files(root()).iter().filter(|path| is(path, "rs")).map(|path| read(path)).collect();
+    let list = read(&root().join("tests/README.md"));
+    let rows: Vec<&str> = list.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+    assert_eq!(rows.len(), 20, "one line for each pitfall");
+    for row in rows {
+        let tests = row.trim_end_matches(['|', ' ']).rsplit('|').next().unwrap_or_default();
+        let names: Vec<&str> = tests.split(['`', ' ']).filter(|name| !name.is_empty()).collect();
+        assert!(!names.is_empty(), "no test for: {row}");
+        for name in names {
+            assert!(code.contains(&format!("fn {name}(")), "there is no test {name}, for: {row}");
+        }
+    }
+}
+
+#[test]
 fn every_folder_of_fixtures_says_what_it_is_for() {
     let folders = fs::read_dir(root().join("fixtures")).expect("the folder of fixtures can be listed");
     for folder in folders.map(|entry| entry.expect("an entry").path()).filter(|path| path.is_dir()) {
