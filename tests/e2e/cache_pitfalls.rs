@@ -153,38 +153,6 @@ async fn how_long_an_answer_takes_tells_nobody_what_another_tenant_asked() {
 }
 
 #[tokio::test]
-async fn what_one_key_brought_about_is_given_to_another_by_likeness_only_after_a_fresh_answer_agreed() {
-    let gate =
-        Gate::with_weights(&format!("cache: {{policy: calibrated, max_false_hit_rate: 0.05}}\n{ONE_TENANT}"));
-    let (a, b) = (gate.key("TEST_A"), gate.key("TEST_B"));
-    gate.primary.script(script("reply: {answer: 'Choose Forgotten password on the login page.'}"));
-    for text in [
-        "How do I reset my password?",
-        "How can I reset my password?",
-        "How do I reset the password?",
-        "How to reset my password?",
-        "How can I reset the password?",
-        "How would I reset my password?",
-    ] {
-        a.chat(&question(text)).await;
-    }
-    let near =
-        ["How do you reset a password?", "How can one reset a password?", "How might I reset my password?"];
-    for text in near {
-        assert_eq!(cached(&b, text).await.status, 504, "{text}");
-    }
-    let before = gate.primary.count();
-    let asked = b.chat(&question("How should I reset my password?")).await;
-    assert_eq!((asked.cache().as_str(), asked.header("x-sluice-cache-reason")), ("miss", "unconfirmed"));
-    assert_eq!(gate.primary.count(), before + 1);
-    let mut hits = 0;
-    for text in near {
-        hits += usize::from(cached(&b, text).await.cache() == "hit semantic");
-    }
-    assert!(hits > 0, "its own fresh answer said the same");
-}
-
-#[tokio::test]
 async fn a_prompt_made_to_collide_answers_nobody_elses_question() {
     let gate = alike(&format!("cache: {{policy: calibrated, max_false_hit_rate: 0.05}}\n{ONE_TENANT}"));
     let (stranger, victim) = (gate.key("TEST_A"), gate.key("TEST_B"));

@@ -25,7 +25,14 @@ fn prompt(number: usize) -> String {
 
 fn decide(cache: &SemanticCache, key: &PartitionKey, number: usize, vector: &[f32]) -> Decision {
     let profile = Profile::of(&prompt(number));
-    let question = Question { partition: key, vector, profile: &profile, tightening: Tightening::default() };
+    let question = Question {
+        partition: key,
+        vector,
+        profile: &profile,
+        tightening: Tightening::default(),
+        policy: None,
+        shadow: None,
+    };
     cache.look_up(&question, &|_| true)
 }
 
@@ -44,6 +51,8 @@ fn remember(
         vector: Some(vector.to_vec()),
         payload: Bytes::copy_from_slice(fresh.as_bytes()),
         ttl: None,
+        owner: 0,
+        note: Bytes::new(),
     };
     cache.remember(insert, Profile::of(&text), ticket, &mut |answer| Some(answer.payload == fresh));
 }

@@ -16,12 +16,9 @@ impl SemanticCache {
         });
         // Not the entry that is about to be replaced: its vector goes with it.
         let twin = near.into_iter().find(|near| near.entry.exact != insert.exact && same(&near.entry.answer));
-        let now = self.now_in(&insert.partition);
-        let joins = twin.and_then(|near| {
+        let joins = twin.map(|near| {
             let (cluster, answer) = (near.entry.cluster, near.entry.answer.clone());
-            self.vectors
-                .with_cluster(&insert.partition, cluster, |cluster| cluster.confirm(now))
-                .map(|()| Joins { cluster, answer, similarity: near.similarity })
+            Joins { cluster, answer, similarity: near.similarity }
         });
         self.store(insert, Some(profile), joins.as_ref());
     }

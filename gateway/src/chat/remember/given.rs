@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use sluice_engine::features::Profile;
 use sluice_engine::{Insert, normalise};
 use sluice_models::EmbedError;
 
@@ -69,8 +68,7 @@ impl Memory {
         }
         match self.vector_of_given(&place.ticket.tenant, text, metrics).await? {
             Ok(vector) => {
-                let similar = Similar { vector, profile: Profile::of(text), candidate: None };
-                place.ticket.similar = Some(Box::new(similar));
+                place.ticket.similar = Some(Box::new(Similar::new(text, vector)));
                 place.by_meaning = true;
             }
             Err(reason) => place.reason = reason,

@@ -7,10 +7,11 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Map, Value, json};
-use sluice_engine::{Deciding, IndexKind, decide};
+use sluice_engine::IndexKind;
 use sluice_models::{EmbedError, Embedder, Embedding, PoolOptions};
 
 use super::*;
+use crate::config::{CachePolicy, CacheSection, Span};
 
 /// The last turn: as it is, but for its spelling, and another one.
 const TEXT: &str = "When do you open the shop on Mondays?";
@@ -60,7 +61,7 @@ impl Embedder for Alike {
 static POOLS: LazyLock<[EmbedPool; 2]> =
     LazyLock::new(|| SPACES.map(|id| EmbedPool::start(Arc::new(Alike(id)), PoolOptions::default()).unwrap()));
 
-static GUARD: LazyLock<Guard> = LazyLock::new(|| Guard::new(&Policy::default()));
+static GUARD: LazyLock<Guard> = LazyLock::new(|| Guard::new(&sluice_guardrails::Policy::default()));
 
 /// A request but for the words of its last turn, and what it meets.
 #[derive(Clone, Debug, PartialEq)]
@@ -258,13 +259,15 @@ fn remember(memory: &Memory, ticket: Ticket, provider: &str) {
     assert!(matches!(kept, Kept::Yes), "there is nothing to compare it with");
 }
 
-async fn share_nothing(policy: decide::Policy, one: &Circumstances, other: &Circumstances) {
-    let deciding = Deciding { policy, ..Deciding::default() };
+async fn share_nothing(policy: CachePolicy, one: &Circumstances, other: &Circumstances) {
     // A flat index needs no thread of its own.
-    let config = CacheConfig { index: IndexKind::Flat, ..CacheConfig::default() };
-    let cache = SemanticCache::new(config).deciding(deciding);
-    let mut memory =
-        Memory::new(cache, [0; 32], &GUARD, &CacheSection::default(), None, Duration::from_secs(600));
+    let cache = SemanticCache::new(CacheConfig { index: IndexKind::Flat, ..CacheConfig::default() });
+    // As easily as a policy can be had.
+    let section =
+        CacheSection { policy, similarity: 0.0, max_false_hit_rate: 1.0, ..CacheSection::default() };
+    let mut config = crate::config::Config { cache: section, ..Default::default() };
+    config.embedding.deadline = Span(Duration::from_secs(600));
+    let mut memory = Memory::new(cache, [0; 32], &GUARD, &config, None);
     let Err(ticket) = look_up(&mut memory, one, TEXT).await else { panic!("nothing was stored") };
     let flight = ticket.flight();
     remember(&memory, ticket, "one");
@@ -294,7 +297,7 @@ async fn share_nothing(policy: decide::Policy, one: &Circumstances, other: &Circ
         match look_up(&mut memory, met, OTHER).await {
             Ok(hit) => assert_eq!(hit, found(Tier::Semantic), "{met:?}"),
             Err(ticket) => {
-                assert!(!matches!(policy, decide::Policy::Fixed { .. }), "{met:?}");
+                assert!(policy != CachePolicy::Fixed, "{met:?}");
                 assert!(ticket.similar.is_some_and(|similar| similar.candidate.is_some()), "{met:?}");
             }
         }
@@ -304,11 +307,7 @@ async fn share_nothing(policy: decide::Policy, one: &Circumstances, other: &Circ
 #[test]
 fn no_change_of_anything_an_answer_may_depend_on_leads_to_an_answer_or_a_candidate_across() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let policies = select(vec![
-        decide::Policy::Fixed { similarity: -1.0 },
-        decide::Policy::Calibrated { max_false_hit_rate: 1.0, strict: false },
-        decide::Policy::Verified { max_error_rate: 1.0 },
-    ]);
+    let policies = select(vec![CachePolicy::Fixed, CachePolicy::Calibrated, CachePolicy::Verified]);
     let config = Config { failure_persistence: None, ..Config::with_cases(500) };
     let pairs = (policies, circumstances(), change());
     TestRunner::new(config)
