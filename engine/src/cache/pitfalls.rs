@@ -106,15 +106,16 @@ proptest! {
 fn a_wrong_prompt_that_lies_nearest_does_not_hide_an_answer_that_many_near_prompts_have() {
     let (cache, key) = (SemanticCache::new(CacheConfig::default()), partition("a"));
     for number in 0..12 {
-        let vector = at(number as f32);
+        // Far enough apart that each is remembered.
+        let vector = at(11.0 * number as f32);
         let ticket = match decide(&cache, &key, number, &vector) {
             Decision::Serve { spot_check, .. } => spot_check,
             Decision::Miss { candidate, .. } => candidate,
         };
         remember(&cache, (&key, number), &vector, "right", ticket.as_ref());
     }
-    remember(&cache, (&key, 100), &at(6.45), "wrong", None);
-    let asked = at(6.5);
+    remember(&cache, (&key, 100), &at(61.5), "wrong", None);
+    let asked = at(61.0);
     let nearest = cache.semantic(&key, &asked, 0.0, &|_| true).unwrap();
     assert_eq!(nearest.entry.payload(), "wrong");
     assert_eq!(considered(&decide(&cache, &key, 200, &asked)).unwrap(), "right");

@@ -3,8 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What is believed before the first control: one error in a hundred, worth so many comparisons.
-const BELIEVED: f64 = 0.01;
+/// What is believed before the first control: two errors in a thousand, worth so many comparisons.
+const BELIEVED: f64 = 0.002;
 const WORTH: f64 = 20.0;
 /// What is left of a control after one more: the last few thousand count.
 const MEMORY: f64 = 1.0 - 1.0 / 4000.0;

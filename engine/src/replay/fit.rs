@@ -25,7 +25,7 @@ pub enum Arrival {
 /// A labelled stream to fit on.
 pub struct Material<'a> {
     /// Its prompts.
-    pub stream: Stream<'a>,
+    pub stream: &'a Stream<'a>,
     /// The lines to use.
     pub lines: Vec<usize>,
     /// How they arrive.
@@ -221,4 +221,72 @@ fn certify(materials: &[Material<'_>], halves: &[Shipped; 2]) -> Vec<CertifiedCu
         }
     }
     cuts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::Policy;
+    use crate::replay::Line;
+    use crate::replay::materials::{Pair, lines, of_pairs, of_stream};
+
+    /// Intents with a corner of the space and some words each.
+    fn made_up(intents: usize, each: usize) -> (Vec<Line>, Vec<Vec<f32>>) {
+        let mut rng = fastrand::Rng::with_seed(3);
+        let words =
+            ["open", "close", "change", "lost", "fee", "limit", "refund", "delay", "invoice", "password"];
+        (0..intents * each)
+            .map(|at| {
+                let intent = at % intents;
+                let (what, extra) = (words[intent % words.len()], rng.usize(..1000));
+                let prompt = format!("please tell me about {what} number {extra}");
+                let mut vector: Vec<f32> = (0..24).map(|_| 0.25 * (rng.f32() - 0.5)).collect();
+                vector[intent] += 1.0;
+                let (id, intent) = (at.to_string(), format!("intent {intent}"));
+                (Line { id, prompt, intent, shareable: true }, vector)
+            })
+            .unzip()
+    }
+
+    #[test]
+    fn what_was_fitted_can_be_kept_and_tells_right_candidates_from_wrong_ones() {
+        let (made, vectors) = made_up(8, 60);
+        let stream = Stream::new(&made, &vectors, &[]);
+        let shipped = fit(&of_stream(&stream, true), Value::Null);
+        let kept = serde_json::to_string(&shipped).unwrap();
+        let shipped = Shipped::from_json(&kept).unwrap();
+        let (mut right, mut wrong) = (Vec::new(), Vec::new());
+        let options = Options { policy: Policy::default(), seed: 77, ..Options::default() };
+        let report = stream.replay(&order(made.len(), 77), &options, &shipped, &mut |seen| {
+            if seen.right { &mut right } else { &mut wrong }.push(seen.ticket.confidence());
+        });
+        let mean = |all: &[f32]| all.iter().sum::<f32>() / all.len() as f32;
+        assert!(mean(&right) > mean(&wrong) + 0.5, "{} {}", mean(&right), mean(&wrong));
+        assert!(report.total.right > 0 && report.total.wrong <= 3, "{:?}", report.total);
+    }
+
+    #[test]
+    fn a_pair_is_two_prompts_with_one_intent_or_two() {
+        let pair = |same| Pair { a: "a".to_owned(), b: "b".to_owned(), same };
+        let lines = lines("x", &[pair(true), pair(false)]);
+        assert_eq!(lines[0].intent, lines[1].intent);
+        assert_ne!(lines[2].intent, lines[3].intent);
+        assert_ne!(lines[0].intent, lines[2].intent);
+        let vectors = vec![vec![1.0]; 4];
+        assert_eq!(of_pairs(&Stream::new(&lines, &vectors, &[])).lines.len(), 4);
+    }
+
+    #[test]
+    fn log_odds_that_are_too_sure_are_tempered() {
+        let mut rng = fastrand::Rng::with_seed(4);
+        let rows: Vec<(Row, f64)> = (0..20_000)
+            .map(|_| {
+                let truth = rng.f64() * 6.0 - 3.0;
+                let row = Row { features: vec![], right: rng.f64() < sigmoid(truth), weight: 1.0 };
+                (row, 2.0 * truth + 0.6)
+            })
+            .collect();
+        let (slope, level) = sureness(&rows);
+        assert!((slope - 0.5).abs() < 0.03 && (level + 0.3).abs() < 0.06, "{slope} {level}");
+    }
 }

@@ -5,6 +5,7 @@
 
 mod boost;
 pub mod fit;
+pub mod materials;
 pub mod pairs;
 pub mod stats;
 

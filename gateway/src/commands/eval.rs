@@ -1,5 +1,6 @@
 //! `sluice eval`: what the cache would have done with traffic whose meaning is known.
 
+mod fit;
 pub(super) mod lines;
 mod report;
 
@@ -25,6 +26,8 @@ const AT_ONCE: usize = 16;
 pub enum EvalCommand {
     /// Replays a labelled stream of prompts through the cache's own decisions, from an empty cache.
     Cache(CacheArgs),
+    /// Fits what the learnt rule knows before its first label, and writes it as JSON.
+    Fit(fit::FitArgs),
 }
 
 /// What `sluice eval cache` may be told.
@@ -94,7 +97,10 @@ struct Setting {
 /// # Errors
 /// What could not be read, by file and line, or loaded, or written.
 pub fn run(command: &EvalCommand) -> Result<String, String> {
-    let EvalCommand::Cache(args) = command;
+    let args = match command {
+        EvalCommand::Cache(args) => args,
+        EvalCommand::Fit(args) => return fit::run(args),
+    };
     if args.decisions.is_some() && (args.policy.len() > 1 || args.seeds > 1) {
         return Err("--decisions: expected one --policy and one order, as it writes one file".to_owned());
     }

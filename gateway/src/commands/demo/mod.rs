@@ -4,7 +4,7 @@
 mod client;
 mod report;
 mod run;
-mod stream;
+pub(super) mod stream;
 
 use std::path::PathBuf;
 

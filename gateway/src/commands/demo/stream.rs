@@ -5,6 +5,7 @@ use std::path::Path;
 
 use fastrand::Rng;
 use serde::Deserialize;
+use sluice_engine::replay::Line;
 
 const SUPPORT: [&str; 3] = [
     include_str!("../../../../fixtures/cache/support_bank.jsonl"),
@@ -24,6 +25,12 @@ pub(super) struct Question {
 struct Answer {
     intent: String,
     answer: String,
+}
+
+/// All the built-in questions, once each.
+pub(in crate::commands) fn built_in() -> Result<Vec<Line>, String> {
+    let files = SUPPORT.iter().map(|text| lines::<Line>(text, "fixtures/cache"));
+    Ok(files.collect::<Result<Vec<_>, _>>()?.concat())
 }
 
 /// Questions in the order they are asked, and the right answer for each intent.
