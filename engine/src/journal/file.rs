@@ -179,7 +179,10 @@ impl JournalFile {
             let mut sealed = Vec::new();
             for table in [Table::Answers, Table::Prompts] {
                 let mut open = write.open_table(table.definition())?;
-                for (&key, value) in &batch.records[table.index()] {
+                // In order, so that neighbours are written into the same pages.
+                let mut records: Vec<_> = batch.records[table.index()].iter().collect();
+                records.sort_unstable_by_key(|(key, _)| **key);
+                for (&key, value) in records {
                     let bytes = key.to_le_bytes();
                     let value =
                         value.as_deref().map(|content| seal(&mut sealed, table.tag(), &bytes, content));
