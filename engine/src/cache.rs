@@ -1,11 +1,16 @@
 //! The semantic cache: three ways to look an answer up, one to store it.
 
 mod asking;
+#[cfg(test)]
+mod durable;
+mod keeping;
 mod learning;
 #[cfg(test)]
 mod pitfalls;
 #[cfg(test)]
 mod promises;
+mod records;
+mod restoring;
 #[cfg(test)]
 mod shares;
 mod state;
@@ -14,6 +19,7 @@ mod tests;
 mod vouching;
 
 pub use asking::{Decision, Question};
+pub use keeping::fingerprint;
 pub use learning::{Remembered, Ticket};
 pub use state::{CacheState, PartitionReport};
 
@@ -35,7 +41,9 @@ use crate::index::IndexKind;
 use crate::partition::{ExactKey, PartitionKey};
 use crate::shares::Shares;
 use crate::store::{Cluster, LocalStore};
+use keeping::Keeping;
 use learning::{Learners, Recent};
+use restoring::Restoring;
 
 /// Near entries looked at per lookup: more than one, so that an entry that may not be served doesn't hide the next.
 const CANDIDATES: usize = 8;
@@ -145,15 +153,19 @@ pub struct Stats {
     pub partitions: u64,
 }
 
-/// Remembers answers and finds them again. Shared by reference between threads; no call waits for I/O.
+/// Remembers answers and finds them again. Shared by reference between threads; no call waits for I/O but for
+/// [`SemanticCache::flush`].
 ///
 /// The lookups take `admit`, the caller's own condition on an entry (its age, say); it is called without any lock held.
 /// What a lookup returns was alive at that moment: neither expired, nor replaced, nor evicted.
 pub struct SemanticCache {
+    /// First to go: it works with the others.
+    restoring: Restoring,
     config: CacheConfig,
     clock: Arc<dyn Clock>,
-    answers: Answers,
+    answers: Arc<Answers>,
     vectors: Arc<LocalStore>,
+    keeping: Arc<Keeping>,
     next_id: AtomicU64,
     deciding: Deciding,
     /// A cut on the probability that is not moved.
@@ -172,16 +184,25 @@ impl SemanticCache {
 
     /// An empty cache whose entries age by `clock`.
     pub fn with_clock(config: CacheConfig, clock: Arc<dyn Clock>) -> Self {
-        let vectors = Arc::new(LocalStore::new(config.index));
-        let vectors_of_removed = Arc::clone(&vectors);
+        let keeping: Arc<Keeping> = Arc::default();
+        let kept = Arc::clone(&keeping);
+        let on_cluster =
+            move |key: &PartitionKey, id, cluster: Option<&Cluster>| kept.cluster(key, id, cluster);
+        let vectors = Arc::new(LocalStore::new(config.index, Box::new(on_cluster)));
         let shares = config.owner_max_bytes.map(Shares::new);
-        let answers = Answers::new(config.max_bytes, shares, move |entry| vectors_of_removed.remove(entry));
+        let (vectors_of_removed, kept) = (Arc::clone(&vectors), Arc::clone(&keeping));
+        let answers = Arc::new(Answers::new(config.max_bytes, shares, Arc::clone(&clock), move |entry| {
+            vectors_of_removed.remove(entry);
+            kept.gone(entry);
+        }));
         let deciding = Deciding::default();
         Self {
+            restoring: Restoring::default(),
             config,
             clock,
             answers,
             vectors,
+            keeping,
             next_id: AtomicU64::new(0),
             shipped: Arc::new(Shipped::built_in().clone()),
             learners: Learners::default(),
@@ -238,6 +259,9 @@ impl SemanticCache {
         similarity: f32,
         admit: &dyn Fn(&Entry) -> bool,
     ) -> Option<Hit> {
+        if self.is_restoring() {
+            return None;
+        }
         let least = self.config.similarity.max(similarity);
         let near = self.vectors.search(partition, vector, CANDIDATES, self.clock.now());
         // Only the one that would be served is touched: looking must not make entries popular.
@@ -276,6 +300,7 @@ impl SemanticCache {
         };
         let created = self.clock.now();
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        self.keeping.using(id);
         let entry = Arc::new(Entry {
             answer: match joins {
                 Some(joins) => Arc::clone(&joins.answer),
@@ -293,11 +318,14 @@ impl SemanticCache {
             profile: profile.map(Arc::new),
             weight,
         });
-        // The vector first: were the entry refused at once, its removal would otherwise come before the vector.
+        // The store comes last: were the entry refused at once, its removal would otherwise come before the rest.
+        self.keeping.entry(&entry);
         if let Some(vector) = insert.vector.as_ref().filter(|_| !joins.is_some_and(learning::Joins::is_known))
         {
             let near = joins.map(|joins| joins.similarity);
-            self.vectors.insert(&entry, vector, near, self.now_in(&insert.partition));
+            if self.vectors.insert(&entry, vector, near, self.now_in(&insert.partition)) {
+                self.keeping.prompt(id, vector, entry.profile.as_deref());
+            }
         }
         self.answers.insert(entry);
     }
@@ -329,9 +357,11 @@ impl SemanticCache {
     }
 
     /// Does the housekeeping that is due: expired and superfluous entries leave memory. Lookups and inserts do a little
-    /// of it by themselves; calling this now and then, off the request path, keeps an idle cache tidy.
+    /// of it by themselves; calling this now and then, off the request path, keeps an idle cache tidy. It also hands what was
+    /// learnt to the journal, every few seconds.
     pub fn run_pending(&self) {
         self.answers.run_pending();
+        self.keep_learnt(false);
     }
 }
 

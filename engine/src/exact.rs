@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use moka::Expiry;
 use moka::sync::Cache;
 
+use crate::clock::Clock;
 use crate::entry::Entry;
 use crate::partition::ExactKey;
 use crate::shares::Shares;
@@ -36,20 +37,24 @@ pub(crate) struct Answers {
 }
 
 /// Frees the memory of entries whose time is over. Lookups judge expiry themselves, by the cache's own clock.
-struct Reclaim;
+struct Reclaim(Arc<dyn Clock>);
 
 impl Expiry<ExactKey, Arc<Entry>> for Reclaim {
     fn expire_after_create(&self, _: &ExactKey, entry: &Arc<Entry>, _: Instant) -> Option<Duration> {
-        Some(entry.expires_at.duration_since(entry.created).unwrap_or_default())
+        // One that was kept over a restart has lived for a while.
+        let begin = entry.created.max(self.0.now());
+        Some(entry.expires_at.duration_since(begin).unwrap_or_default())
     }
 }
 
 impl Answers {
-    /// A store of up to `max_bytes`, by the entries' weight, of which each owner has at most its share. `on_removed` hears
-    /// of every entry that goes, once, for whatever reason; it is called from inside the store and must not call it.
+    /// A store of up to `max_bytes`, by the entries' weight, of which each owner has at most its share, and in which they age by
+    /// `clock`. `on_removed` hears of every entry that goes, once, for whatever reason; it is called from inside the store and
+    /// must not call it.
     pub(crate) fn new(
         max_bytes: u64,
         shares: Option<Shares>,
+        clock: Arc<dyn Clock>,
         on_removed: impl Fn(&Entry) + Send + Sync + 'static,
     ) -> Self {
         let shares = shares.map(Arc::new);
@@ -64,7 +69,7 @@ impl Answers {
         let cache = Cache::builder()
             .max_capacity(max_bytes)
             .weigher(|_, entry: &Arc<Entry>| entry.weight)
-            .expire_after(Reclaim)
+            .expire_after(Reclaim(clock))
             .eviction_listener(move |_, entry: Arc<Entry>, _| heard(&entry))
             .build();
         Self { cache, aliases, writers: std::array::from_fn(|_| Mutex::default()), shares, on_removed }
@@ -72,10 +77,7 @@ impl Answers {
 
     pub(crate) fn insert(&self, entry: Arc<Entry>) {
         // The alias first: were the entry refused at once, its removal would otherwise come before the alias.
-        if let Some(normalised) = entry.normalised {
-            let alias = Alias { exact: entry.exact, id: entry.id };
-            self.aliases.write().unwrap_or_else(PoisonError::into_inner).insert(normalised, alias);
-        }
+        self.name(&entry);
         // An entry is never updated in place: moka 0.12 subtracts the new weight for the old value if it evicts the entry
         // before it has noticed the update, and its idea of the total drifts away from the truth for good.
         let writer = &self.writers[entry.exact.stripe(WRITERS)];
@@ -95,6 +97,20 @@ impl Answers {
         }
         self.cache.insert(entry.exact, entry);
         drop(writing);
+    }
+
+    /// Puts back an entry that was kept, into a store that has none under its key.
+    pub(crate) fn restore(&self, entry: Arc<Entry>) {
+        self.name(&entry);
+        self.shares.iter().for_each(|shares| shares.add(&entry));
+        self.cache.insert(entry.exact, entry);
+    }
+
+    fn name(&self, entry: &Entry) {
+        if let Some(normalised) = entry.normalised {
+            let alias = Alias { exact: entry.exact, id: entry.id };
+            self.aliases.write().unwrap_or_else(PoisonError::into_inner).insert(normalised, alias);
+        }
     }
 
     pub(crate) fn get(&self, key: &ExactKey) -> Option<Arc<Entry>> {

@@ -31,12 +31,37 @@ impl PartitionKey {
         }
         ExactKey(*hasher.finalize().as_bytes())
     }
+
+    /// The digest, to be kept.
+    pub(crate) fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// A key whose digest was kept.
+    pub(crate) fn kept(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The digest in letters.
+    pub(crate) fn hex(&self) -> String {
+        blake3::Hash::from_bytes(self.0).to_hex().to_string()
+    }
 }
 
 impl ExactKey {
     /// Which of `count` equal shares the key falls into.
     pub(crate) fn stripe(&self, count: usize) -> usize {
         usize::from(self.0[0]) % count
+    }
+
+    /// The digest, to be kept.
+    pub(crate) fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// A key whose digest was kept.
+    pub(crate) fn kept(bytes: [u8; 32]) -> Self {
+        Self(bytes)
     }
 }
 

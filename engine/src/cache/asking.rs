@@ -73,6 +73,9 @@ impl SemanticCache {
     /// Decides whether a remembered answer may be served to a similar prompt. `admit` is the caller's own condition on an
     /// entry; it is called without any lock held.
     pub fn look_up(&self, question: &Question<'_>, admit: &dyn Fn(&Entry) -> bool) -> Decision {
+        if self.is_restoring() {
+            return Decision::Miss { candidate: None, would_serve: false };
+        }
         let policy = question.policy.unwrap_or(self.deciding.policy).tightened(&question.tightening);
         if let Policy::Fixed { similarity } = policy {
             return self.serve_nearest(question, similarity, admit);

@@ -13,13 +13,13 @@ use crate::partition::PartitionKey;
 /// made with the same secret.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct CacheState {
-    version: u32,
-    pool: Pool,
-    partitions: Vec<(PartitionKey, Learner)>,
+    pub(super) version: u32,
+    pub(super) pool: Pool,
+    pub(super) partitions: Vec<(PartitionKey, Learner)>,
 }
 
 /// Changes whenever what is learnt is kept in another form.
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 
 /// What a partition has learnt, for people.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,5 +1,7 @@
 //! An answer with the prompts that have it: where they lie, and what labels said of it.
 
+use serde::{Deserialize, Serialize};
+
 use crate::decide::evidence::ClusterFacts;
 
 /// Spacing of a cluster of which nothing is known, and how many prompts that guess is worth.
@@ -13,10 +15,16 @@ const LABELS: usize = 64;
 const CLEARED: f64 = 0.02;
 /// Labels from before a change are not to outweigh those after it.
 const LEAST_DOUBT: f64 = -6.0;
-/// The state of one answer in one partition.
+/// The state of one answer in one partition. It is kept in the journal: a field that is added is missing in what was kept
+/// before, and has its default then.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Cluster {
     /// Mean of the prompts' unit vectors, in whole numbers.
+    #[serde(skip)]
     mean: Box<[i16]>,
+    /// Not kept: whoever puts the prompts back counts them.
+    #[serde(skip)]
     size: u32,
     near_count: f32,
     near_sum: f32,
@@ -69,6 +77,33 @@ impl Cluster {
     pub(crate) fn remove(&mut self) -> bool {
         self.size = self.size.saturating_sub(1);
         self.size == 0
+    }
+
+    /// Counts a prompt that was kept; the mean knows it already.
+    pub(crate) fn rejoin(&mut self) {
+        self.size += 1;
+    }
+
+    /// Appends what is to be kept of it: the mean as plain numbers behind their count, the rest as JSON.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&(self.mean.len() as u32).to_le_bytes());
+        self.mean.iter().for_each(|m| out.extend_from_slice(&m.to_le_bytes()));
+        // A number that JSON can't spell is read back as none, and the cluster begins anew.
+        drop(serde_json::to_writer(out, self));
+    }
+
+    /// What [`Cluster::write`] wrote, without prompts; `None` for other bytes.
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+        let (count, rest) = bytes.split_first_chunk()?;
+        let (mean, rest) = rest.split_at_checked((u32::from_le_bytes(*count) as usize).checked_mul(2)?)?;
+        let (mean, _) = mean.as_chunks();
+        let mean = mean.iter().map(|m| i16::from_le_bytes(*m)).collect();
+        Some(Self { mean, ..serde_json::from_slice(rest).ok()? })
+    }
+
+    /// The dimension of its vectors.
+    pub(crate) fn dimension(&self) -> usize {
+        self.mean.len()
     }
 
     pub(crate) fn facts(&self, id: u64, query: &[f32]) -> ClusterFacts {

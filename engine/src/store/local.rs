@@ -66,29 +66,54 @@ struct Partition {
     retired: bool,
 }
 
+/// How a prompt comes into its cluster.
+enum Joins {
+    /// For the first time; its similarity to the nearest one that is in it.
+    New(Option<f32>),
+    /// It was in it before a restart. The cluster as it was kept, for the first of its prompts.
+    Again(Option<Cluster>),
+}
+
 impl Partition {
-    fn add(&mut self, entry: &Arc<Entry>, vector: &[f32], near: Option<f32>, now: u64) {
-        match self.clusters.entry(entry.cluster) {
-            Slot::Occupied(mut there) => there.get_mut().add(vector, near),
-            Slot::Vacant(free) => {
-                free.insert(Cluster::new(vector, now));
+    /// Whether the cluster is another one now than what is kept of it.
+    fn add(&mut self, entry: &Arc<Entry>, vector: &[f32], joins: Joins, now: u64) -> bool {
+        let changed = match (self.clusters.entry(entry.cluster), joins) {
+            (Slot::Occupied(mut there), Joins::New(near)) => {
+                there.get_mut().add(vector, near);
+                true
+            }
+            (Slot::Occupied(mut there), Joins::Again(_)) => {
+                there.get_mut().rejoin();
+                false
+            }
+            (Slot::Vacant(free), joins) => {
                 self.founders.truncate(FOUNDERS - 1);
                 self.founders.push_front(entry.id);
+                match joins {
+                    Joins::Again(Some(kept)) if kept.dimension() == vector.len() => {
+                        free.insert(kept).rejoin();
+                        false
+                    }
+                    _ => {
+                        free.insert(Cluster::new(vector, now));
+                        true
+                    }
+                }
             }
-        }
+        };
         for word in entry.profile.iter().flat_map(|profile| profile.content()) {
             *self.words.entry(word).or_default() += 1;
         }
         self.entries.insert(entry.id, Arc::clone(entry));
+        changed
     }
 
-    /// Whether there was one.
-    fn take_out(&mut self, entry: &Entry) -> bool {
-        if self.entries.remove(&entry.id).is_none() {
-            return false;
-        }
-        self.index.remove(entry.id);
-        if self.clusters.get_mut(&entry.cluster).is_some_and(Cluster::remove) {
+    /// Whether the answer went with it; nothing if there was no such prompt.
+    fn take_out(&mut self, id: u64) -> Option<bool> {
+        let entry = self.entries.remove(&id)?;
+        self.index.remove(id);
+        let last = self.clusters.get_mut(&entry.cluster).is_some_and(Cluster::remove);
+        if last {
             self.clusters.remove(&entry.cluster);
         }
         for word in entry.profile.iter().flat_map(|profile| profile.content()) {
@@ -99,7 +124,7 @@ impl Partition {
                 }
             }
         }
-        true
+        Some(last)
     }
 
     fn search(&self, vector: &[f32], k: usize, now: SystemTime) -> Vec<Near> {
@@ -128,10 +153,14 @@ impl Partition {
 
 type Partitions = RwLock<HashMap<PartitionKey, Arc<RwLock<Partition>>>>;
 
+/// Hears of a cluster that is new, has changed, or is gone, while its partition is locked.
+pub(crate) type OnCluster = dyn Fn(&PartitionKey, u64, Option<&Cluster>) + Send + Sync;
+
 /// The indices of all partitions.
 pub(crate) struct LocalStore {
     kind: IndexKind,
     partitions: Arc<Partitions>,
+    on_cluster: Box<OnCluster>,
     builder: Option<Builder>,
 }
 
@@ -211,10 +240,11 @@ fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
 }
 
 impl LocalStore {
-    pub(crate) fn new(kind: IndexKind) -> Self {
+    /// An empty store. `on_cluster` must not call it.
+    pub(crate) fn new(kind: IndexKind, on_cluster: Box<OnCluster>) -> Self {
         let partitions = Arc::default();
         let builder = if kind == IndexKind::Flat { None } else { Builder::start(&partitions) };
-        Self { kind, partitions, builder }
+        Self { kind, partitions, on_cluster, builder }
     }
 
     fn get(&self, key: &PartitionKey) -> Option<Arc<RwLock<Partition>>> {
@@ -239,9 +269,24 @@ impl LocalStore {
         Arc::clone(write(&self.partitions).entry(*key).or_insert_with(create))
     }
 
-    /// Puts the entry's vector into its partition. A vector that the index does not take is left out. `near` is its similarity
-    /// to the nearest prompt with the same answer, `now` the time in requests of the partition.
-    pub(crate) fn insert(&self, entry: &Arc<Entry>, vector: &[f32], near: Option<f32>, now: u64) {
+    /// Puts the entry's vector into its partition; `false` for one that the index does not take. `near` is its similarity to
+    /// the nearest prompt with the same answer, `now` the time in requests of the partition.
+    pub(crate) fn insert(&self, entry: &Arc<Entry>, vector: &[f32], near: Option<f32>, now: u64) -> bool {
+        self.place(entry, vector, Joins::New(near), now)
+    }
+
+    /// The same for a prompt that was kept over a restart, the first of its cluster with the cluster as it was kept.
+    pub(crate) fn restore(
+        &self,
+        entry: &Arc<Entry>,
+        vector: &[f32],
+        kept: Option<Cluster>,
+        now: u64,
+    ) -> bool {
+        self.place(entry, vector, Joins::Again(kept), now)
+    }
+
+    fn place(&self, entry: &Arc<Entry>, vector: &[f32], joins: Joins, now: u64) -> bool {
         loop {
             let partition = self.get_or_create(&entry.partition);
             let mut partition = write(&partition);
@@ -249,9 +294,12 @@ impl LocalStore {
                 continue;
             }
             if partition.index.insert(entry.id, vector) {
-                partition.add(entry, vector, near, now);
+                if partition.add(entry, vector, joins, now) {
+                    let cluster = partition.clusters.get(&entry.cluster);
+                    (self.on_cluster)(&entry.partition, entry.cluster, cluster);
+                }
                 self.wake_builder(partition.index.as_ref());
-                return;
+                return true;
             }
             let (dimension, empty) = (vector.len(), partition.entries.is_empty());
             drop(partition);
@@ -259,7 +307,7 @@ impl LocalStore {
             if empty {
                 self.drop_if_empty(&entry.partition);
             }
-            return;
+            return false;
         }
     }
 
@@ -267,8 +315,9 @@ impl LocalStore {
     pub(crate) fn remove(&self, entry: &Entry) {
         let Some(partition) = self.get(&entry.partition) else { return };
         let mut partition = write(&partition);
-        if !partition.take_out(entry) {
-            return;
+        let Some(last) = partition.take_out(entry.id) else { return };
+        if last {
+            (self.on_cluster)(&entry.partition, entry.cluster, None);
         }
         self.wake_builder(partition.index.as_ref());
         let empty = partition.entries.is_empty();
@@ -339,7 +388,11 @@ impl LocalStore {
         act: impl FnOnce(&mut Cluster) -> T,
     ) -> Option<T> {
         let partition = self.get(key)?;
-        write(&partition).clusters.get_mut(&cluster).map(act)
+        let mut partition = write(&partition);
+        let changing = partition.clusters.get_mut(&cluster)?;
+        let done = act(changing);
+        (self.on_cluster)(key, cluster, Some(changing));
+        Some(done)
     }
 
     /// The entries that have the answer.
