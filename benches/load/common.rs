@@ -29,7 +29,7 @@ pub(crate) fn gateway(
 ) -> Result<Arc<Gateway>, AnyError> {
     let yaml = format!("providers: {{mock: {{kind: mock, base_url: '{}'}}}}\n{more}\n", mock.base_url());
     let config = config::parse(&yaml, "bench")?;
-    let (gateway, _) = Gateway::build(&config, Parts { embedder, mock: None }, &|_| None)?;
+    let (gateway, _) = Gateway::build(&config, Parts { embedder, mock: None, serving: true }, &|_| None)?;
     Ok(Arc::new(gateway))
 }
 

@@ -34,6 +34,10 @@ pub fn invalidate(gateway: &Gateway, body: &[u8]) -> Result<Value, ApiError> {
     };
     let (selector, dry_run) = read(&fields)?;
     let matched = gateway.memory.as_ref().map_or(0, |memory| memory.forget(&selector, dry_run));
+    if !dry_run {
+        // Whoever is told that it is gone will not find it again, whatever happens next.
+        gateway.flush();
+    }
     tracing::info!(by = selector.kind, matched, dry_run, "the cache was invalidated by an operator");
     Ok(json!({ "matched": matched, "removed": if dry_run { 0 } else { matched } }))
 }

@@ -148,6 +148,9 @@ pub struct CacheSection {
     /// True: the redacted request is kept in memory beside its answer, for `sluice cache export`. Otherwise nothing is kept that
     /// a prompt could be read from.
     pub keep_prompts: bool,
+    /// A file in which the cache is kept over restarts, in a folder that exists. Its key is kept beside it, in `PATH.key`.
+    /// Without one the cache is in memory alone. Two gateways can't share it.
+    pub journal: Option<PathBuf>,
     /// Requests with a higher temperature share answers only letter by letter. One that names none counts as no higher.
     pub max_temperature: f64,
     /// Answers to prompts that speak of the moment ("today", "current price", "latest"): how long they are kept, `bypass`
@@ -191,6 +194,7 @@ impl Default for CacheSection {
             max_bytes: ByteSize(engine.max_bytes),
             tenant_max_bytes: None,
             keep_prompts: false,
+            journal: None,
             // What most APIs take where nothing is said: more than that is asked for its variety.
             max_temperature: 1.0,
             time_sensitive: TimeSensitive::Ttl(Span::seconds(60)),

@@ -12,6 +12,7 @@ use crate::chat::judge::Judge;
 use crate::chat::remember::Memory;
 use crate::chat::shadow_log::ShadowLog;
 use crate::config::{Config, ConfigError, LimitSection, RetrySection, TimeoutSection};
+use crate::journal;
 use crate::keys::Keys;
 use crate::ledger::Prices;
 use crate::route::catalogue::Catalogue;
@@ -52,6 +53,8 @@ pub struct Parts<'a> {
     pub embedder: Option<EmbedPool>,
     /// Base URL of the built-in mock, if it runs.
     pub mock: Option<&'a str>,
+    /// Whether the gateway is going to serve: only then the cache's journal is opened.
+    pub serving: bool,
 }
 
 /// What one I/O thread works with: the shared gateway and outbound connections of its own.
@@ -95,7 +98,7 @@ impl Gateway {
         let guard = Guard::new(&config.guardrails);
         let metrics = Metrics::default();
         let memory = if config.caches() {
-            let cache = SemanticCache::new(CacheConfig {
+            let mut cache = SemanticCache::new(CacheConfig {
                 similarity: config.cache.similarity,
                 index: config.cache.index,
                 // Each answer is kept for a time of its own, which is never longer.
@@ -103,9 +106,16 @@ impl Gateway {
                 max_bytes: config.cache.max_bytes.0,
                 owner_max_bytes: config.cache.share_of(keys.tenants().len()),
             });
-            let key = fresh_key().map_err(internal)?;
+            let mut key = fresh_key().map_err(internal)?;
             // By which rule, each request says for itself: its route may have one of its own.
-            let cache = cache.deciding(Deciding { seed: fastrand::u64(..), ..Deciding::default() });
+            cache = cache.deciding(Deciding { seed: fastrand::u64(..), ..Deciding::default() });
+            if let Some(path) = config.cache.journal.as_ref().filter(|_| parts.serving)
+                && let Some(opened) =
+                    journal::open(path, &vector_space(config, parts.embedder.as_ref()), &key)
+            {
+                key = opened.key;
+                cache = cache.with_journal(opened.journal);
+            }
             let memory = Memory::new(cache, key, &guard, config, parts.embedder.clone());
             Some(memory.logging(shadow_log(config, &metrics).map_err(internal)?))
         } else {
@@ -134,13 +144,25 @@ impl Gateway {
 
     /// The metrics as a scrape sees them.
     pub fn scrape(&self) -> String {
-        let (entries, bytes) = self.memory.as_ref().map_or((0, 0), |memory| {
+        let (entries, bytes, journal) = self.memory.as_ref().map_or_else(Default::default, |memory| {
             memory.cache().run_pending();
             let stats = memory.cache().stats();
-            (stats.entries, stats.bytes)
+            (stats.entries, stats.bytes, memory.cache().journal_stats())
         });
+        self.metrics.journal(&journal.unwrap_or_default());
         self.metrics.scrape(entries, bytes, self.embedder.as_ref().map_or(0, EmbedPool::queued))
     }
+}
+
+/// The vector space of the configured model, also where its weights are not to be had just now.
+fn vector_space(config: &Config, embedder: Option<&EmbedPool>) -> String {
+    let section = &config.embedding;
+    let named = || {
+        let spec = sluice_models::resolve(&section.model);
+        let name = spec.map_or_else(|_| section.model.clone(), |spec| spec.name.to_string());
+        format!("{name}/{}", section.precision.vector_space())
+    };
+    embedder.map_or_else(named, |embedder| embedder.id().to_owned())
 }
 
 /// The shadow log, if there is to be one.
@@ -171,6 +193,8 @@ fn check_values(config: &Config) -> Vec<String> {
         config.listen != config.admin || config.listen.port() == 0,
         "admin: must be another address than 'listen'",
     );
+    let journal = config.cache.journal.as_deref().map_or(Ok(()), journal::check);
+    expect(journal.is_ok(), &journal.err().unwrap_or_default());
     expect(config.embedding.workers > 0, "embedding.workers: at least 1");
     expect(config.embedding.queue > 0, "embedding.queue: at least 1");
     expect(
@@ -197,7 +221,7 @@ fn check_values(config: &Config) -> Vec<String> {
     problems
 }
 
-/// A key for keyed hashes, new in each process: nobody outside can compute where an answer is kept.
+/// A new key for keyed hashes: nobody outside can compute where an answer is kept.
 fn fresh_key() -> Result<[u8; 32], String> {
     let mut key = [0; 32];
     let random = ring::default_provider().secure_random;

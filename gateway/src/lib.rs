@@ -17,6 +17,7 @@ pub mod error;
 mod feedback;
 pub mod gateway;
 pub mod ids;
+mod journal;
 pub mod keys;
 pub mod ledger;
 pub mod local;

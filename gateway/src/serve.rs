@@ -32,6 +32,7 @@ pub struct Server {
     pub address: SocketAddr,
     /// Where operators connect.
     pub admin: SocketAddr,
+    gateway: Arc<Gateway>,
     stop: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
     background: Option<Runtime>,
@@ -70,7 +71,8 @@ impl Server {
         Ok(Self { address, admin, stop, threads, background: Some(background), gateway })
     }
 
-    /// Stops accepting and waits until the answers under way are sent, at most for `timeouts.shutdown`.
+    /// Stops accepting and waits until the answers under way are sent, at most for `timeouts.shutdown`, and what the cache
+    /// remembers is on disk.
     pub fn stop(mut self) {
         self.stop.send_replace(true);
         for thread in self.threads.drain(..) {

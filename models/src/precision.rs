@@ -37,6 +37,12 @@ impl Precision {
             Precision::Int8 => "int8",
         }
     }
+
+    /// The second half of an [`Embedder::id`](crate::Embedder::id): which vectors may be compared.
+    #[must_use]
+    pub fn vector_space(self) -> &'static str {
+        if self == Precision::Int8 { "int8" } else { "f32" }
+    }
 }
 
 impl fmt::Display for Precision {

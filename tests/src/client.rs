@@ -54,6 +54,14 @@ impl Client {
         self.post("/v1/chat/completions", body.to_string()).await
     }
 
+    /// The status and the body of a chat request's answer, unless the gateway goes before their end.
+    pub async fn attempt(&self, body: &Value) -> Option<(u16, Bytes)> {
+        let body = Bytes::from(body.to_string());
+        let response = self.request(Method::POST, "/v1/chat/completions", body).await.ok()?;
+        let status = response.status().as_u16();
+        Some((status, response.into_body().collect().await.ok()?.to_bytes()))
+    }
+
     /// Posts bytes.
     pub async fn post(&self, path: &str, body: impl Into<Bytes>) -> Reply {
         self.send(Method::POST, path, body).await

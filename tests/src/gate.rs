@@ -84,7 +84,7 @@ impl Gate {
         let (primary, backup) = (mock(), mock());
         let yaml = yaml.replace("{primary}", &primary.base_url()).replace("{backup}", &backup.base_url());
         let config = config::parse(&yaml, "test.yaml").expect("the configuration can be read");
-        let parts = Parts { embedder, mock: None };
+        let parts = Parts { embedder, mock: None, serving: true };
         let (gateway, _) = Gateway::build(&config, parts, &env).expect("the configuration is right");
         let server = Server::start(Arc::new(gateway), loopback, loopback).expect("ports for the gateway");
         let (address, admin) = (server.address, server.admin);

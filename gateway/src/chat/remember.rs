@@ -45,6 +45,8 @@ use crate::wire::chat::Chunk;
 pub struct Memory {
     cache: SemanticCache,
     hash_key: [u8; 32],
+    /// Tells the hits of this process from those of an earlier one, which had the same numbers.
+    process: u128,
     repeats: Repeats,
     policy: String,
     terms: AllTerms,
@@ -223,9 +225,11 @@ impl Memory {
         let terms = AllTerms::new(config, embedder.as_ref().map_or("", EmbedPool::id));
         let (policy, patience) = (guard.fingerprint(), config.embedding.deadline.0);
         let (clock, keep_prompts) = (Arc::new(SystemClock), config.cache.keep_prompts);
+        let process = fastrand::u128(..);
         Self {
             cache,
             hash_key,
+            process,
             repeats,
             policy,
             terms,
@@ -244,9 +248,12 @@ impl Memory {
         Self { shadow_log, ..self }
     }
 
-    /// Writes what waits to be written.
+    /// Writes what waits to be written: the shadow log, and the cache's journal.
     pub fn flush(&self) {
         self.shadow_log.iter().for_each(|log| log.flush());
+        if let Err(error) = self.cache.flush() {
+            tracing::error!(%error, "the cache's journal lacks its last entries, and what was removed last may come back");
+        }
     }
 
     /// The questions that providers are at work on, and whether as a stream.
@@ -357,6 +364,9 @@ impl Memory {
         let similar = Box::new(Similar::new(text, vector));
         match self.by_meaning(asked, similar, ticket, &admit, metrics) {
             Ok(remembered) => Found::Hit(Box::new(remembered)),
+            Err(ticket) if reason.is_empty() && self.cache.is_restoring() => {
+                nothing(*ticket, false, "restoring")
+            }
             Err(ticket) => nothing(*ticket, false, reason),
         }
     }
@@ -531,7 +541,8 @@ impl Memory {
     /// What a tenant may call a semantic hit by; none if nothing can be learnt from a verdict.
     fn hit_name(&self, tenant: &str, id: u64) -> Option<String> {
         let mut hasher = blake3::Hasher::new_keyed(&self.hash_key);
-        hasher.update(b"sluice hit v1").update(&id.to_le_bytes()).update(tenant.as_bytes());
+        hasher.update(b"sluice hit v1").update(&self.process.to_le_bytes());
+        hasher.update(&id.to_le_bytes()).update(tenant.as_bytes());
         let seal = hasher.finalize().to_hex();
         (id != u64::MAX).then(|| format!("hit_{id}_{}", &seal[..16]))
     }

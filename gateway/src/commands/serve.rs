@@ -33,7 +33,7 @@ pub fn run(args: &ServeArgs) -> Result<(), String> {
     let mock = start_mock(&config)?;
     let mock_url = mock.as_ref().map(Mock::base_url);
     // Before the model is loaded, so that a mistake shows at once.
-    let parts = Parts { embedder: None, mock: mock_url.as_deref() };
+    let parts = Parts { mock: mock_url.as_deref(), ..Parts::default() };
     let (_, notes) = Gateway::build(&config, parts, &env).map_err(|e| e.to_string())?;
     say(&notes);
     let embedder = match load_embedder(&config.embedding) {
@@ -46,7 +46,7 @@ pub fn run(args: &ServeArgs) -> Result<(), String> {
             None
         }
     };
-    let parts = Parts { embedder, mock: mock_url.as_deref() };
+    let parts = Parts { embedder, mock: mock_url.as_deref(), serving: true };
     let (gateway, _) = Gateway::build(&config, parts, &env).map_err(|e| e.to_string())?;
     let server = Server::start(Arc::new(gateway), config.listen, config.admin).map_err(|e| e.to_string())?;
     tracing::info!(listen = %server.address, admin = %server.admin, "ready: point your OpenAI client at http://{}/v1", server.address);

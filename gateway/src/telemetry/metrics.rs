@@ -9,6 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+use sluice_engine::journal::JournalStats;
 use sluice_models::{EmbedError, Embedded};
 
 use crate::ledger::Nanodollars;
@@ -84,6 +85,9 @@ pub struct Metrics {
     waiting: Gauge,
     entries: Gauge,
     bytes: Gauge,
+    journal_waiting: Gauge,
+    journal_dropped: Gauge,
+    journal_failures: Gauge,
     queued: Gauge,
     embeddings: Family<OutcomeLabels, Counter>,
     embedding_wait: Histogram,
@@ -132,6 +136,9 @@ impl Default for Metrics {
             waiting: Gauge::default(),
             entries: Gauge::default(),
             bytes: Gauge::default(),
+            journal_waiting: Gauge::default(),
+            journal_dropped: Gauge::default(),
+            journal_failures: Gauge::default(),
             queued: Gauge::default(),
             embeddings: Family::default(),
             embedding_wait: histogram(),
@@ -141,6 +148,7 @@ impl Default for Metrics {
         };
         metrics.register();
         metrics.register_learning();
+        metrics.register_journal();
         metrics
     }
 }
@@ -232,6 +240,26 @@ impl Metrics {
             "shadow_log_lines",
             "Lines of the shadow log, by what became of them: written, dropped (the queue was full), failed (the disk)",
             self.shadow_lines.clone(),
+        );
+    }
+
+    fn register_journal(&mut self) {
+        let r = &mut self.registry;
+        r.register_with_unit(
+            "journal_waiting",
+            "What waits to be written to the cache's journal",
+            Unit::Bytes,
+            self.journal_waiting.clone(),
+        );
+        r.register(
+            "journal_dropped",
+            "Records not kept since the start because too much waited",
+            self.journal_dropped.clone(),
+        );
+        r.register(
+            "journal_failures",
+            "Attempts since the start to write the journal that failed",
+            self.journal_failures.clone(),
         );
     }
 
@@ -351,6 +379,18 @@ impl Metrics {
             Err(_) => "failed",
         };
         self.embeddings.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    /// Shows how the cache's journal fares.
+    pub fn journal(&self, stats: &JournalStats) {
+        let shown = [
+            (&self.journal_waiting, stats.queued_bytes),
+            (&self.journal_dropped, stats.dropped),
+            (&self.journal_failures, stats.failures),
+        ];
+        for (gauge, value) in shown {
+            gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        }
     }
 
     /// The text for a scrape, with these gauges.

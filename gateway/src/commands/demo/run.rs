@@ -66,7 +66,7 @@ impl Stage {
             backup.base_url()
         );
         let config = config::parse(&yaml, "the demo's configuration").map_err(|e| e.to_string())?;
-        let parts = Parts { embedder: Some(embedder), mock: None };
+        let parts = Parts { embedder: Some(embedder), mock: None, serving: true };
         let (gateway, _) = Gateway::build(&config, parts, &env).map_err(|e| e.to_string())?;
         let server = Server::start(Arc::new(gateway), loopback, loopback).map_err(|e| e.to_string())?;
         Ok(Self { server: Some(server), primary, backup, answers, latency_ms, outage })
