@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail their test, too")]
 
+// What the cache remembers survives the process, however it ends.
+mod cache_durable;
 // The same question asked many times at once is asked upstream once.
 mod cache_flights;
 // The same question twice, in other words, as a stream: answered from memory.
