@@ -32,7 +32,6 @@ pub struct Server {
     pub address: SocketAddr,
     /// Where operators connect.
     pub admin: SocketAddr,
-    gateway: Arc<Gateway>,
     stop: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
     background: Option<Runtime>,

@@ -103,6 +103,8 @@ fn insert(key: PartitionKey, name: &str, degrees: f32, payload: &str) -> Insert 
         vector: Some(vec![cos, sin]),
         payload: Bytes::copy_from_slice(payload.as_bytes()),
         ttl: None,
+        owner: 0,
+        note: Bytes::new(),
     }
 }
 
@@ -293,7 +295,14 @@ type Decided = (Option<String>, Option<(f32, f32)>);
 fn ask(cache: &SemanticCache, key: PartitionKey, number: usize, vector: &[f32], fresh: &str) -> Decided {
     let question = format!("question {number} about the {} door", fresh.len());
     let profile = Profile::of(&question);
-    let asked = Question { partition: &key, vector, profile: &profile, tightening: Tightening::default() };
+    let asked = Question {
+        partition: &key,
+        vector,
+        profile: &profile,
+        tightening: Tightening::default(),
+        policy: None,
+        shadow: None,
+    };
     let (served, ticket) = match cache.look_up(&asked, &any_entry) {
         Decision::Serve { hit, spot_check, .. } => (text(Some(hit)), spot_check),
         Decision::Miss { candidate, .. } => (None, candidate),
@@ -307,6 +316,8 @@ fn ask(cache: &SemanticCache, key: PartitionKey, number: usize, vector: &[f32], 
             vector: Some(vector.to_vec()),
             payload: Bytes::copy_from_slice(fresh.as_bytes()),
             ttl: None,
+            owner: 0,
+            note: Bytes::new(),
         };
         cache.remember(insert, profile, ticket.as_ref(), &mut |answer| Some(answer.payload == fresh));
     }

@@ -217,8 +217,10 @@ mod tests {
         let partition = some_entry(false).partition;
         let mut known = Cluster::new(&[0.6, -0.8, 0.0], 5);
         known.add(&[0.0, -1.0, 0.2], Some(0.91));
-        known.label(0.87, 0.03, 0.0, 9);
-        known.label(0.71, 0.9, 1.2345678901, 11);
+        known.label(0.87, 0.03);
+        known.hear(-1.5, 9, |_, _| 0.5);
+        known.label(0.71, 0.9);
+        known.hear(2.7345678901, 11, |_, _| 0.5);
         let bytes = cluster(&partition, &known);
         let (of, mut found) = read_cluster(&bytes).unwrap();
         assert_eq!(of, partition);

@@ -56,6 +56,8 @@ fn child(path: &Path, first: u64) {
             vector: &vector,
             profile: &profile,
             tightening: Tightening::default(),
+            policy: None,
+            shadow: None,
         };
         let ticket = match cache.look_up(&question, &any_entry) {
             Decision::Serve { spot_check, .. } => spot_check,
@@ -69,6 +71,8 @@ fn child(path: &Path, first: u64) {
             vector: Some(vector.clone()),
             payload: payload.clone(),
             ttl: None,
+            owner: 0,
+            note: Bytes::new(),
         };
         cache.remember(insert, profile, ticket.as_ref(), &mut |other| Some(other.payload == payload));
         if rng.u8(..8) == 0 {

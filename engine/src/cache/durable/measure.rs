@@ -30,7 +30,16 @@ fn a_start_with_a_hundred_thousand_entries_serves_exact_hits_at_once_and_semanti
         let exact = key.exact(&[texts[i].as_bytes()]);
         let payload = Bytes::from(format!("{i} {}", "an answer of usual length ".repeat(38)));
         let vector = Some(vectors[i].clone());
-        Insert { partition: key, exact, normalised: Some(exact), vector, payload, ttl: None }
+        Insert {
+            partition: key,
+            exact,
+            normalised: Some(exact),
+            vector,
+            payload,
+            ttl: None,
+            owner: 0,
+            note: Bytes::new(),
+        }
     };
     let (cache, begun) = (home.open(), Instant::now());
     let mut calls = Vec::with_capacity(ENTRIES);
