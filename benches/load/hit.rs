@@ -86,7 +86,7 @@ fn run(which: Option<&str>) -> Result<(), AnyError> {
     };
     let recorder = Arc::new(Recorder { inner: embedder, seen: Mutex::new(Some(HashMap::new())) });
     let pool = EmbedPool::start(Arc::clone(&recorder) as Arc<dyn Embedder>, PoolOptions::default())?;
-    let gateway = gateway(&mock, &format!("cache: {{similarity: {SIMILARITY}}}"), Some(pool))?;
+    let gateway = gateway(&mock, &format!("cache: {{policy: fixed, similarity: {SIMILARITY}}}"), Some(pool))?;
     let loopback = ([127, 0, 0, 1], 0).into();
     let server = Server::start(Arc::clone(&gateway), loopback, loopback)?;
     let runtime = Builder::new_current_thread().enable_all().build()?;

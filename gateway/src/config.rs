@@ -128,8 +128,8 @@ pub struct CacheSection {
     /// How many candidates are only learnt from before the first semantic hit of a partition; `always`: nothing is served by
     /// similarity, and counted what would have been.
     pub shadow: Shadow,
-    /// `fixed`: least cosine similarity of two prompts that may share an answer, from 0 to 1. It belongs to the embedding
-    /// model.
+    /// `fixed` alone looks at it: least cosine similarity of two prompts that may share an answer, from 0 to 1. It belongs to
+    /// the embedding model.
     pub similarity: f32,
     /// How near prompts are found: `flat` (exact scan), `hnsw` (graph), or `auto` (by the size of a partition).
     pub index: IndexKind,

@@ -109,7 +109,6 @@ impl SemanticCache {
             considered: Considered { evidence, probability, stale, weight: None },
         };
         if !may || shadow || !self.answers.touch(&nearest.entry) {
-            learner.missed();
             return Decision::Miss { candidate: Some(ticket), would_serve: may };
         }
         let weight = learner.served(confidence, self.draw());
@@ -188,7 +187,7 @@ impl SemanticCache {
                 self.draw() >= explore
             }
             Policy::Calibrated { max_false_hit_rate, strict } => {
-                if strict && weighed.evidence.contradicts {
+                if weighed.evidence.collides || strict && weighed.evidence.contradicts {
                     return false;
                 }
                 if let Some(cut) = self.cut {

@@ -195,8 +195,9 @@ impl SemanticCache {
             _ if all_differ => Fresh::New,
             _ => Fresh::NotSame,
         };
-        if right.is_some() {
-            self.label(ticket, fresh);
+        match right {
+            Some(_) => self.label(ticket, fresh),
+            None => self.unjudged(ticket),
         }
         let confidence = ticket.considered.confidence();
         let noise = self.learners.pool().noise.rate();
@@ -228,6 +229,12 @@ impl SemanticCache {
     /// Learns whether the candidate's answer was right for the request that the ticket was given to.
     pub fn learn(&self, ticket: &Ticket, right: bool) {
         self.label(ticket, if right { Fresh::Same } else { Fresh::NotSame });
+    }
+
+    /// A fresh answer came, and nobody could say whether the candidate's is the same.
+    fn unjudged(&self, ticket: &Ticket) {
+        let learner = self.learners.of(&ticket.partition);
+        learner.lock().unwrap_or_else(PoisonError::into_inner).unjudged();
     }
 
     fn label(&self, ticket: &Ticket, fresh: Fresh) {

@@ -28,6 +28,56 @@ fn question<'a>(partition: &'a PartitionKey, vector: &'a [f32], profile: &'a Pro
     Question { partition, vector, profile, tightening, policy: None, shadow: None }
 }
 
+/// Each time another wording of one question.
+fn wording(number: usize) -> String {
+    const WORDS: [[&str; 12]; 3] = [
+        [
+            "please",
+            "kindly",
+            "could you",
+            "can you",
+            "would you",
+            "quickly",
+            "maybe you can",
+            "i want you to",
+            "now",
+            "just",
+            "hello can you",
+            "will you",
+        ],
+        [
+            "explain",
+            "show me",
+            "tell me",
+            "describe",
+            "clarify",
+            "say",
+            "give me",
+            "write down",
+            "tell us",
+            "show us",
+            "list",
+            "spell out",
+        ],
+        [
+            "today",
+            "again",
+            "briefly",
+            "in detail",
+            "once more",
+            "thanks",
+            "for me",
+            "for us",
+            "step by step",
+            "in short",
+            "properly",
+            "first",
+        ],
+    ];
+    let [how, what, end] = [0, 1, 2].map(|at| WORDS[at][number / 12usize.pow(at as u32) % 12]);
+    format!("{how} {what} how the thing works {end}")
+}
+
 /// What a client would do: look up, ask upstream on a miss or for a spot check, remember. Answers with what was served.
 fn ask(
     cache: &SemanticCache,
@@ -36,7 +86,7 @@ fn ask(
     vector: &[f32],
     fresh: &str,
 ) -> Option<String> {
-    let text = format!("question {number} about something");
+    let text = wording(number);
     let profile = Profile::of(&text);
     let question = question(&key, vector, &profile);
     let (served, ticket) = match cache.look_up(&question, &|_| true) {
@@ -116,7 +166,7 @@ fn a_shadow_serves_nothing_and_says_what_it_would_have_served() {
     for number in 0..200 {
         assert!(ask(&cache, key, number, &near(0, &mut rng), "answer").is_none());
     }
-    let (vector, profile) = (near(0, &mut rng), Profile::of("question 7 about something"));
+    let (vector, profile) = (near(0, &mut rng), Profile::of(&wording(7)));
     let question = question(&key, &vector, &profile);
     assert!(matches!(cache.look_up(&question, &|_| true), Decision::Miss { would_serve: true, .. }));
     let strictest = Tightening { max_false_hit_rate: 0.0, ..Tightening::default() };
@@ -131,7 +181,7 @@ fn a_request_is_decided_by_its_own_policy_and_shadow_where_it_has_them() {
     for number in 0..200 {
         ask(&cache, key, number, &near(0, &mut rng), "answer");
     }
-    let (vector, profile) = (near(0, &mut rng), Profile::of("question 7 about something"));
+    let (vector, profile) = (near(0, &mut rng), Profile::of(&wording(7)));
     let mut asked = question(&key, &vector, &profile);
     let mut serves = |policy, shadow, tightening| {
         (asked.policy, asked.shadow, asked.tightening) = (policy, shadow, tightening);
@@ -175,12 +225,57 @@ fn what_was_learnt_survives_in_its_state_and_foreign_state_is_refused() {
 }
 
 #[test]
+fn misses_whose_answer_never_comes_do_not_count_as_unjudged_and_answers_nobody_can_judge_do() {
+    let (cache, key) = (SemanticCache::new(CacheConfig::default()), partition("a"));
+    let mut rng = fastrand::Rng::with_seed(6);
+    for number in 0..300 {
+        ask(&cache, key, number, &near(number % 3, &mut rng), &format!("answer {}", number % 3));
+    }
+    let far: Vec<f32> = (0..32).map(|at| if at == 9 { 1.0 } else { 0.3 * (at as f32 / 32.0) }).collect();
+    let profile = Profile::of("something else entirely");
+    let question = Question {
+        partition: &key,
+        vector: &far,
+        profile: &profile,
+        tightening: Tightening::default(),
+        policy: None,
+        shadow: None,
+    };
+    let serves = |cache: &SemanticCache, rng: &mut fastrand::Rng| {
+        let (vector, profile) = (near(0, rng), Profile::of(&wording(12)));
+        let question = Question { vector: &vector, profile: &profile, ..question };
+        matches!(cache.look_up(&question, &|_| true), Decision::Serve { .. })
+    };
+    for _ in 0..300 {
+        cache.look_up(&question, &|_| true);
+    }
+    assert!((0..20).any(|_| serves(&cache, &mut rng)), "as when only the cache is asked");
+    for number in 1000..1300 {
+        let Decision::Miss { candidate: Some(ticket), .. } = cache.look_up(&question, &|_| true) else {
+            continue;
+        };
+        let insert = Insert {
+            partition: key,
+            exact: key.exact(&[&number.to_string().into_bytes()]),
+            normalised: None,
+            vector: None,
+            payload: Bytes::from_static(b"?"),
+            ttl: None,
+            owner: 0,
+            note: Bytes::new(),
+        };
+        cache.remember(insert, profile.clone(), Some(&ticket), &mut |_| None);
+    }
+    assert!((0..20).all(|_| !serves(&cache, &mut rng)), "nobody says any more whether hits are right");
+}
+
+#[test]
 fn when_labels_stop_nothing_is_served_and_one_label_ends_that() {
     let shipped = Shipped::built_in();
     let mut control = Control::default();
     for _ in 0..300 {
         control.saw(0.999);
-        control.missed();
+        control.unjudged();
     }
     assert_eq!(control.cut(0.01, shipped.cut(0.01), 1.0), f64::INFINITY);
     control.heard();
@@ -200,7 +295,6 @@ fn simulate(seed: u64, promise: f64, factor: f64) -> (u64, u64, u64, u64) {
         control.saw(probability);
         let label = f64::from(u8::from(!right));
         if logit(probability) < cut {
-            control.missed();
             control.heard();
             control.label(probability, label, None);
             continue;

@@ -19,16 +19,16 @@ const LABEL_MEMORY: f64 = 1.0 - 1.0 / 1500.0;
 /// Wrong candidates that "the model is right" is worth, before there are labels.
 const TRUST: f64 = 3.0;
 /// Candidates that the shipped cut is worth, against the partition's own counts.
-const SHIPPED: f64 = 50.0;
+const SHIPPED: f64 = 40.0;
 /// Share of the promise that is aimed at: a run's outcome scatters around what is expected.
 const AIM: f64 = 0.95;
 /// Standard deviations added to the factor before it is used.
-const CAUTION: f64 = 0.3;
+const CAUTION: f64 = 0.25;
 /// And those that the factor must exceed the promise by before the partition serves nothing.
 const DOUBT: f64 = 1.64;
 /// Labels of candidates at least this probable tell by what factor the model errs.
 const PROBABLE: f64 = 0.7;
-/// Requests for labels without any label after which labels are taken to have stopped.
+/// Spot checks, and fresh answers without a verdict, with no label between them, after which labels are taken to have stopped.
 const SILENCE: u32 = 200;
 /// Most spot checks, as a share of all requests, and the share that is aimed at.
 const CHECKS: f64 = 0.05;
@@ -213,8 +213,8 @@ impl Control {
         }
     }
 
-    /// Counts a miss whose label is awaited.
-    pub fn missed(&mut self) {
+    /// Counts a fresh answer without a verdict.
+    pub fn unjudged(&mut self) {
         self.unanswered += 1;
     }
 

@@ -28,9 +28,9 @@ impl Fresh {
 }
 
 /// Log odds of a change, over what speaks for it, at which it is taken for a fact.
-const ALARM: f64 = 5.0;
+const ALARM: f64 = 3.5;
 /// Log odds of a change before anything speaks for it.
-const RARE: f64 = -3.5;
+const RARE: f64 = -2.5;
 /// Share of the answers that a change is supposed to concern.
 const CHANGED: f64 = 0.5;
 /// The chance that a single answer changed since it was confirmed, when nothing else did.

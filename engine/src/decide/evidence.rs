@@ -132,6 +132,9 @@ pub struct Evidence {
     pub features: Vec<f32>,
     /// Every near prompt of the answer contradicts the request in something hard: a number, a negation, a name.
     pub contradicts: bool,
+    /// The vectors say nearly the same, and not one word of the request was said by any near prompt of the answer: as prompts
+    /// look that were made to lie beside others'.
+    pub collides: bool,
 }
 
 /// What the neighbours of one cluster say together.
@@ -151,6 +154,8 @@ const NARROW: f32 = 0.05;
 const WIDE: f32 = 0.1;
 /// Similarity at which a stranger would vote for "none of these".
 const STRANGER: f32 = 0.6;
+/// From this similarity on prompts that mean the same share a word.
+const COLLIDING: f32 = 0.9;
 /// What is taken for the best of the other answers where there is none.
 const NO_OTHER: f32 = 0.3;
 
@@ -217,6 +222,7 @@ pub fn weigh(
         similarity: chosen.nearest,
         features: named.to_vec(differences),
         contradicts: conflicts.iter().all(|&conflict| conflict > 0.0),
+        collides: chosen.nearest >= COLLIDING && named.cover <= 0.0 && profile.content().next().is_some(),
     })
 }
 

@@ -136,9 +136,9 @@ impl Learner {
         self.control.saw(probability);
     }
 
-    /// Counts a miss whose label is awaited.
-    pub fn missed(&mut self) {
-        self.control.missed();
+    /// Counts a fresh answer without a verdict.
+    pub fn unjudged(&mut self) {
+        self.control.unjudged();
     }
 
     /// Counts a hit; answers whether it is to be checked, with the weight of its label then. `luck` is uniform in 0..1.

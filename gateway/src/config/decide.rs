@@ -11,10 +11,10 @@ use super::CacheSection;
 #[serde(rename_all = "lowercase")]
 pub enum CachePolicy {
     /// From `similarity` on, whatever comes of it.
-    #[default]
     Fixed,
     /// Where the answer is right with a probability that keeps the share of wrong hits below `max_false_hit_rate`; what
     /// is right is learnt from fresh answers.
+    #[default]
     Calibrated,
     /// vCache's rule, for comparison: `max_false_hit_rate` of the requests may be answered wrongly.
     Verified,

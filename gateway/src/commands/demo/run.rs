@@ -60,7 +60,7 @@ impl Stage {
         let yaml = format!(
             "providers:\n  primary: {{kind: mock, base_url: '{}'}}\n  backup: {{kind: mock, base_url: '{}'}}\n\
              routes:\n  - {{model: support, targets: [primary/mock, backup/mock]}}\n\
-             cache: {{similarity: {similarity}, index: {index}}}\n\
+             cache: {{policy: fixed, similarity: {similarity}, index: {index}}}\n\
              timeouts: {{first_byte: 250ms, shutdown: 1s}}\n",
             primary.base_url(),
             backup.base_url()
