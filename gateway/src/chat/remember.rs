@@ -1,45 +1,49 @@
 //! The cache as a chat request sees it: which requests may share an answer, and in what form answers are kept.
 
+mod found;
 mod given;
+mod keep;
 mod notes;
+mod outside;
 #[cfg(test)]
 mod tests;
 
+pub use found::{Form, Found, Nothing, Remembered, Stale};
+pub(super) use found::{Judged, excused};
 pub(super) use given::{NotKept, Place};
+pub(super) use keep::Kept;
+pub use outside::Selector;
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use sluice_engine::cache::{Decision, Question, Ticket as Candidate};
 use sluice_engine::decide::Policy;
 use sluice_engine::features::Profile;
 use sluice_engine::{
-    Clock, Entry, ExactKey, Hit, Insert, PartitionKey, SemanticCache, SystemClock, Tier, Tightening,
-    normalise,
+    Clock, Entry, ExactKey, Hit, PartitionKey, SemanticCache, SystemClock, Tightening, normalise,
 };
 use sluice_guardrails::{Guard, Vault, placeholders};
 use sluice_models::EmbedPool;
 
+use found::read;
+
 use super::Call;
 use super::flight::{Flights, Lead};
-use super::keys::{flight_key, label, owner, partition};
-use super::labels::{self, Lesson};
-use super::lifetime::{Excuse, Lifetimes};
+use super::keys::{flight_key, partition};
+use super::lifetime::Lifetimes;
 use super::live::Live;
 use super::repeats::{Known, RepeatKey, Repeats};
 use super::request::ChatRequest;
 use super::shadow_log::{Decided, ShadowLog, Watched};
-use super::stored::{self, Origin};
+use super::stored;
 use super::terms::AllTerms;
 use super::tier::{Reach, may_share};
 use super::wishes::Wishes;
 use crate::config::Config;
-use crate::ids;
-use crate::ledger::Nanodollars;
 use crate::telemetry::metrics::Metrics;
-use crate::wire::chat::Chunk;
 
 /// The cache with what it takes to ask it.
 pub struct Memory {
@@ -61,14 +65,6 @@ pub struct Memory {
 /// The place of a request that asks for others too.
 pub(super) type FlightLead = Lead<(ExactKey, bool), Arc<Live>>;
 
-/// What an operator chooses answers by.
-pub struct Selector<'a> {
-    /// `entry`, or what a label stands for: `tag`, `namespace`, `model`, `tenant`.
-    pub kind: &'static str,
-    /// Its value.
-    pub value: &'a str,
-}
-
 /// Who asks the cache for what.
 #[derive(Clone, Copy)]
 pub(super) struct Asked<'a> {
@@ -80,69 +76,6 @@ pub(super) struct Asked<'a> {
     pub(super) vault: &'a Vault,
     /// What it wants of the cache.
     pub(super) wishes: &'a Wishes,
-}
-
-/// What a lookup gave.
-pub enum Found {
-    /// An answer.
-    Hit(Box<Remembered>),
-    /// None.
-    Nothing(Box<Nothing>),
-}
-
-/// No answer was found.
-pub struct Nothing {
-    /// Lets the provider's answer be remembered.
-    pub ticket: Option<Ticket>,
-    /// The cache is off, or its embedding model was not to be had.
-    pub bypass: bool,
-    /// Why not everything was tried that the cache can do; empty if it was.
-    pub reason: &'static str,
-    /// The very same request's answer, whose time is over.
-    pub stale: Option<Box<Stale>>,
-}
-
-/// An answer whose time is over.
-pub struct Stale {
-    remembered: Remembered,
-    /// For how long.
-    since: Duration,
-    /// What excuses it.
-    lifetimes: Lifetimes,
-}
-
-/// An answer out of the cache, in its redacted form.
-pub struct Remembered {
-    /// Its time is over.
-    pub stale: bool,
-    /// Its name, by which an operator can have it forgotten.
-    pub entry: String,
-    /// How it was found.
-    pub tier: Tier,
-    /// How near the two prompts are.
-    pub similarity: f32,
-    /// How old the answer is.
-    pub age: Duration,
-    /// The answer, in the form that was wanted.
-    pub answer: Form,
-    /// Who gave it.
-    pub provider: String,
-    /// What the provider calls the model.
-    pub model: String,
-    /// What it cost then, and does not cost now.
-    pub cost: Nanodollars,
-    /// Of a semantic hit: how sure the cache was.
-    pub(super) judged: Option<Judged>,
-}
-
-/// What the cache thought when it served a similar prompt's answer.
-pub(super) struct Judged {
-    /// The probability that the answer is right; the similarity under a fixed threshold.
-    pub(super) confidence: f32,
-    /// Names the hit for feedback.
-    pub(super) name: Option<String>,
-    /// The request is to be asked upstream as well, to learn whether the answer was right.
-    pub(super) spot_check: Option<Ticket>,
 }
 
 /// Where an answer goes once it is whole.
@@ -177,18 +110,6 @@ impl Similar {
     }
 }
 
-/// Whether an answer was kept.
-pub(super) enum Kept {
-    /// It is none to keep.
-    No,
-    /// It was.
-    Yes,
-    /// It was, and it is what the candidate said.
-    Learnt,
-    /// It was, and this is still to be learnt from it.
-    Unlearnt(Box<Lesson>),
-}
-
 impl Ticket {
     /// The same for a spot check: the answer tells whether the candidate's was right.
     fn checking(self, candidate: Candidate, watched: Option<Watched>) -> Self {
@@ -201,14 +122,6 @@ impl Ticket {
     pub(super) fn flight(&self) -> Option<ExactKey> {
         self.flight
     }
-}
-
-/// An answer out of the cache, without id and time.
-pub enum Form {
-    /// What lasts of a whole answer, as it is sent: for one that goes out as it is.
-    Spelled(Bytes),
-    /// Taken apart: for a stream, or if the caller's own values go back into it.
-    Parts(Box<Chunk>),
 }
 
 impl Memory {
@@ -476,83 +389,9 @@ impl Memory {
         }
     }
 
-    /// Keeps a whole answer, if it is one worth keeping. What is still to be learnt from it, after the client has it, is
-    /// given back.
-    pub(super) fn remember(
-        &self,
-        ticket: Ticket,
-        redacted: &Chunk,
-        provider: &str,
-        model: &str,
-        cost: Nanodollars,
-    ) -> Kept {
-        let Some(insert) = self.insert_of(&ticket, redacted, (provider, model, cost)) else {
-            return Kept::No;
-        };
-        let Ticket { tenant, similar, .. } = ticket;
-        let Some(similar) = similar else {
-            self.cache.insert(insert);
-            return Kept::Yes;
-        };
-        let Similar { text: question, vector, profile, candidate, watched } = *similar;
-        let insert = Insert { vector: Some(vector), ..insert };
-        let (Some(candidate), Some(fresh)) = (candidate, labels::of_chunk(redacted)) else {
-            self.cache.remember(insert, profile, None, &mut |_| None);
-            return Kept::Yes;
-        };
-        let since = Instant::now();
-        match (Lesson { tenant, insert, profile, candidate, question, fresh, watched, since }).at_once(self) {
-            None => Kept::Learnt,
-            Some(lesson) => Kept::Unlearnt(Box::new(lesson)),
-        }
-    }
-
-    /// The answer in the form in which it is kept, to be found by the ticket's keys; none of one that is not worth keeping.
-    fn insert_of(
-        &self,
-        ticket: &Ticket,
-        redacted: &Chunk,
-        (provider, model, cost): (&str, &str, Nanodollars),
-    ) -> Option<Insert> {
-        if !is_rememberable(redacted) {
-            return None;
-        }
-        let (fresh_for, kept_for) = ticket.lifetimes.of(&ticket.exact, ticket.ttl);
-        let by_target = label(&self.hash_key, "model", &format!("{provider}/{model}"));
-        let labels = format!("{} {} {by_target}", ids::fresh("ce-"), ticket.labels.join(" "));
-        let origin = Origin { fresh_for, labels: &labels, provider, model, cost };
-        Some(Insert {
-            partition: ticket.partition,
-            exact: ticket.exact,
-            normalised: ticket.normalised,
-            vector: None,
-            payload: stored::write(&origin, redacted.clone())?,
-            ttl: Some(kept_for),
-            owner: owner(&self.hash_key, &ticket.tenant),
-            note: ticket.note.clone(),
-        })
-    }
-
     /// The embedding model, if there is one.
     pub(super) fn embedder(&self) -> Option<&EmbedPool> {
         self.embedder.as_ref()
-    }
-
-    /// What a tenant may call a semantic hit by; none if nothing can be learnt from a verdict.
-    fn hit_name(&self, tenant: &str, id: u64) -> Option<String> {
-        let mut hasher = blake3::Hasher::new_keyed(&self.hash_key);
-        hasher.update(b"sluice hit v1").update(&self.process.to_le_bytes());
-        hasher.update(&id.to_le_bytes()).update(tenant.as_bytes());
-        let seal = hasher.finalize().to_hex();
-        (id != u64::MAX).then(|| format!("hit_{id}_{}", &seal[..16]))
-    }
-
-    /// Takes a verdict on the hit of this name; `false` if this tenant had no such hit, or it can't be judged any more.
-    pub fn judged(&self, tenant: &str, name: &str, right: bool) -> bool {
-        let number = name.strip_prefix("hit_").and_then(|rest| rest.split_once('_')?.0.parse().ok());
-        number.is_some_and(|id| {
-            self.hit_name(tenant, id).is_some_and(|own| own == name) && self.cache.feedback(id, right)
-        })
     }
 
     /// Whether the answer's time is not over, and its age is one that the request takes.
@@ -571,41 +410,6 @@ impl Memory {
         let remembered = read(hit, request.stream || !vault.is_empty())?;
         Some(Stale { remembered: Remembered { stale: true, ..remembered }, since, lifetimes })
     }
-
-    /// Forgets the answers that are chosen, or only counts them; says how many.
-    pub fn forget(&self, selector: &Selector<'_>, dry_run: bool) -> u64 {
-        let Selector { kind, value } = *selector;
-        let digest = label(&self.hash_key, kind, value);
-        let chosen = |entry: &Entry| {
-            let mut labels = stored::labels(entry.payload());
-            let name = labels.next();
-            if kind == "entry" { name == Some(value) } else { labels.any(|label| label == digest) }
-        };
-        self.cache.forget(&chosen, dry_run)
-    }
-
-    /// What the answer to this request can be forgotten by: digests, since an operator's words may be anybody's secrets.
-    fn labels(&self, asked: &Asked<'_>) -> Vec<String> {
-        let Asked { call, request, wishes, .. } = asked;
-        let fixed = [("tenant", call.caller.tenant.as_str()), ("model", request.model.as_str())];
-        let namespace = wishes.namespace.as_deref().map(|namespace| ("namespace", namespace));
-        let tags = wishes.tags.iter().map(|tag| ("tag", tag.as_str()));
-        let all = fixed.into_iter().chain(namespace).chain(tags);
-        all.map(|(kind, value)| label(&self.hash_key, kind, value)).collect()
-    }
-}
-
-impl Nothing {
-    /// The cache has no part in this.
-    pub(super) fn bypass(reason: &'static str) -> Self {
-        Self { ticket: None, bypass: true, reason, stale: None }
-    }
-}
-
-/// The stale answer, where that is excused.
-pub(super) fn excused(stale: &mut Option<Box<Stale>>, excuse: Excuse, wishes: &Wishes) -> Option<Remembered> {
-    let stale = stale.take_if(|stale| stale.lifetimes.excuses(stale.since, excuse, wishes))?;
-    Some(stale.remembered)
 }
 
 /// Longer than any answer is kept with this configuration, on whatever route.
@@ -618,34 +422,4 @@ pub(crate) fn longest_lifetime(config: &Config) -> Duration {
 fn names_only(entry: &Entry, issued: &HashSet<&str>) -> bool {
     std::str::from_utf8(entry.payload())
         .is_ok_and(|text| placeholders(text).all(|name| issued.contains(name)))
-}
-
-/// Only whole, successful answers in words are worth remembering.
-fn is_rememberable(answer: &Chunk) -> bool {
-    !answer.choices.is_empty()
-        && answer.choices.iter().all(|choice| {
-            choice.finish_reason.as_deref() == Some("stop")
-                && choice.delta.tool_calls.is_empty()
-                && choice.delta.refusal.as_deref().unwrap_or_default().is_empty()
-                && choice.delta.content.as_deref().is_some_and(|text| !text.is_empty())
-        })
-}
-
-/// `apart`: the answer is to be streamed, or the caller's own values go back into it.
-fn read(hit: &Hit, apart: bool) -> Option<Remembered> {
-    let (origin, lasting) = stored::read(hit.entry.payload())?;
-    let answer =
-        if apart { Form::Parts(Box::new(stored::decode(&lasting)?)) } else { Form::Spelled(lasting) };
-    Some(Remembered {
-        stale: false,
-        entry: origin.labels.split(' ').next().unwrap_or_default().to_owned(),
-        tier: hit.tier,
-        similarity: hit.similarity,
-        age: hit.entry.age(),
-        answer,
-        provider: origin.provider.to_owned(),
-        model: origin.model.to_owned(),
-        cost: origin.cost,
-        judged: None,
-    })
 }

@@ -2,6 +2,10 @@
 
 mod partitions;
 
+use std::time::Instant;
+
+use sluice_engine::Tier;
+
 use super::*;
 use crate::client_api::openai_chat;
 use crate::keys::Caller;

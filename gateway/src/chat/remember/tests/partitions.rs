@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Map, Value, json};
-use sluice_engine::IndexKind;
+use sluice_engine::{IndexKind, Tier};
 use sluice_models::{EmbedError, Embedder, Embedding, PoolOptions};
 
 use super::*;
