@@ -35,7 +35,7 @@ impl Ticket {
         &self.candidate
     }
 
-    /// The candidate's answer and the few others that [`SemanticCache::remember`] may ask about.
+    /// The candidate's answer and the few others that [`SemanticCache::remember`] may ask about, the unrelated one last.
     pub fn answers(&self) -> impl Iterator<Item = &Arc<Answer>> {
         let rivals = self.rivals.iter().map(|rival| &rival.entry.answer);
         let control = self.control.iter().map(|entry| &entry.answer);
@@ -163,8 +163,8 @@ impl Recent {
 
 impl SemanticCache {
     /// Remembers a fresh answer and learns from it. `same` says whether it and a remembered one say the same; nothing if that
-    /// can't be told. It is asked about the ticket's candidate first, then about a few other near answers: if one is the
-    /// same, the prompt joins it.
+    /// can't be told. It is asked about the ticket's candidate, if that is not the same about a few other near answers, of which the
+    /// prompt joins the one that is, and about an unrelated one, which tells how often it errs.
     pub fn remember(
         &self,
         insert: Insert,

@@ -47,8 +47,8 @@ impl Lesson {
             return Some(self);
         }
         memory.cache().remember(self.insert, self.profile, Some(&self.candidate), &mut |answer| {
-            // The candidate is asked about first, and is the same: no other one is.
-            Some(answer.payload == self.candidate.candidate().answer.payload)
+            // Of the others nothing was compared, so nothing is said.
+            (answer.payload == self.candidate.candidate().answer.payload).then_some(true)
         });
         if let Some(watched) = self.watched {
             watched.judged(Some(true));
