@@ -62,55 +62,57 @@ features! {
 /// How many features there are.
 pub const COUNT: usize = OWN.len() + Differences::COUNT;
 
+/// Features of which more never speaks against an answer, and those of which more never speaks for it.
+const FOR: &[&str] = &[
+    "similarity",
+    "closeness",
+    "third",
+    "mean_similarity",
+    "margin",
+    "vote_narrow",
+    "vote_wide",
+    "support",
+    "vote_share",
+    "centroid",
+    "centroid_margin",
+    "support_margin",
+    "cover",
+    "cover_margin",
+    "against_spacing",
+    "confirmed",
+    "jaccard",
+    "containment_a",
+    "containment_b",
+];
+const AGAINST: &[&str] = &[
+    "conflict",
+    "least_conflict",
+    "novelty",
+    "number_conflict",
+    "number_difference",
+    "unit_conflict",
+    "unit_difference",
+    "date_conflict",
+    "date_difference",
+    "negation",
+    "polarity",
+    "antonym",
+    "entity_conflict",
+    "entity_difference",
+    "quoted",
+    "code",
+    "literal_difference",
+    "reordered",
+    "direction",
+    "language",
+    "question_word",
+    "modifier",
+    "slot",
+    "differing_words",
+];
+
 /// Which way each feature can only speak: 1 for the answer's being right, -1 against it, 0 either way. In order.
 pub fn directions() -> impl Iterator<Item = i8> {
-    const FOR: &[&str] = &[
-        "similarity",
-        "closeness",
-        "third",
-        "mean_similarity",
-        "margin",
-        "vote_narrow",
-        "vote_wide",
-        "support",
-        "vote_share",
-        "centroid",
-        "centroid_margin",
-        "support_margin",
-        "cover",
-        "cover_margin",
-        "against_spacing",
-        "confirmed",
-        "jaccard",
-        "containment_a",
-        "containment_b",
-    ];
-    const AGAINST: &[&str] = &[
-        "conflict",
-        "least_conflict",
-        "novelty",
-        "number_conflict",
-        "number_difference",
-        "unit_conflict",
-        "unit_difference",
-        "date_conflict",
-        "date_difference",
-        "negation",
-        "polarity",
-        "antonym",
-        "entity_conflict",
-        "entity_difference",
-        "quoted",
-        "code",
-        "literal_difference",
-        "reordered",
-        "direction",
-        "language",
-        "question_word",
-        "modifier",
-        "slot",
-        "differing_words",
-    ];
     names().map(|name| i8::from(FOR.contains(&name)) - i8::from(AGAINST.contains(&name)))
 }
 
@@ -296,5 +298,17 @@ impl Named {
     fn conflicts(&mut self, conflicts: &[f32]) {
         self.conflict = conflicts.iter().sum::<f32>() / conflicts.len() as f32;
         self.least_conflict = conflicts.iter().copied().fold(1.0, f32::min);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_direction_is_that_of_a_feature() {
+        let known: Vec<&str> = names().collect();
+        assert!(FOR.iter().chain(AGAINST).all(|name| known.contains(name)));
+        assert_eq!(directions().filter(|d| *d != 0).count(), FOR.len() + AGAINST.len());
     }
 }

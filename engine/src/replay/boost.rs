@@ -8,7 +8,6 @@ use crate::decide::model::sigmoid;
 use crate::decide::trees::{Node, Trees};
 
 /// A labelled example.
-#[derive(Clone)]
 pub(super) struct Row {
     /// What was seen.
     pub(super) features: Vec<f32>,

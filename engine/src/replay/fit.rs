@@ -11,7 +11,6 @@ use super::{Counts, Observation, Options, Stream, order};
 use crate::decide::evidence;
 use crate::decide::model::{Prior, sigmoid};
 use crate::decide::prior::{CertifiedCut, Shipped};
-use crate::decide::trees::Trees;
 
 /// In which order prompts arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,16 +56,12 @@ pub fn fit(materials: &[Material<'_>], card: Value) -> Shipped {
     let halves = [0, 1].map(|half| grown(materials, &|intent| half_of(intent) == half));
     let mut unseen = Vec::new();
     for (half, shipped) in halves.iter().enumerate() {
+        let mut rows = Vec::new();
         for material in materials {
-            gather(
-                material,
-                500,
-                CUTS[0],
-                (shipped, &|intent| half_of(intent) != half),
-                &mut unseen,
-                &shipped.prior.trees,
-            );
+            gather(material, 500, CUTS[0], (shipped, &|intent| half_of(intent) != half), &mut rows);
         }
+        let scored = |row: Row| (shipped.prior.trees.score(&row.features), row);
+        unseen.extend(rows.into_iter().map(scored));
     }
     let scale = sureness(&unseen);
     let halves = halves.map(|shipped| tempered(shipped, scale));
@@ -95,11 +90,10 @@ fn grown(materials: &[Material<'_>], chosen: Chosen<'_>) -> Shipped {
         for material in materials {
             for (at, &cut) in CUTS.iter().enumerate() {
                 let seed = 1 + 10 * round + at as u64;
-                gather(material, seed, cut, (&shipped, chosen), &mut rows, &Trees::default());
+                gather(material, seed, cut, (&shipped, chosen), &mut rows);
             }
         }
-        let only: Vec<Row> = rows.iter().map(|(row, _)| row.clone()).collect();
-        shipped.prior = prior(&only);
+        shipped.prior = prior(&rows);
     }
     shipped
 }
@@ -119,32 +113,29 @@ fn arriving(material: &Material<'_>, seed: u64, chosen: Chosen<'_>) -> Vec<usize
     lines
 }
 
-/// Replays a material and takes down each candidate, with what `trees` say of it.
+/// Replays a material and takes down each candidate.
 fn gather(
     material: &Material<'_>,
     seed: u64,
     cut: f64,
     (shipped, chosen): (&Shipped, Chosen<'_>),
-    rows: &mut Vec<(Row, f64)>,
-    trees: &Trees,
+    rows: &mut Vec<Row>,
 ) {
     let options = Options { seed, cut: Some(cut), ..Options::default() };
     let weight = material.weight;
     let mut observe = |seen: &Observation<'_>| {
-        let features = seen.ticket.features().to_vec();
-        let score = trees.score(&features);
-        rows.push((Row { features, right: seen.right, weight }, score));
+        rows.push(Row { features: seen.ticket.features().to_vec(), right: seen.right, weight });
     };
     material.stream.replay(&arriving(material, seed, chosen), &options, shipped, &mut observe);
 }
 
 /// By what log odds are to be multiplied, and what is to be added then, to be as sure as the rows are right (Platt,
 /// "Probabilistic outputs for support vector machines", 1999).
-fn sureness(rows: &[(Row, f64)]) -> (f64, f64) {
+fn sureness(rows: &[(f64, Row)]) -> (f64, f64) {
     let (mut slope, mut level) = (1.0, 0.0);
     for _ in 0..25 {
         let (mut g, mut h) = ([0.0; 2], [1e-6, 0.0, 1e-6]);
-        for (row, score) in rows {
+        for (score, row) in rows {
             let p = sigmoid(slope * score + level);
             let (error, curve) =
                 (row.weight * (f64::from(u8::from(row.right)) - p), row.weight * p * (1.0 - p));
@@ -279,11 +270,11 @@ mod tests {
     #[test]
     fn log_odds_that_are_too_sure_are_tempered() {
         let mut rng = fastrand::Rng::with_seed(4);
-        let rows: Vec<(Row, f64)> = (0..20_000)
+        let rows: Vec<(f64, Row)> = (0..20_000)
             .map(|_| {
                 let truth = rng.f64() * 6.0 - 3.0;
                 let row = Row { features: vec![], right: rng.f64() < sigmoid(truth), weight: 1.0 };
-                (row, 2.0 * truth + 0.6)
+                (2.0 * truth + 0.6, row)
             })
             .collect();
         let (slope, level) = sureness(&rows);

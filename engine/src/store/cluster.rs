@@ -15,6 +15,7 @@ const LABELS: usize = 64;
 const CLEARED: f64 = 0.02;
 /// Labels from before a change are not to outweigh those after it.
 const LEAST_DOUBT: f64 = -6.0;
+
 /// The state of one answer in one partition. It is kept in the journal: a field that is added is missing in what was kept
 /// before, and has its default then.
 #[derive(Default, Serialize, Deserialize)]
