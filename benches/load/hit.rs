@@ -315,6 +315,7 @@ impl Remembered {
                 ttl: None,
                 owner: 0,
                 note: Bytes::new(),
+                tags: Vec::new(),
             });
         }
         cache.run_pending();

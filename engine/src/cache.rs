@@ -2,6 +2,8 @@
 
 mod asking;
 #[cfg(test)]
+mod contract;
+#[cfg(test)]
 mod durable;
 mod keeping;
 mod learning;
@@ -13,6 +15,7 @@ mod records;
 mod restoring;
 #[cfg(test)]
 mod shares;
+mod sharing;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -21,6 +24,7 @@ mod vouching;
 pub use asking::{Decision, Question};
 pub use keeping::fingerprint;
 pub use learning::{Remembered, Ticket};
+pub use sharing::Surroundings;
 pub use state::{CacheState, PartitionReport};
 
 use std::fmt;
@@ -40,7 +44,8 @@ use crate::features::Profile;
 use crate::index::IndexKind;
 use crate::partition::{ExactKey, PartitionKey};
 use crate::shares::Shares;
-use crate::store::{Cluster, LocalStore};
+use crate::store::qdrant::SharedStore;
+use crate::store::{Change, Cluster, LocalStore};
 use keeping::Keeping;
 use learning::{Learners, Recent};
 use restoring::Restoring;
@@ -102,6 +107,8 @@ pub struct Insert {
     pub owner: u64,
     /// Bytes about this very request that are kept with the entry, also if it shares another one's answer.
     pub note: Bytes,
+    /// What the entry can be forgotten by where processes share a store; see [`SemanticCache::forget_tagged`].
+    pub tags: Vec<String>,
 }
 
 impl fmt::Debug for Insert {
@@ -171,7 +178,9 @@ pub struct SemanticCache {
     /// A cut on the probability that is not moved.
     cut: Option<f64>,
     shipped: Arc<Shipped>,
-    learners: Learners,
+    learners: Arc<Learners>,
+    /// Where entries are shared with other processes: then `answers` has copies of a second's age, and `vectors` nothing.
+    shared: Option<SharedStore>,
     recent: Mutex<Recent>,
     luck: Mutex<fastrand::Rng>,
 }
@@ -191,10 +200,11 @@ impl SemanticCache {
         let vectors = Arc::new(LocalStore::new(config.index, Box::new(on_cluster)));
         let shares = config.owner_max_bytes.map(Shares::new);
         let (vectors_of_removed, kept) = (Arc::clone(&vectors), Arc::clone(&keeping));
-        let answers = Arc::new(Answers::new(config.max_bytes, shares, Arc::clone(&clock), move |entry| {
-            vectors_of_removed.remove(entry);
-            kept.gone(entry);
-        }));
+        let answers =
+            Arc::new(Answers::new(config.max_bytes, shares, (Arc::clone(&clock), None), move |entry| {
+                vectors_of_removed.remove(entry);
+                kept.gone(entry);
+            }));
         let deciding = Deciding::default();
         Self {
             restoring: Restoring::default(),
@@ -205,7 +215,8 @@ impl SemanticCache {
             keeping,
             next_id: AtomicU64::new(0),
             shipped: Arc::new(Shipped::built_in().clone()),
-            learners: Learners::default(),
+            learners: Arc::default(),
+            shared: None,
             recent: Mutex::default(),
             luck: Mutex::new(fastrand::Rng::with_seed(deciding.seed)),
             deciding,
@@ -299,17 +310,18 @@ impl SemanticCache {
             return;
         };
         let created = self.clock.now();
-        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        self.keeping.using(id);
+        let tags: Box<[String]> = if self.shared.is_some() { insert.tags.into() } else { Box::default() };
+        let id = self.next_id();
         let entry = Arc::new(Entry {
             answer: match joins {
                 Some(joins) => Arc::clone(&joins.answer),
-                None => Arc::new(Answer { payload: insert.payload }),
+                None => Arc::new(Answer { payload: insert.payload, tags: tags.clone() }),
             },
             partition: insert.partition,
             created,
             expires_at: created + ttl,
             note: insert.note,
+            tags,
             owner: insert.owner,
             id,
             exact: insert.exact,
@@ -318,16 +330,39 @@ impl SemanticCache {
             profile: profile.map(Arc::new),
             weight,
         });
-        // The store comes last: were the entry refused at once, its removal would otherwise come before the rest.
-        self.keeping.entry(&entry);
-        if let Some(vector) = insert.vector.as_ref().filter(|_| !joins.is_some_and(learning::Joins::is_known))
-        {
-            let near = joins.map(|joins| joins.similarity);
-            if self.vectors.insert(&entry, vector, near, self.now_in(&insert.partition)) {
-                self.keeping.prompt(id, vector, entry.profile.as_deref());
+        let vector = insert.vector.filter(|_| !joins.is_some_and(learning::Joins::is_known));
+        self.place(&entry, vector.as_deref(), joins.map(|joins| joins.similarity));
+    }
+
+    /// Puts an entry where it is found; `near` is its similarity to the nearest prompt whose answer it joins.
+    fn place(&self, entry: &Arc<Entry>, vector: Option<&[f32]>, near: Option<f32>) {
+        let now = self.now_in(&entry.partition);
+        if let Some(shared) = &self.shared {
+            // An answer that nothing else leads to goes with the entry that is replaced.
+            if let Some(old) = self.answers.get(&entry.exact).filter(|old| old.profile.is_none()) {
+                shared.change(&old.partition, old.cluster, Change::Left(1));
             }
+            shared.put(entry, vector, near, now);
+            return self.answers.insert(Arc::clone(entry));
         }
-        self.answers.insert(entry);
+        self.keeping.entry(entry);
+        if let Some(vector) = vector
+            && self.vectors.insert(entry, vector, near, now)
+        {
+            self.keeping.prompt(entry.id, vector, entry.profile.as_deref());
+        }
+        // The store comes last: were the entry refused at once, its removal would otherwise come before the rest.
+        self.answers.insert(Arc::clone(entry));
+    }
+
+    /// A number that no other entry has; if others store where this process does, one drawn by lot.
+    fn next_id(&self) -> u64 {
+        if self.shared.is_some() {
+            return fastrand::u64(1..u64::MAX);
+        }
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        self.keeping.using(id);
+        id
     }
 
     /// What the cache holds.

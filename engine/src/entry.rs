@@ -14,6 +14,14 @@ use crate::partition::{ExactKey, PartitionKey};
 pub struct Answer {
     /// The caller's bytes.
     pub payload: Bytes,
+    /// What the entry can be forgotten by that brought it; empty where nothing is shared with other processes.
+    pub(crate) tags: Box<[String]>,
+}
+
+impl Answer {
+    pub(crate) fn new(payload: Bytes) -> Self {
+        Self { payload, tags: Box::default() }
+    }
 }
 
 impl fmt::Debug for Answer {
@@ -35,6 +43,8 @@ pub struct Entry {
     pub expires_at: SystemTime,
     /// The caller's own bytes about this very request, which the cache never looks at.
     pub note: Bytes,
+    /// What it can be forgotten by, where entries are shared by several processes; empty elsewhere.
+    pub(crate) tags: Box<[String]>,
     /// Of whose share of the memory it takes.
     pub(crate) owner: u64,
     /// Tells this entry from an earlier or later one under the same exact key.
@@ -131,11 +141,12 @@ mod tests {
     fn debug_output_of_an_entry_shows_no_answer_text() {
         let partition = KeyHasher::new(&[0; 32]).partition();
         let entry = Entry {
-            answer: Arc::new(Answer { payload: Bytes::from_static(b"the secret answer") }),
+            answer: Arc::new(Answer::new(Bytes::from_static(b"the secret answer"))),
             partition,
             created: SystemTime::UNIX_EPOCH,
             expires_at: SystemTime::UNIX_EPOCH + Duration::from_secs(10),
             note: Bytes::from_static(b"the secret question"),
+            tags: Box::default(),
             owner: 0,
             id: 1,
             exact: partition.exact(&[]),

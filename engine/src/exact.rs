@@ -49,12 +49,12 @@ impl Expiry<ExactKey, Arc<Entry>> for Reclaim {
 
 impl Answers {
     /// A store of up to `max_bytes`, by the entries' weight, of which each owner has at most its share, and in which they age by
-    /// `clock`. `on_removed` hears of every entry that goes, once, for whatever reason; it is called from inside the store and
+    /// `clock`; copies of what lies elsewhere go after a time of their own. `on_removed` hears of every entry that goes, once, for whatever reason; it is called from inside the store and
     /// must not call it.
     pub(crate) fn new(
         max_bytes: u64,
         shares: Option<Shares>,
-        clock: Arc<dyn Clock>,
+        (clock, copies_for): (Arc<dyn Clock>, Option<Duration>),
         on_removed: impl Fn(&Entry) + Send + Sync + 'static,
     ) -> Self {
         let shares = shares.map(Arc::new);
@@ -70,8 +70,11 @@ impl Answers {
             .max_capacity(max_bytes)
             .weigher(|_, entry: &Arc<Entry>| entry.weight)
             .expire_after(Reclaim(clock))
-            .eviction_listener(move |_, entry: Arc<Entry>, _| heard(&entry))
-            .build();
+            .eviction_listener(move |_, entry: Arc<Entry>, _| heard(&entry));
+        let cache = match copies_for {
+            Some(age) => cache.time_to_live(age).build(),
+            None => cache.build(),
+        };
         Self { cache, aliases, writers: std::array::from_fn(|_| Mutex::default()), shares, on_removed }
     }
 
@@ -106,7 +109,8 @@ impl Answers {
         self.cache.insert(entry.exact, entry);
     }
 
-    fn name(&self, entry: &Entry) {
+    /// Lets the entry be the one that is found by its normalised form.
+    pub(crate) fn name(&self, entry: &Entry) {
         if let Some(normalised) = entry.normalised {
             let alias = Alias { exact: entry.exact, id: entry.id };
             self.aliases.write().unwrap_or_else(PoisonError::into_inner).insert(normalised, alias);

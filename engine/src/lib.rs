@@ -18,8 +18,9 @@
 //! | what an answer depends on beside its prompt | [`freshness`] |
 //! | where time comes from | [`clock`] |
 //! | what survives a restart | [`journal`] |
+//! | entries that several processes share | [`SemanticCache::sharing`] |
 //!
-//! The crate does no I/O but for the journal. Trouble inside it is a miss, never an error.
+//! The crate does no I/O but for the journal and the store that processes share. Trouble inside it is a miss, never an error.
 
 #![forbid(unsafe_code)]
 
@@ -40,7 +41,7 @@ mod store;
 
 pub use cache::{
     CacheConfig, CacheState, Deciding, Decision, Insert, PartitionReport, Question, Remembered,
-    SemanticCache, Stats, Ticket,
+    SemanticCache, Stats, Surroundings, Ticket,
 };
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use decide::{Policy, Tightening};
@@ -48,3 +49,4 @@ pub use entry::{Answer, Entry, Hit, Tier};
 pub use index::{IndexKind, Neighbour, VectorIndex};
 pub use normalise::normalise;
 pub use partition::{ExactKey, KeyHasher, PartitionKey};
+pub use store::qdrant::{Quantisation, Refused, SharedConfig, SharedStats, Space, Unavailable};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, header};
 use serde_json::{Map, Value, json};
+use sluice_engine::Unavailable;
 
 use crate::body::Body;
 use crate::chat::import;
@@ -27,13 +28,18 @@ const DRY_RUN: &str = "dry_run";
 /// `{"matched": n, "removed": n}`.
 ///
 /// # Errors
-/// [`ApiError::Json`], and [`ApiError::Invalid`] that names a field which is unknown, or has another form than it should.
-pub fn invalidate(gateway: &Gateway, body: &[u8]) -> Result<Value, ApiError> {
+/// [`ApiError::Json`], and [`ApiError::Invalid`] that names a field which is unknown, or has another form than it should;
+/// [`ApiError::CacheUnavailable`].
+pub async fn invalidate(gateway: &Gateway, body: &[u8]) -> Result<Value, ApiError> {
     let Value::Object(fields) = strict::parse(body).map_err(ApiError::Json)? else {
         return Err(ApiError::Json("expected an object".to_owned()));
     };
     let (selector, dry_run) = read(&fields)?;
-    let matched = gateway.memory.as_ref().map_or(0, |memory| memory.forget(&selector, dry_run));
+    let matched = match &gateway.memory {
+        Some(memory) => memory.forget(&selector, dry_run).await,
+        None => Ok(0),
+    };
+    let matched = matched.map_err(|Unavailable| ApiError::CacheUnavailable)?;
     if !dry_run {
         // Whoever is told that it is gone will not find it again, whatever happens next.
         gateway.flush();
@@ -61,9 +67,9 @@ pub async fn import(
 /// how many others whose requests were not kept. `only`: as with [`import`], it sees what is its own tenant's.
 ///
 /// # Errors
-/// [`ApiError::CacheOff`].
-pub fn export(gateway: &Arc<Gateway>, only: Option<&Caller>) -> Result<Response<Body>, ApiError> {
-    let (body, count, others) = import::export(gateway, only)?;
+/// [`ApiError::CacheOff`], [`ApiError::CacheUnavailable`].
+pub async fn export(gateway: &Arc<Gateway>, only: Option<&Caller>) -> Result<Response<Body>, ApiError> {
+    let (body, count, others) = import::export(gateway, only).await?;
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/jsonl; charset=utf-8"));

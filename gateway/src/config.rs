@@ -3,6 +3,7 @@
 mod cache;
 mod decide;
 mod file;
+mod qdrant;
 mod units;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use sluice_models::Precision;
 pub use cache::{JudgeSection, RouteCacheSection};
 pub use decide::{CachePolicy, Shadow};
 pub use file::{ConfigError, load, parse, schema};
+pub use qdrant::{CacheStore, QdrantSection, Quantisation};
 pub use units::{ByteSize, Portion, Span, TimeSensitive};
 
 use crate::secret::SecretSource;
@@ -151,6 +153,10 @@ pub struct CacheSection {
     /// A file in which the cache is kept over restarts, in a folder that exists. Its key is kept beside it, in `PATH.key`.
     /// Without one the cache is in memory alone. Two gateways can't share it.
     pub journal: Option<PathBuf>,
+    /// Where the cache is: `local` (in this process) or `qdrant` (in a collection that several gateways share).
+    pub store: CacheStore,
+    /// `store: qdrant`: where the collection is.
+    pub qdrant: Option<QdrantSection>,
     /// Requests with a higher temperature share answers only letter by letter. One that names none counts as no higher.
     pub max_temperature: f64,
     /// Answers to prompts that speak of the moment ("today", "current price", "latest"): how long they are kept, `bypass`
@@ -195,6 +201,8 @@ impl Default for CacheSection {
             tenant_max_bytes: None,
             keep_prompts: false,
             journal: None,
+            store: CacheStore::default(),
+            qdrant: None,
             // What most APIs take where nothing is said: more than that is asked for its variety.
             max_temperature: 1.0,
             time_sensitive: TimeSensitive::Ttl(Span::seconds(60)),

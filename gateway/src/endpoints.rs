@@ -209,7 +209,9 @@ async fn answer_admin(
             let body = body::read(request.into_body(), limit, gateway.timeouts.client.0).await?;
             let gateway = Arc::clone(gateway);
             // Looking at every answer takes a while, which nobody else is to wait.
-            let invalidating = tokio::task::spawn_blocking(move || admin::invalidate(&gateway, &body));
+            let invalidating = tokio::task::spawn_blocking(move || {
+                Handle::current().block_on(admin::invalidate(&gateway, &body))
+            });
             Ok(json_response(&invalidating.await.map_err(|_| ApiError::Internal)??))
         }
         (&Method::POST, IMPORT) => {
@@ -227,7 +229,9 @@ async fn answer_admin(
             let only = operator()?;
             let gateway = Arc::clone(gateway);
             // As with what is invalidated.
-            let exporting = tokio::task::spawn_blocking(move || admin::export(&gateway, only.as_deref()));
+            let exporting = tokio::task::spawn_blocking(move || {
+                Handle::current().block_on(admin::export(&gateway, only.as_deref()))
+            });
             exporting.await.map_err(|_| ApiError::Internal)?
         }
         (_, INVALIDATE | IMPORT) => Err(ApiError::MethodNotAllowed { allowed: "POST" }),

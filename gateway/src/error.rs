@@ -111,6 +111,9 @@ pub enum ApiError {
     /// Something is to be done with a cache that is not there.
     #[error("the cache is off (cache.enabled: false)")]
     CacheOff,
+    /// The store that gateways share is not to be had.
+    #[error("the cache's store is not to be had just now: nothing was done, or not all of it")]
+    CacheUnavailable,
     /// The answer broke off after it had begun; sent as the last event of a stream.
     #[error("{0}")]
     StreamBroken(String),
@@ -161,6 +164,9 @@ impl ApiError {
             Self::TargetsFailed { status, .. } => row(*status, "upstream_error", "all_targets_failed"),
             Self::NotCached => row(StatusCode::GATEWAY_TIMEOUT, request, "not_cached"),
             Self::CacheOff => row(StatusCode::CONFLICT, request, "cache_off"),
+            Self::CacheUnavailable => {
+                row(StatusCode::SERVICE_UNAVAILABLE, "server_error", "cache_unavailable")
+            }
             Self::StreamBroken(_) => row(StatusCode::BAD_GATEWAY, "upstream_error", "stream_interrupted"),
             Self::Internal => row(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "internal_error"),
         }

@@ -12,13 +12,13 @@ use crate::chat::judge::Judge;
 use crate::chat::remember::Memory;
 use crate::chat::shadow_log::ShadowLog;
 use crate::config::{Config, ConfigError, LimitSection, RetrySection, TimeoutSection};
-use crate::journal;
 use crate::keys::Keys;
 use crate::ledger::Prices;
 use crate::route::catalogue::Catalogue;
 use crate::route::{RouteNotes, Routes};
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::Upstream;
+use crate::{journal, shared};
 
 /// Everything that requests share.
 pub struct Gateway {
@@ -98,20 +98,28 @@ impl Gateway {
         let guard = Guard::new(&config.guardrails);
         let metrics = Metrics::default();
         let memory = if config.caches() {
-            let mut cache = SemanticCache::new(CacheConfig {
+            let settings = CacheConfig {
                 similarity: config.cache.similarity,
                 index: config.cache.index,
                 // Each answer is kept for a time of its own, which is never longer.
                 ttl: crate::chat::remember::longest_lifetime(config),
                 max_bytes: config.cache.max_bytes.0,
                 owner_max_bytes: config.cache.share_of(keys.tenants().len()),
-            });
-            let mut key = fresh_key().map_err(internal)?;
+            };
+            let space = vector_space(config, parts.embedder.as_ref());
+            let section = config.cache.qdrant.as_ref().filter(|_| parts.serving);
+            let (mut cache, mut key) = match section {
+                Some(section) => {
+                    let space = (space.clone(), dimensions(config, parts.embedder.as_ref()));
+                    let shared = shared::connect(section, settings, space, env).map_err(internal)?;
+                    (shared.cache, shared.key)
+                }
+                None => (SemanticCache::new(settings), fresh_key().map_err(internal)?),
+            };
             // By which rule, each request says for itself: its route may have one of its own.
             cache = cache.deciding(Deciding { seed: fastrand::u64(..), ..Deciding::default() });
             if let Some(path) = config.cache.journal.as_ref().filter(|_| parts.serving)
-                && let Some(opened) =
-                    journal::open(path, &vector_space(config, parts.embedder.as_ref()), &key)
+                && let Some(opened) = journal::open(path, &space, &key)
             {
                 key = opened.key;
                 cache = cache.with_journal(opened.journal);
@@ -147,7 +155,11 @@ impl Gateway {
         let (entries, bytes, journal) = self.memory.as_ref().map_or_else(Default::default, |memory| {
             memory.cache().run_pending();
             let stats = memory.cache().stats();
-            (stats.entries, stats.bytes, memory.cache().journal_stats())
+            if let Some(shared) = memory.cache().shared_stats() {
+                self.metrics.shared(&shared);
+            }
+            let entries = memory.cache().shared_stats().map_or(stats.entries, |shared| shared.entries);
+            (entries, stats.bytes, memory.cache().journal_stats())
         });
         self.metrics.journal(&journal.unwrap_or_default());
         self.metrics.scrape(entries, bytes, self.embedder.as_ref().map_or(0, EmbedPool::queued))
@@ -163,6 +175,12 @@ fn vector_space(config: &Config, embedder: Option<&EmbedPool>) -> String {
         format!("{name}/{}", section.precision.vector_space())
     };
     embedder.map_or_else(named, |embedder| embedder.id().to_owned())
+}
+
+/// Numbers in a vector of the configured model; one if nothing is known of it, and then there is no vector.
+fn dimensions(config: &Config, embedder: Option<&EmbedPool>) -> usize {
+    let spec = || sluice_models::resolve(&config.embedding.model).map_or(1, |spec| spec.dimensions);
+    embedder.map_or_else(spec, EmbedPool::dimensions)
 }
 
 /// The shadow log, if there is to be one.

@@ -27,6 +27,7 @@ pub mod relay;
 pub mod route;
 pub mod secret;
 pub mod serve;
+mod shared;
 pub mod telemetry;
 pub mod upstream;
 pub mod wire;

@@ -64,5 +64,9 @@ mod shadow_log;
 mod sockets;
 // Streams that break after their first content.
 mod streams;
+// The same tests of the cache once more, with the cache in Qdrant.
+mod on_qdrant;
+// Several gateways with one cache between them, and what happens when it fails.
+mod shared_cache;
 // What keeps the repository in order.
 mod tidy;

@@ -4,13 +4,15 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Once, OnceLock};
 
 use rustls::crypto::ring;
-use sluice::config::{self, CachePolicy};
+use sluice::config::{self, CachePolicy, CacheStore, QdrantSection, Span};
 use sluice::gateway::{Gateway, Parts};
 use sluice::mock::{Mock, Script};
 use sluice::serve::Server;
 use sluice_models::{
     BertEmbedder, DEFAULT_MODEL, EmbedPool, HashedEmbedder, NoProgress, PoolOptions, PullOptions,
 };
+
+use sluice_qdrant_stand_in::StandIn;
 
 use crate::client::{Client, Reply, question};
 use crate::log;
@@ -40,6 +42,14 @@ pub struct Gate {
     /// A client without a key.
     pub client: Client,
     server: Option<Server>,
+    /// Where its cache is, if not in the gateway.
+    store: Option<Arc<StandIn>>,
+}
+
+/// Whether the running test is one of those that are repeated with the cache in Qdrant: a copy of its module in
+/// `on_qdrant`, after which the test's thread is named.
+pub fn on_qdrant() -> bool {
+    std::thread::current().name().is_some_and(|name| name.starts_with("on_qdrant::"))
 }
 
 /// The environment of every gateway here: `TEST_X` holds `sk-test-x`, nothing else is set.
@@ -72,11 +82,27 @@ impl Gate {
         Self::build(&format!("{TWO_TARGETS}{more}\n"), Some(weights()))
     }
 
+    /// [`TWO_TARGETS`] and these lines, with the cache in a collection of this server; prompts are compared by the words they
+    /// share.
+    pub fn sharing(store: &Arc<StandIn>, more: &str) -> Self {
+        Self::build_on(&format!("{TWO_TARGETS}{more}\n"), Some(words()), Some(Arc::clone(store)))
+    }
+
+    /// [`Gate::sharing`] with the real embedding model.
+    pub fn sharing_with_weights(store: &Arc<StandIn>, more: &str) -> Self {
+        Self::build_on(&format!("{TWO_TARGETS}{more}\n"), Some(weights()), Some(Arc::clone(store)))
+    }
+
     /// A gateway with this configuration and embedding model.
     ///
     /// # Panics
     /// If the configuration is wrong or the system gives no port.
     pub fn build(yaml: &str, embedder: Option<EmbedPool>) -> Self {
+        let store = on_qdrant().then(|| Arc::new(StandIn::start()));
+        Self::build_on(yaml, embedder, store)
+    }
+
+    fn build_on(yaml: &str, embedder: Option<EmbedPool>, store: Option<Arc<StandIn>>) -> Self {
         log::capture();
         install_tls();
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -88,11 +114,19 @@ impl Gate {
         if !yaml.contains("policy:") {
             config.cache.policy = CachePolicy::Fixed;
         }
+        if let Some(store) = &store {
+            config.cache.store = CacheStore::Qdrant;
+            // Patient, unless a test says how much: a machine that runs all tests at once may be slow.
+            let own = |url: String| QdrantSection { timeout: Span::seconds(60), ..QdrantSection::at(url) };
+            let section = config.cache.qdrant.get_or_insert_with(|| own(String::new()));
+            section.url = store.url();
+        }
         let parts = Parts { embedder, mock: None, serving: true };
         let (gateway, _) = Gateway::build(&config, parts, &env).expect("the configuration is right");
         let server = Server::start(Arc::new(gateway), loopback, loopback).expect("ports for the gateway");
         let (address, admin) = (server.address, server.admin);
-        Self { primary, backup, address, admin, client: Client::new(address), server: Some(server) }
+        let client = Client::new(address);
+        Self { primary, backup, address, admin, client, server: Some(server), store }
     }
 
     /// Asks the model `chat` one question, whole.
@@ -119,6 +153,14 @@ impl Gate {
         while !self.metrics().await.lines().any(|other| other == line) {
             tokio::task::yield_now().await;
         }
+    }
+
+    /// The server that has its cache.
+    ///
+    /// # Panics
+    /// If the gateway has it itself.
+    pub fn store(&self) -> &StandIn {
+        self.store.as_deref().expect("a cache in Qdrant")
     }
 
     /// Every byte that the two providers got.

@@ -2,8 +2,8 @@
 
 use std::sync::PoisonError;
 
-use super::SemanticCache;
 use super::learning::{Rival, Ticket};
+use super::{SemanticCache, Surroundings};
 use crate::decide::evidence::{ClusterFacts, Evidence, NEIGHBOURS, Neighbour, weigh};
 use crate::decide::learner::Considered;
 use crate::decide::verified::chance_to_explore;
@@ -11,6 +11,7 @@ use crate::decide::{Policy, Tightening};
 use crate::entry::{Entry, Hit, Tier};
 use crate::features::Profile;
 use crate::partition::PartitionKey;
+use crate::store::qdrant::Event;
 use crate::store::{Near, Neighbourhood};
 
 /// A request as the semantic tier sees it.
@@ -73,23 +74,28 @@ impl SemanticCache {
     /// Decides whether a remembered answer may be served to a similar prompt. `admit` is the caller's own condition on an
     /// entry; it is called without any lock held.
     pub fn look_up(&self, question: &Question<'_>, admit: &dyn Fn(&Entry) -> bool) -> Decision {
+        self.look_up_in(question, Surroundings::default(), admit)
+    }
+
+    /// The same, among what [`SemanticCache::survey`] found around this very request.
+    pub fn look_up_in(
+        &self,
+        question: &Question<'_>,
+        surroundings: Surroundings,
+        admit: &dyn Fn(&Entry) -> bool,
+    ) -> Decision {
         if self.is_restoring() {
             return Decision::Miss { candidate: None, would_serve: false };
         }
         let policy = question.policy.unwrap_or(self.deciding.policy).tightened(&question.tightening);
         if let Policy::Fixed { similarity } = policy {
-            return self.serve_nearest(question, similarity, admit);
+            return self.serve_nearest(question, similarity, surroundings, admit);
         }
         let learner = self.learners.of(question.partition);
         let locked = || learner.lock().unwrap_or_else(PoisonError::into_inner);
         locked().asked();
-        let mut around = self.vectors.around(
-            question.partition,
-            question.vector,
-            NEIGHBOURS,
-            self.clock.now(),
-            question.profile,
-        );
+        self.tell(question.partition, || Event::Asked(1));
+        let mut around = self.around(question, surroundings);
         around.near.retain(|near| near.entry.partition == *question.partition && admit(&near.entry));
         let Some(weighed) = self.weigh(question, &around, matches!(policy, Policy::Verified { .. })) else {
             return Decision::Miss { candidate: None, would_serve: false };
@@ -99,6 +105,7 @@ impl SemanticCache {
         let shadow = learner.candidates() < question.shadow.unwrap_or(self.deciding.shadow);
         let confidence = weighed.confidence();
         learner.saw(confidence);
+        self.tell(question.partition, || Event::Saw(confidence));
         let Weighed { evidence, probability, stale, .. } = weighed;
         let nearest = &around.near[evidence.nearest];
         let mut ticket = Ticket {
@@ -108,11 +115,12 @@ impl SemanticCache {
             control: around.control.clone(),
             considered: Considered { evidence, probability, stale, weight: None },
         };
-        if !may || shadow || !self.answers.touch(&nearest.entry) {
+        if !may || shadow || !self.is_stored(&nearest.entry) {
             return Decision::Miss { candidate: Some(ticket), would_serve: may };
         }
         let weight = learner.served(confidence, self.draw());
         drop(learner);
+        self.tell(question.partition, || Event::Served { confidence, checked: weight.is_some() });
         let id = self.recent.lock().unwrap_or_else(PoisonError::into_inner).add(ticket.clone());
         let spot_check = weight.map(|weight| {
             ticket.considered.weight = Some(weight);
@@ -131,13 +139,13 @@ impl SemanticCache {
         &self,
         question: &Question<'_>,
         similarity: f32,
+        surroundings: Surroundings,
         admit: &dyn Fn(&Entry) -> bool,
     ) -> Decision {
         let key = question.partition;
-        let near = self.vectors.search(key, question.vector, NEIGHBOURS, self.clock.now());
-        let may = |near: &Near| {
-            near.entry.partition == *key && admit(&near.entry) && self.answers.touch(&near.entry)
-        };
+        let near = self.near(key, question.vector, NEIGHBOURS, surroundings);
+        let may =
+            |near: &Near| near.entry.partition == *key && admit(&near.entry) && self.is_stored(&near.entry);
         match near.into_iter().take_while(|near| near.similarity >= similarity).find(may) {
             Some(Near { similarity, entry }) => Decision::Serve {
                 hit: Hit { tier: Tier::Semantic, similarity, entry },

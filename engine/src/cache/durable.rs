@@ -105,6 +105,7 @@ fn insert(key: PartitionKey, name: &str, degrees: f32, payload: &str) -> Insert 
         ttl: None,
         owner: 0,
         note: Bytes::new(),
+        tags: Vec::new(),
     }
 }
 
@@ -318,6 +319,7 @@ fn ask(cache: &SemanticCache, key: PartitionKey, number: usize, vector: &[f32], 
             ttl: None,
             owner: 0,
             note: Bytes::new(),
+            tags: Vec::new(),
         };
         cache.remember(insert, profile, ticket.as_ref(), &mut |answer| Some(answer.payload == fresh));
     }

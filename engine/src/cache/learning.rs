@@ -10,6 +10,8 @@ use crate::decide::noise::wrong_after;
 use crate::entry::{Answer, Entry};
 use crate::features::Profile;
 use crate::partition::PartitionKey;
+use crate::store::Change;
+use crate::store::qdrant::Event;
 
 /// A vector this near to one with the same answer adds nothing.
 const KNOWN: f32 = 0.985;
@@ -123,6 +125,14 @@ impl Learners {
         Arc::clone(partitions.entry(key).or_insert_with(|| Arc::new(Mutex::new(learner))))
     }
 
+    /// Takes up what was learnt elsewhere, unless something is known already.
+    pub(super) fn put_new(&self, key: PartitionKey, learner: Learner) {
+        if self.find(&key).is_none_or(|own| own.lock().unwrap_or_else(PoisonError::into_inner).now() == 0) {
+            self.put(key, Learner::default());
+            *self.of(&key).lock().unwrap_or_else(PoisonError::into_inner) = learner;
+        }
+    }
+
     pub(super) fn pool(&self) -> MutexGuard<'_, Pool> {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -178,6 +188,7 @@ impl SemanticCache {
         };
         if let Some(same) = ticket.control.as_ref().and_then(|control| same(&control.answer)) {
             self.learners.pool().noise.control(same);
+            self.tell(&ticket.partition, || Event::Control(same));
         }
         let right = same(&ticket.candidate.answer);
         let mut all_differ = right == Some(false);
@@ -221,6 +232,10 @@ impl SemanticCache {
         let learner = self.learners.of(&ticket.partition);
         let learner = learner.lock().unwrap_or_else(PoisonError::into_inner);
         let doubt = agreed(noise);
+        if let Some(shared) = &self.shared {
+            let change = Change::Heard { doubt, now: learner.now() };
+            return shared.change(&ticket.partition, joins.cluster, change);
+        }
         self.vectors.with_cluster(&ticket.partition, joins.cluster, |cluster| {
             cluster.hear(doubt, learner.now(), |confirmed, doubt| learner.stale(confirmed, doubt))
         });
@@ -235,6 +250,7 @@ impl SemanticCache {
     fn unjudged(&self, ticket: &Ticket) {
         let learner = self.learners.of(&ticket.partition);
         learner.lock().unwrap_or_else(PoisonError::into_inner).unjudged();
+        self.tell(&ticket.partition, || Event::Unjudged);
     }
 
     fn label(&self, ticket: &Ticket, fresh: Fresh) {
@@ -243,6 +259,15 @@ impl SemanticCache {
         let mut learner = learner.lock().unwrap_or_else(PoisonError::into_inner);
         let learnt = learner.label(&self.shipped, &mut self.learners.pool(), considered, fresh);
         let now = learner.now();
+        if let Some(shared) = &self.shared {
+            drop(learner);
+            self.tell(partition, || Event::Label(Box::new(considered.clone()), fresh));
+            let similarity = considered.evidence.similarity;
+            let labelled = Change::Labelled { similarity, wrong: learnt.wrong };
+            // Whoever writes it finds out whether the answer is to be forgotten.
+            shared.change(partition, candidate.cluster, labelled);
+            return shared.change(partition, candidate.cluster, Change::Heard { doubt: learnt.doubt, now });
+        }
         let stale = self.vectors.with_cluster(partition, candidate.cluster, |cluster| {
             cluster.label(considered.evidence.similarity, learnt.wrong);
             cluster.hear(learnt.doubt, now, |confirmed, doubt| learner.stale(confirmed, doubt))

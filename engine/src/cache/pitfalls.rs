@@ -53,6 +53,7 @@ fn remember(
         ttl: None,
         owner: 0,
         note: Bytes::new(),
+        tags: Vec::new(),
     };
     cache.remember(insert, Profile::of(&text), ticket, &mut |answer| Some(answer.payload == fresh));
 }

@@ -105,6 +105,7 @@ fn ask(
             ttl: None,
             owner: 0,
             note: Bytes::new(),
+            tags: Vec::new(),
         };
         let mut same = |answer: &Answer| Some(answer.payload == fresh);
         cache.remember(insert, profile, ticket.as_ref(), &mut same);
@@ -263,6 +264,7 @@ fn misses_whose_answer_never_comes_do_not_count_as_unjudged_and_answers_nobody_c
             ttl: None,
             owner: 0,
             note: Bytes::new(),
+            tags: Vec::new(),
         };
         cache.remember(insert, profile.clone(), Some(&ticket), &mut |_| None);
     }

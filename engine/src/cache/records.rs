@@ -102,6 +102,7 @@ pub(super) fn read_entry(
         weight,
         owner,
         note,
+        tags: Box::default(),
     })
 }
 
@@ -164,7 +165,7 @@ mod tests {
     fn some_entry(normalised: bool) -> Entry {
         let partition = KeyHasher::new(&[3; 32]).partition();
         Entry {
-            answer: Arc::new(Answer { payload: Bytes::from_static(b"nine") }),
+            answer: Arc::new(Answer::new(Bytes::from_static(b"nine"))),
             partition,
             created: SystemTime::UNIX_EPOCH + Duration::new(1_700_000_000, 123_456_789),
             expires_at: SystemTime::UNIX_EPOCH + Duration::new(1_700_086_400, 1),
@@ -176,6 +177,7 @@ mod tests {
             weight: 1234,
             owner: 5,
             note: Bytes::from_static(b"{\"prompt\":\"When?\"}"),
+            tags: Box::default(),
         }
     }
 

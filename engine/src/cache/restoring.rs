@@ -215,7 +215,7 @@ fn read(journal: &Journal) -> Result<Held, JournalError> {
         match of {
             Of::Cluster(id) => {
                 let payload = Bytes::copy_from_slice(value);
-                held.answers.insert(id, Arc::new(Answer { payload }));
+                held.answers.insert(id, Arc::new(Answer::new(payload)));
             }
             Of::Entry(id) => {
                 match records::read_entry(id, value, |cluster| held.answers.get(&cluster).cloned()) {

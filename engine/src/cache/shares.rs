@@ -136,6 +136,7 @@ fn a_note_counts_and_comes_back_with_its_own_entry_also_where_the_answer_is_shar
     let (cache, key) = (cache(), partition("a"));
     let noted = |name: &str, degrees| Insert {
         note: Bytes::copy_from_slice(name.as_bytes()),
+        tags: Vec::new(),
         payload: "one answer".into(),
         ..insert(key, name, Some(at(degrees)))
     };

@@ -34,6 +34,7 @@ pub(super) fn insert(partition: PartitionKey, name: &str, vector: Option<Vec<f32
         ttl: None,
         owner: 0,
         note: Bytes::new(),
+        tags: Vec::new(),
     }
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::model::sigmoid;
 
 /// What a fresh answer is, beside those that are remembered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fresh {
     /// The candidate's.
     Same,

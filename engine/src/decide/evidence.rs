@@ -1,5 +1,7 @@
 //! What speaks for and against a remembered answer: numbers about the request, the prompts near it and their answers.
 
+use serde::{Deserialize, Serialize};
+
 use crate::features::{Differences, Profile};
 
 /// Near prompts looked at per lookup.
@@ -122,7 +124,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 }
 
 /// The candidate for an answer, and what is known about it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
     /// Whose answer it is.
     pub cluster: u64,

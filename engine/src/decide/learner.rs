@@ -10,7 +10,7 @@ use super::noise::{JudgeNoise, wrong_after};
 use super::prior::Shipped;
 
 /// A candidate as it was considered: what a later label is learnt with.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Considered {
     /// What spoke for it.
     pub evidence: Evidence,
@@ -69,6 +69,8 @@ const DOUBTFUL: f64 = 0.25;
 const NOVEL: f64 = 5.0;
 /// What is left of a miss after one more, in the share of new answers.
 const MEMORY: f64 = 1.0 - 1.0 / 150.0;
+/// Requests of other processes that are counted one by one at a time; the count comes from outside.
+const MOST_COUNTED: u64 = 100_000;
 /// Rate at which old labels lose their say over the weights.
 const FORGET: f64 = 0.000_2;
 
@@ -147,6 +149,17 @@ impl Learner {
         let checked = luck < chance;
         self.control.served(probability, checked);
         checked.then(|| 1.0 / chance)
+    }
+
+    /// Counts requests to other processes.
+    pub fn asked_elsewhere(&mut self, count: u64) {
+        self.requests += count;
+        (0..count.min(MOST_COUNTED)).for_each(|_| self.control.asked());
+    }
+
+    /// Counts a hit of another process, which decided whether it is to be checked.
+    pub fn served_elsewhere(&mut self, probability: f64, checked: bool) {
+        self.control.served(probability, checked);
     }
 
     /// Learns a label. One of an answer that may be out of date tells whether it is, and nothing about how prompts match.

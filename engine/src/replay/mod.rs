@@ -329,6 +329,7 @@ impl Run<'_> {
             ttl: None,
             owner: 0,
             note: Bytes::new(),
+            tags: Vec::new(),
         }
     }
 

@@ -18,7 +18,7 @@ const LEAST_DOUBT: f64 = -6.0;
 
 /// The state of one answer in one partition. It is kept in the journal: a field that is added is missing in what was kept
 /// before, and has its default then.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Cluster {
     /// Mean of the prompts' unit vectors, in whole numbers.
@@ -100,6 +100,17 @@ impl Cluster {
         let (mean, _) = mean.as_chunks();
         let mean = mean.iter().map(|m| i16::from_le_bytes(*m)).collect();
         Some(Self { mean, ..serde_json::from_slice(rest).ok()? })
+    }
+
+    /// How many prompts with a vector it has.
+    pub(crate) fn size(&self) -> u32 {
+        self.size
+    }
+
+    /// The same with so many prompts.
+    #[must_use]
+    pub(crate) fn with_size(self, size: u32) -> Self {
+        Self { size, ..self }
     }
 
     /// The dimension of its vectors.

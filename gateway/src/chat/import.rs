@@ -13,6 +13,8 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+use sluice_engine::Unavailable;
+
 use super::remember::{Asked, Memory, NotKept, Place};
 use super::request::ChatRequest;
 use super::wishes::Wishes;
@@ -86,7 +88,15 @@ pub async fn import(
         .buffered(AT_ONCE);
     let mut report = Report::default();
     while let Some((number, placed)) = placed.next().await {
-        report.count(number, placed, |place, answer| memory.give(place, answer));
+        let given = match placed {
+            Ok((Ok(place), answer)) => {
+                let limit = limit(&place);
+                Ok(Ok((limit, memory.give(place, &answer).await)))
+            }
+            Ok((Err(not_kept), _)) => Ok(Err(not_kept)),
+            Err(error) => Err(error),
+        };
+        report.count(number, given);
     }
     let Report { stored, skipped, failed, .. } = report;
     tracing::info!(request_id = id, stored, skipped, failed, "answers were imported by an operator");
@@ -139,15 +149,11 @@ fn caller(gateway: &Gateway, only: Option<&Caller>, tenant: Option<&str>) -> Res
 }
 
 impl Report {
-    fn count(
-        &mut self,
-        line: usize,
-        placed: Result<(Result<Place, NotKept>, Chunk), ApiError>,
-        give: impl FnOnce(Place, &Chunk) -> bool,
-    ) {
+    /// Counts what became of a line; of one that had a place, what is special about it, and whether there was room.
+    fn count(&mut self, line: usize, given: Result<Result<(Option<String>, bool), NotKept>, ApiError>) {
         let mut note =
             |outcome, field, message: String| self.notes.push(Note { line, outcome, field, message });
-        match placed {
+        match given {
             Err(error) => {
                 let body = error.body();
                 let field = body.pointer("/error/param").and_then(Value::as_str);
@@ -155,18 +161,17 @@ impl Report {
                 note("failed", field, error.to_string());
                 self.failed += 1;
             }
-            Ok((Err(NotKept::ByRule(reason)), _)) => {
+            Ok(Err(NotKept::ByRule(reason))) => {
                 note("skipped", None, format!("answers to such questions are not kept ({reason})"));
                 self.skipped += 1;
             }
-            Ok((Err(NotKept::NoVector), _)) => {
+            Ok(Err(NotKept::NoVector)) => {
                 let why = "the embedding model gave no vector, or was busy for too long: import it again";
                 note("failed", None, why.to_owned());
                 self.failed += 1;
             }
-            Ok((Ok(place), answer)) => {
-                let limit = limit(&place);
-                if give(place, &answer) {
+            Ok(Ok((limit, is_kept))) => {
+                if is_kept {
                     if let Some(limit) = limit {
                         note("limited", None, limit);
                     }
@@ -193,9 +198,10 @@ fn limit(place: &Place) -> Option<String> {
 ///
 /// # Errors
 /// [`ApiError::CacheOff`].
-pub fn export(gateway: &Arc<Gateway>, only: Option<&Caller>) -> Result<(Body, usize, usize), ApiError> {
+pub async fn export(gateway: &Arc<Gateway>, only: Option<&Caller>) -> Result<(Body, usize, usize), ApiError> {
     let memory = gateway.memory.as_ref().ok_or(ApiError::CacheOff)?;
-    let (kept, others) = memory.kept(only.map(|caller| caller.tenant.as_str()));
+    let kept = memory.kept(only.map(|caller| caller.tenant.as_str())).await;
+    let (kept, others) = kept.map_err(|Unavailable| ApiError::CacheUnavailable)?;
     let count = kept.len();
     tracing::info!(exported = count, left_out = others, "answers are exported to an operator");
     let (parts, body) = mpsc::channel(LINES_IN_FLIGHT);

@@ -80,7 +80,7 @@ impl Lesson {
                 .find(|(payload, _)| *payload == answer.payload)
                 .and_then(|(_, verdict)| verdict.right())
         };
-        let right = self.keep(memory, &said);
+        let right = self.keep(memory, &said).await;
         if let Some(watched) = self.watched {
             watched.judged(right);
         }
@@ -92,8 +92,14 @@ impl Lesson {
     }
 
     /// Puts the answer where similar questions find it, unless it was forgotten or replaced meanwhile; learns in any case.
-    fn keep(&self, memory: &Memory, said: &dyn Fn(&Remembered) -> Option<bool>) -> Option<bool> {
+    async fn keep(
+        &self,
+        memory: &Memory,
+        said: &(dyn Fn(&Remembered) -> Option<bool> + Sync),
+    ) -> Option<bool> {
         let (cache, payload) = (memory.cache(), &self.insert.payload);
+        // A copy of what lies elsewhere may be too old by now to be found. If it can't be fetched, it counts as forgotten.
+        let _ = cache.fetch(&self.insert.partition, &[self.insert.exact]).await;
         if cache.exact(&self.insert.exact, &|entry| entry.payload() == payload).is_none() {
             let right = said(&self.candidate.candidate().answer);
             right.inspect(|right| cache.learn(&self.candidate, *right));

@@ -23,7 +23,8 @@ use sluice_engine::cache::{Decision, Question, Ticket as Candidate};
 use sluice_engine::decide::Policy;
 use sluice_engine::features::Profile;
 use sluice_engine::{
-    Clock, Entry, ExactKey, Hit, PartitionKey, SemanticCache, SystemClock, Tightening, normalise,
+    Clock, Entry, ExactKey, Hit, PartitionKey, SemanticCache, Surroundings, SystemClock, Tightening,
+    normalise,
 };
 use sluice_guardrails::{Guard, Vault, placeholders};
 use sluice_models::EmbedPool;
@@ -44,6 +45,11 @@ use super::tier::{Reach, may_share};
 use super::wishes::Wishes;
 use crate::config::Config;
 use crate::telemetry::metrics::Metrics;
+
+/// How long the last entries may take to reach a shared store.
+const LAST_WRITES: Duration = Duration::from_secs(5);
+/// Why a lookup did without the cache: its store was not to be had.
+const UNAVAILABLE: &str = "store_unavailable";
 
 /// The cache with what it takes to ask it.
 pub struct Memory {
@@ -164,6 +170,9 @@ impl Memory {
     /// Writes what waits to be written: the shadow log, and the cache's journal.
     pub fn flush(&self) {
         self.shadow_log.iter().for_each(|log| log.flush());
+        if !self.cache.flush_shared(LAST_WRITES) {
+            tracing::error!("Qdrant did not take the last entries: they are lost");
+        }
         if let Err(error) = self.cache.flush() {
             tracing::error!(%error, "the cache's journal lacks its last entries, and what was removed last may come back");
         }
@@ -228,7 +237,13 @@ impl Memory {
         let named = |entry: &Entry| names_only(entry, &issued);
         let admit = |entry: &Entry| self.fits(entry, wishes) && named(entry);
         let read = |hit: &Hit| read(hit, request.stream || !vault.is_empty()).filter(|_| wishes.serve);
-        if let Some(remembered) = self.cache.exact(&exact, &admit).as_ref().and_then(read) {
+        let first_tier = || self.cache.exact(&exact, &admit).as_ref().and_then(read);
+        let (mut remembered, mut is_there) = (first_tier(), true);
+        if remembered.is_none() && self.cache.is_shared() {
+            is_there = self.fetch(&partition, &exact, text).await;
+            remembered = first_tier();
+        }
+        if let Some(remembered) = remembered {
             if let Some(key) = repeat {
                 let (model, delivery) = (request.model.clone(), request.delivery());
                 self.repeats.learn(key, Known { exact, model, delivery });
@@ -251,6 +266,9 @@ impl Memory {
             let stale = stale.map(Box::new);
             Found::Nothing(Box::new(Nothing { ticket: Some(ticket), bypass, reason, stale }))
         };
+        if !is_there {
+            return nothing(ticket, true, UNAVAILABLE);
+        }
         let Some(text) = text.filter(|_| handling.reach > Reach::Exact) else {
             return nothing(ticket, false, reason);
         };
@@ -258,8 +276,7 @@ impl Memory {
         let admit = |entry: &Entry| {
             handling.ttl.is_none_or(|ttl| entry.age_at(self.clock.now()) <= ttl) && admit(entry)
         };
-        ticket.normalised =
-            normalise(text).map(|normal| partition.exact(&[b"normalised", normal.as_bytes()]));
+        ticket.normalised = normal_form(&partition, text);
         let hit = ticket.normalised.and_then(|key| self.cache.normalised(&key, &admit));
         if let Some(remembered) = hit.as_ref().and_then(read) {
             return Found::Hit(Box::new(remembered));
@@ -275,7 +292,14 @@ impl Memory {
             return nothing(ticket, false, if reason.is_empty() { "too_long" } else { reason });
         };
         let similar = Box::new(Similar::new(text, vector));
-        match self.by_meaning(asked, similar, ticket, &admit, metrics) {
+        let surroundings = match self.cache.survey(&self.question(asked, &similar, &partition)).await {
+            Ok(surroundings) => surroundings,
+            Err(_) => {
+                ticket.similar = Some(similar);
+                return nothing(ticket, true, UNAVAILABLE);
+            }
+        };
+        match self.by_meaning(asked, (similar, surroundings), ticket, &admit, metrics) {
             Ok(remembered) => Found::Hit(Box::new(remembered)),
             Err(ticket) if reason.is_empty() && self.cache.is_restoring() => {
                 nothing(*ticket, false, "restoring")
@@ -316,25 +340,18 @@ impl Memory {
     fn by_meaning(
         &self,
         asked: &Asked<'_>,
-        mut similar: Box<Similar>,
+        (mut similar, surroundings): (Box<Similar>, Surroundings),
         mut ticket: Ticket,
         admit: &dyn Fn(&Entry) -> bool,
         metrics: &Metrics,
     ) -> Result<Remembered, Box<Ticket>> {
-        let (wishes, terms) = (asked.wishes, self.terms.of(&asked.request.model));
+        let (wishes, rule) = (asked.wishes, self.terms.of(&asked.request.model).rule);
         // Of what a fixed threshold does, there is nothing to be learnt or written down.
-        let watch = self.shadow_log.as_ref().filter(|_| !matches!(terms.rule, Some(Policy::Fixed { .. })));
+        let watch = self.shadow_log.as_ref().filter(|_| !matches!(rule, Some(Policy::Fixed { .. })));
         watch.inspect(|log| log.asked());
-        let question = Question {
-            partition: &ticket.partition,
-            vector: &similar.vector,
-            profile: &similar.profile,
-            tightening: Tightening { similarity: wishes.similarity, ..Tightening::default() },
-            policy: terms.rule,
-            shadow: Some(terms.shadow),
-        };
+        let question = self.question(asked, &similar, &ticket.partition);
         let (hit, confidence, id, spot_check) =
-            match self.cache.look_up(&question, &|entry| wishes.serve && admit(entry)) {
+            match self.cache.look_up_in(&question, surroundings, &|entry| wishes.serve && admit(entry)) {
                 Decision::Serve { hit, confidence, id, spot_check } => (hit, confidence, id, spot_check),
                 Decision::Miss { candidate, would_serve } => {
                     if would_serve {
@@ -363,6 +380,31 @@ impl Memory {
         let spot_check = spot_check.map(|candidate| ticket.checking(candidate, watched));
         remembered.judged = Some(Judged { confidence, name, spot_check });
         Ok(remembered)
+    }
+
+    /// The request as the semantic tier sees it.
+    fn question<'a>(
+        &self,
+        asked: &Asked<'_>,
+        similar: &'a Similar,
+        partition: &'a PartitionKey,
+    ) -> Question<'a> {
+        let terms = self.terms.of(&asked.request.model);
+        Question {
+            partition,
+            vector: &similar.vector,
+            profile: &similar.profile,
+            tightening: Tightening { similarity: asked.wishes.similarity, ..Tightening::default() },
+            policy: terms.rule,
+            shadow: Some(terms.shadow),
+        }
+    }
+
+    /// Brings what a shared store has under the request's keys; false if it is not to be had.
+    async fn fetch(&self, partition: &PartitionKey, exact: &ExactKey, text: Option<&str>) -> bool {
+        let normalised = text.and_then(|text| normal_form(partition, text));
+        let keys: Vec<ExactKey> = std::iter::once(*exact).chain(normalised).collect();
+        self.cache.fetch(partition, &keys).await.is_ok()
     }
 
     /// The text's vector; none of a text that was cut, of which the model saw only the beginning: two different ones could
@@ -416,6 +458,11 @@ impl Memory {
 pub(crate) fn longest_lifetime(config: &Config) -> Duration {
     let routes = config.route_caches().map(|(_, section)| Lifetimes::new(&section).longest());
     routes.fold(Lifetimes::new(&config.cache).longest(), Duration::max)
+}
+
+/// The key of the text's safely normalised form, if it has one.
+fn normal_form(partition: &PartitionKey, text: &str) -> Option<ExactKey> {
+    normalise(text).map(|normal| partition.exact(&[b"normalised", normal.as_bytes()]))
 }
 
 /// An answer that names a placeholder can serve only a request that issued it.

@@ -113,6 +113,7 @@ impl CacheSection {
             );
             expect(!judge.timeout.0.is_zero(), "judge.timeout: must be longer than 0");
         }
+        self.store_problems().into_iter().for_each(|problem| expect(false, problem));
         let folder = self.shadow_log.as_deref().and_then(Path::parent);
         expect(
             folder.is_none_or(|folder| folder.as_os_str().is_empty() || folder.is_dir()),

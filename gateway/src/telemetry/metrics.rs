@@ -9,6 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+use sluice_engine::SharedStats;
 use sluice_engine::journal::JournalStats;
 use sluice_models::{EmbedError, Embedded};
 
@@ -88,6 +89,13 @@ pub struct Metrics {
     journal_waiting: Gauge,
     journal_dropped: Gauge,
     journal_failures: Gauge,
+    store_up: Gauge,
+    store_failures: Gauge,
+    store_retries: Gauge,
+    store_lost: Gauge,
+    store_waiting: Gauge,
+    store_told: Gauge,
+    store_heard: Gauge,
     queued: Gauge,
     embeddings: Family<OutcomeLabels, Counter>,
     embedding_wait: Histogram,
@@ -139,6 +147,13 @@ impl Default for Metrics {
             journal_waiting: Gauge::default(),
             journal_dropped: Gauge::default(),
             journal_failures: Gauge::default(),
+            store_up: Gauge::default(),
+            store_failures: Gauge::default(),
+            store_retries: Gauge::default(),
+            store_lost: Gauge::default(),
+            store_waiting: Gauge::default(),
+            store_told: Gauge::default(),
+            store_heard: Gauge::default(),
             queued: Gauge::default(),
             embeddings: Family::default(),
             embedding_wait: histogram(),
@@ -149,6 +164,7 @@ impl Default for Metrics {
         metrics.register();
         metrics.register_learning();
         metrics.register_journal();
+        metrics.register_store();
         metrics
     }
 }
@@ -261,6 +277,45 @@ impl Metrics {
             "Attempts since the start to write the journal that failed",
             self.journal_failures.clone(),
         );
+    }
+
+    fn register_store(&mut self) {
+        let gauges = [
+            (
+                "store_up",
+                "Whether the store that gateways share answers: 1 or 0; 0 also if there is none",
+                &self.store_up,
+            ),
+            (
+                "store_failed_lookups",
+                "Lookups since the start that the store failed or was too slow for",
+                &self.store_failures,
+            ),
+            (
+                "store_retried_writes",
+                "Batches since the start that had to be sent to the store again",
+                &self.store_retries,
+            ),
+            (
+                "store_lost_writes",
+                "Entries and labels lost since the start because too many waited for the store",
+                &self.store_lost,
+            ),
+            (
+                "store_waiting_writes",
+                "Entries and labels that wait to be written to the store",
+                &self.store_waiting,
+            ),
+            (
+                "store_told_events",
+                "Requests, hits and labels since the start that the other gateways were told of",
+                &self.store_told,
+            ),
+            ("store_heard_events", "Those that the other gateways told of", &self.store_heard),
+        ];
+        for (name, help, gauge) in gauges {
+            self.registry.register(name, help, gauge.clone());
+        }
     }
 
     /// Counts a finished request.
@@ -387,6 +442,22 @@ impl Metrics {
             (&self.journal_waiting, stats.queued_bytes),
             (&self.journal_dropped, stats.dropped),
             (&self.journal_failures, stats.failures),
+        ];
+        for (gauge, value) in shown {
+            gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Shows how the store that gateways share fares.
+    pub fn shared(&self, stats: &SharedStats) {
+        let shown = [
+            (&self.store_up, u64::from(stats.up)),
+            (&self.store_failures, stats.failed_lookups),
+            (&self.store_retries, stats.retried_writes),
+            (&self.store_lost, stats.lost_writes),
+            (&self.store_waiting, stats.waiting_writes),
+            (&self.store_told, stats.told_events),
+            (&self.store_heard, stats.heard_events),
         ];
         for (gauge, value) in shown {
             gauge.set(i64::try_from(value).unwrap_or(i64::MAX));

@@ -73,6 +73,7 @@ fn child(path: &Path, first: u64) {
             ttl: None,
             owner: 0,
             note: Bytes::new(),
+            tags: Vec::new(),
         };
         cache.remember(insert, profile, ticket.as_ref(), &mut |other| Some(other.payload == payload));
         if rng.u8(..8) == 0 {

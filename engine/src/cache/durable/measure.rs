@@ -39,6 +39,7 @@ fn a_start_with_a_hundred_thousand_entries_serves_exact_hits_at_once_and_semanti
             ttl: None,
             owner: 0,
             note: Bytes::new(),
+            tags: Vec::new(),
         }
     };
     let (cache, begun) = (home.open(), Instant::now());

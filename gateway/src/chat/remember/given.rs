@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use sluice_engine::{Insert, normalise};
+use sluice_engine::{Answer, Insert};
 use sluice_models::EmbedError;
 
-use super::{Asked, Memory, Similar, Ticket};
+use super::{Asked, Memory, Similar, Ticket, normal_form};
 use crate::chat::stored;
 use crate::chat::tier::Reach;
 use crate::telemetry::metrics::Metrics;
@@ -61,8 +61,7 @@ impl Memory {
         let mut place = Place { ticket, reason: handling.reason, by_meaning: false, ttl: handling.ttl };
         let Some(text) = text.filter(|_| handling.reach > Reach::Exact) else { return Ok(place) };
         let partition = place.ticket.partition;
-        place.ticket.normalised =
-            normalise(text).map(|normal| partition.exact(&[b"normalised", normal.as_bytes()]));
+        place.ticket.normalised = normal_form(&partition, text);
         if handling.reach < Reach::Semantic {
             return Ok(place);
         }
@@ -101,7 +100,7 @@ impl Memory {
 
     /// Keeps the answer; `false` if the cache has no room for it. It shares the cluster of another answer only if that is the
     /// same byte for byte, is forgotten by the same labels and lives as long.
-    pub(in crate::chat) fn give(&self, place: Place, answer: &Chunk) -> bool {
+    pub(in crate::chat) async fn give(&self, place: Place, answer: &Chunk) -> bool {
         let ticket = place.ticket;
         let exact = ticket.exact;
         let Some(insert) = self.insert_of(&ticket, answer, (PROVIDER, &answer.model, 0)) else {
@@ -112,7 +111,12 @@ impl Memory {
                 let Similar { vector, profile, .. } = *similar;
                 let insert = Insert { vector: Some(vector), ..insert };
                 let payload = insert.payload.clone();
-                self.cache.vouch(insert, profile, &mut |other| is_the_same(&other.payload, &payload));
+                let Some(vector) = &insert.vector else { return false };
+                let Ok(surroundings) = self.cache.survey_of(&insert.partition, vector).await else {
+                    return false;
+                };
+                let mut same = |other: &Answer| is_the_same(&other.payload, &payload);
+                self.cache.vouch_in(insert, profile, surroundings, &mut same);
             }
             None => self.cache.insert(insert),
         }

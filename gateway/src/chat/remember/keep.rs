@@ -79,6 +79,7 @@ impl Memory {
             ttl: Some(kept_for),
             owner: owner(&self.hash_key, &ticket.tenant),
             note: ticket.note.clone(),
+            tags: labels.split(' ').map(str::to_owned).collect(),
         })
     }
 }

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
-use sluice_engine::Entry;
+use sluice_engine::{Entry, Unavailable};
 
 use super::{Asked, Memory};
 use crate::chat::keys::{NOT_PART_OF_THE_QUESTION, label};
@@ -69,7 +69,13 @@ pub(in crate::chat) struct Kept(std::sync::Arc<Entry>);
 
 impl Memory {
     /// The answers whose requests were kept, of all tenants or of one, and how many others there are.
-    pub(in crate::chat) fn kept(&self, tenant: Option<&str>) -> (Vec<Kept>, usize) {
+    ///
+    /// # Errors
+    /// They are in a shared store that is not to be had.
+    pub(in crate::chat) async fn kept(
+        &self,
+        tenant: Option<&str>,
+    ) -> Result<(Vec<Kept>, usize), Unavailable> {
         let digest = tenant.map(|tenant| label(&self.hash_key, "tenant", tenant));
         let is_its = |entry: &Entry| {
             digest.as_ref().is_none_or(|digest| stored::labels(entry.payload()).any(|label| label == digest))
@@ -78,14 +84,17 @@ impl Memory {
             stored::fresh_for(entry.payload())
                 .is_some_and(|fresh_for| entry.age_at(self.clock.now()) < fresh_for)
         };
-        let mut entries = self.cache.entries();
+        let mut entries = match self.cache.shared_entries().await {
+            Some(shared) => shared?,
+            None => self.cache.entries(),
+        };
         entries.retain(|entry| fresh(entry) && is_its(entry));
         let all = entries.len();
         entries.retain(|entry| !entry.note.is_empty());
         // The oldest first: what an import stores later counts as the newer.
         entries.sort_by_key(|entry| entry.created);
         let others = all - entries.len();
-        (entries.into_iter().map(Kept).collect(), others)
+        Ok((entries.into_iter().map(Kept).collect(), others))
     }
 
     /// The line of an answer, with the time that is left to it in whole seconds; none if that is over.

@@ -1,6 +1,6 @@
 //! What is said of answers from outside: users judge hits, operators have answers forgotten.
 
-use sluice_engine::Entry;
+use sluice_engine::{Entry, Unavailable};
 
 use super::{Asked, Memory};
 use crate::chat::keys::label;
@@ -33,15 +33,22 @@ impl Memory {
     }
 
     /// Forgets the answers that are chosen, or only counts them; says how many.
-    pub fn forget(&self, selector: &Selector<'_>, dry_run: bool) -> u64 {
+    ///
+    /// # Errors
+    /// They are in a shared store that is not to be had.
+    pub async fn forget(&self, selector: &Selector<'_>, dry_run: bool) -> Result<u64, Unavailable> {
         let Selector { kind, value } = *selector;
         let digest = label(&self.hash_key, kind, value);
+        let tag = if kind == "entry" { value } else { &digest };
+        if let Some(forgotten) = self.cache.forget_tagged(Some(tag), dry_run).await {
+            return forgotten;
+        }
         let chosen = |entry: &Entry| {
             let mut labels = stored::labels(entry.payload());
             let name = labels.next();
             if kind == "entry" { name == Some(value) } else { labels.any(|label| label == digest) }
         };
-        self.cache.forget(&chosen, dry_run)
+        Ok(self.cache.forget(&chosen, dry_run))
     }
 
     /// What the answer to this request can be forgotten by: digests, since an operator's words may be anybody's secrets.
