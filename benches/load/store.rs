@@ -8,21 +8,21 @@
 //! for all alike. Prints medians over the rounds and their ratios.
 
 #![forbid(unsafe_code)]
-
-mod common;
+#![expect(clippy::print_stdout, reason = "what it is for")]
 
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use common::{AnyError, median};
 use sluice_engine::features::Profile;
 use sluice_engine::{
     CacheConfig, Decision, Insert, KeyHasher, PartitionKey, Policy, Quantisation, Question, SemanticCache,
     SharedConfig, Space, SystemClock, Tightening,
 };
 use sluice_qdrant_stand_in::StandIn;
+
+type AnyError = Box<dyn std::error::Error>;
 
 const DIMENSIONS: usize = 384;
 const ENTRIES: usize = 1000;
@@ -39,6 +39,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 /// A vector of this number, near no other.

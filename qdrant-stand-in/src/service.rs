@@ -100,7 +100,7 @@ impl Collections for Service {
         let config = self.with(&request.collection_name, |table| {
             let vectors_config = table.made_by.vectors_config.clone();
             let params = CollectionParams { vectors_config, ..CollectionParams::default() };
-            let quantization_config = table.made_by.quantization_config.clone();
+            let quantization_config = table.made_by.quantization_config;
             Ok(CollectionConfig { params: Some(params), quantization_config, ..CollectionConfig::default() })
         })?;
         let info = CollectionInfo { config: Some(config), ..CollectionInfo::default() };

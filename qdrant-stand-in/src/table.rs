@@ -82,7 +82,7 @@ impl Table {
         let vectors = match made_by.vectors_config.as_ref().and_then(|config| config.config.as_ref()) {
             Some(Config::ParamsMap(map)) => map.clone(),
             Some(Config::Params(params)) => {
-                VectorParamsMap { map: [(String::new(), params.clone())].into_iter().collect() }
+                VectorParamsMap { map: [(String::new(), *params)].into_iter().collect() }
             }
             None => VectorParamsMap::default(),
         };

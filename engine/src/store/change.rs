@@ -32,9 +32,7 @@ impl Change {
             (Self::Joined { vector, near }, Some(there)) => there.add(vector, Some(*near)),
             (Self::Labelled { similarity, wrong }, Some(there)) => there.label(*similarity, *wrong),
             (Self::Heard { doubt, now }, Some(there)) => return Some(there.hear(*doubt, *now, stale)),
-            (Self::Left(count), Some(there)) => {
-                *there = there.clone().with_size(there.size().saturating_sub(*count))
-            }
+            (Self::Left(count), Some(there)) => there.leave(*count),
             (Self::Labelled { .. } | Self::Heard { .. } | Self::Left(_), None) => {}
         }
         None

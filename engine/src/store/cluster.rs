@@ -107,6 +107,11 @@ impl Cluster {
         self.size
     }
 
+    /// So many prompts are gone.
+    pub(crate) fn leave(&mut self, count: u32) {
+        self.size = self.size.saturating_sub(count);
+    }
+
     /// The same with so many prompts.
     #[must_use]
     pub(crate) fn with_size(self, size: u32) -> Self {

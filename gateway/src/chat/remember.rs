@@ -3,13 +3,14 @@
 mod found;
 mod given;
 mod keep;
+mod meaning;
 mod notes;
 mod outside;
 #[cfg(test)]
 mod tests;
 
+pub(super) use found::excused;
 pub use found::{Form, Found, Nothing, Remembered, Stale};
-pub(super) use found::{Judged, excused};
 pub(super) use given::{NotKept, Place};
 pub(super) use keep::Kept;
 pub use outside::Selector;
@@ -19,17 +20,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sluice_engine::cache::{Decision, Question, Ticket as Candidate};
-use sluice_engine::decide::Policy;
+use sluice_engine::cache::Ticket as Candidate;
 use sluice_engine::features::Profile;
-use sluice_engine::{
-    Clock, Entry, ExactKey, Hit, PartitionKey, SemanticCache, Surroundings, SystemClock, Tightening,
-    normalise,
-};
+use sluice_engine::{Clock, Entry, ExactKey, Hit, PartitionKey, SemanticCache, SystemClock, normalise};
 use sluice_guardrails::{Guard, Vault, placeholders};
 use sluice_models::EmbedPool;
 
 use found::read;
+use meaning::Missed;
 
 use super::Call;
 use super::flight::{Flights, Lead};
@@ -38,7 +36,7 @@ use super::lifetime::Lifetimes;
 use super::live::Live;
 use super::repeats::{Known, RepeatKey, Repeats};
 use super::request::ChatRequest;
-use super::shadow_log::{Decided, ShadowLog, Watched};
+use super::shadow_log::{ShadowLog, Watched};
 use super::stored;
 use super::terms::AllTerms;
 use super::tier::{Reach, may_share};
@@ -238,10 +236,10 @@ impl Memory {
         let admit = |entry: &Entry| self.fits(entry, wishes) && named(entry);
         let read = |hit: &Hit| read(hit, request.stream || !vault.is_empty()).filter(|_| wishes.serve);
         let first_tier = || self.cache.exact(&exact, &admit).as_ref().and_then(read);
-        let (mut remembered, mut is_there) = (first_tier(), true);
-        if remembered.is_none() && self.cache.is_shared() {
-            is_there = self.fetch(&partition, &exact, text).await;
-            remembered = first_tier();
+        let mut remembered = first_tier();
+        let is_there = remembered.is_some() || self.fetch(&partition, &exact, text).await;
+        if self.cache.is_shared() {
+            remembered = remembered.or_else(first_tier);
         }
         if let Some(remembered) = remembered {
             if let Some(key) = repeat {
@@ -292,19 +290,13 @@ impl Memory {
             return nothing(ticket, false, if reason.is_empty() { "too_long" } else { reason });
         };
         let similar = Box::new(Similar::new(text, vector));
-        let surroundings = match self.cache.survey(&self.question(asked, &similar, &partition)).await {
-            Ok(surroundings) => surroundings,
-            Err(_) => {
-                ticket.similar = Some(similar);
-                return nothing(ticket, true, UNAVAILABLE);
-            }
-        };
-        match self.by_meaning(asked, (similar, surroundings), ticket, &admit, metrics) {
+        match self.by_meaning(asked, similar, ticket, &admit, metrics).await {
             Ok(remembered) => Found::Hit(Box::new(remembered)),
-            Err(ticket) if reason.is_empty() && self.cache.is_restoring() => {
+            Err(Missed { ticket, unavailable: true }) => nothing(*ticket, true, UNAVAILABLE),
+            Err(Missed { ticket, .. }) if reason.is_empty() && self.cache.is_restoring() => {
                 nothing(*ticket, false, "restoring")
             }
-            Err(ticket) => nothing(*ticket, false, reason),
+            Err(Missed { ticket, .. }) => nothing(*ticket, false, reason),
         }
     }
 
@@ -336,99 +328,14 @@ impl Memory {
         }
     }
 
-    /// The last tier: a similar prompt's answer, if the policy lets it; else the ticket, which now knows what to learn.
-    fn by_meaning(
-        &self,
-        asked: &Asked<'_>,
-        (mut similar, surroundings): (Box<Similar>, Surroundings),
-        mut ticket: Ticket,
-        admit: &dyn Fn(&Entry) -> bool,
-        metrics: &Metrics,
-    ) -> Result<Remembered, Box<Ticket>> {
-        let (wishes, rule) = (asked.wishes, self.terms.of(&asked.request.model).rule);
-        // Of what a fixed threshold does, there is nothing to be learnt or written down.
-        let watch = self.shadow_log.as_ref().filter(|_| !matches!(rule, Some(Policy::Fixed { .. })));
-        watch.inspect(|log| log.asked());
-        let question = self.question(asked, &similar, &ticket.partition);
-        let (hit, confidence, id, spot_check) =
-            match self.cache.look_up_in(&question, surroundings, &|entry| wishes.serve && admit(entry)) {
-                Decision::Serve { hit, confidence, id, spot_check } => (hit, confidence, id, spot_check),
-                Decision::Miss { candidate, would_serve } => {
-                    if would_serve {
-                        metrics.lookup("shadow", "semantic");
-                    }
-                    similar.watched = watch.zip(candidate.as_ref()).map(|(log, ticket)| {
-                        let (similarity, confidence) = (ticket.similarity(), ticket.confidence());
-                        let decided = Decided { similarity, confidence, would_serve, served: false };
-                        log.watch(asked, &similar.text, decided)
-                    });
-                    similar.candidate = candidate;
-                    ticket.similar = Some(similar);
-                    return Err(Box::new(ticket));
-                }
-            };
-        let watched = watch.map(|log| {
-            let similarity = hit.similarity;
-            let decided = Decided { similarity, confidence, would_serve: true, served: true };
-            log.watch(asked, &similar.text, decided)
-        });
-        ticket.similar = Some(similar);
-        let Some(mut remembered) = read(&hit, asked.request.stream || !asked.vault.is_empty()) else {
-            return Err(Box::new(ticket));
-        };
-        let name = self.hit_name(&asked.call.caller.tenant, id);
-        let spot_check = spot_check.map(|candidate| ticket.checking(candidate, watched));
-        remembered.judged = Some(Judged { confidence, name, spot_check });
-        Ok(remembered)
-    }
-
-    /// The request as the semantic tier sees it.
-    fn question<'a>(
-        &self,
-        asked: &Asked<'_>,
-        similar: &'a Similar,
-        partition: &'a PartitionKey,
-    ) -> Question<'a> {
-        let terms = self.terms.of(&asked.request.model);
-        Question {
-            partition,
-            vector: &similar.vector,
-            profile: &similar.profile,
-            tightening: Tightening { similarity: asked.wishes.similarity, ..Tightening::default() },
-            policy: terms.rule,
-            shadow: Some(terms.shadow),
-        }
-    }
-
     /// Brings what a shared store has under the request's keys; false if it is not to be had.
     async fn fetch(&self, partition: &PartitionKey, exact: &ExactKey, text: Option<&str>) -> bool {
+        if !self.cache.is_shared() {
+            return true;
+        }
         let normalised = text.and_then(|text| normal_form(partition, text));
         let keys: Vec<ExactKey> = std::iter::once(*exact).chain(normalised).collect();
         self.cache.fetch(partition, &keys).await.is_ok()
-    }
-
-    /// The text's vector; none of a text that was cut, of which the model saw only the beginning: two different ones could
-    /// look the same.
-    ///
-    /// # Errors
-    /// Why the model is not to be had.
-    async fn vector(
-        &self,
-        call: &Call,
-        text: &str,
-        metrics: &Metrics,
-    ) -> Result<Option<Vec<f32>>, &'static str> {
-        let Some(embedder) = &self.embedder else { return Err("no_embedding_model") };
-        let embedded = embedder.embed_within(&call.caller.tenant, text, Some(self.patience)).await;
-        metrics.embedded(&embedded);
-        match embedded {
-            Ok(embedded) if embedded.embedding.truncated => Ok(None),
-            Ok(embedded) => Ok(Some(embedded.embedding.vector.clone())),
-            Err(error) => {
-                tracing::debug!(request_id = call.id, %error, "the semantic tier was skipped");
-                Err("embedding_busy")
-            }
-        }
     }
 
     /// The embedding model, if there is one.

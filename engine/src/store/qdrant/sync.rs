@@ -51,9 +51,9 @@ impl Core {
         for payload in self.scroll(points::all([points::is(field::KIND, kind::LEARNT)])).await? {
             let Some(snapshot) = points::get_text(&payload, field::STATE) else { continue };
             self.learning.take_up(points::read_partition(&payload).as_ref(), snapshot);
-            let clock =
-                points::get_text(&payload, field::CLOCK).and_then(|clock| serde_json::from_str(clock).ok());
-            for (origin, next) in clock.unwrap_or_else(Clock::new) {
+            let clock = points::get_text(&payload, field::CLOCK)
+                .and_then(|clock| serde_json::from_str::<Clock>(clock).ok());
+            for (origin, next) in clock.unwrap_or_default() {
                 let known = read.entry(origin).or_insert(next);
                 *known = (*known).max(next);
             }
