@@ -48,8 +48,9 @@ const ROOMS: [Room; 4] = [
 fn among_the_four_crates_only_the_gateway_depends_on_the_others() {
     let own: Vec<&str> = ROOMS.iter().map(|room| room.package).collect();
     for room in ROOMS {
-        let arrows: Vec<String> =
-            dependencies(room.package).into_iter().filter(|name| name.starts_with("sluice")).collect();
+        // A server for tests is none of the four, and knows none of them.
+        let is_own = |name: &String| name.starts_with("sluice") && name != "sluice-qdrant-stand-in";
+        let arrows: Vec<String> = dependencies(room.package).into_iter().filter(is_own).collect();
         let allowed: &[&str] = if room.package == "sluice" { &own[..3] } else { &[] };
         assert_eq!(arrows, sorted(allowed), "the arrows that leave {}", room.folder);
     }
