@@ -3,7 +3,47 @@
 //! A check digit is evidence, not certainty: one number in ten passes Luhn. So a finding starts from a prior for
 //! its printed form and collects weights, in powers of ten, from checksum, number range and context words.
 
-/// Findings below this score are dropped: the "likely" band of the project's three (possible, likely, certain).
+/// The three bands of scores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Band {
+    /// From 0.3 on: worth a look by a person.
+    Possible,
+    /// From 0.6 on: acted on unless a policy says otherwise.
+    Likely,
+    /// From 0.9 on.
+    Certain,
+}
+
+impl Band {
+    /// The least score of the band.
+    pub fn least(self) -> f32 {
+        match self {
+            Band::Possible => 0.3,
+            Band::Likely => LIKELY,
+            Band::Certain => 0.9,
+        }
+    }
+
+    /// The highest band that a score is in, `None` under 0.3.
+    pub fn of(score: f32) -> Option<Band> {
+        [Band::Certain, Band::Likely, Band::Possible].into_iter().find(|band| score >= band.least())
+    }
+}
+
+impl std::str::FromStr for Band {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Band, String> {
+        match text {
+            "possible" => Ok(Band::Possible),
+            "likely" => Ok(Band::Likely),
+            "certain" => Ok(Band::Certain),
+            _ => Err("expected possible, likely or certain".to_owned()),
+        }
+    }
+}
+
+/// Where the band "likely" starts.
 pub(crate) const LIKELY: f32 = 0.6;
 
 /// Decimal log-odds that a candidate is what it looks like.
@@ -26,10 +66,14 @@ impl Evidence {
         if seen { Evidence(self.0 + weight) } else { self }
     }
 
+    /// The probability.
+    pub(crate) fn score(self) -> f32 {
+        1.0 / (1.0 + 10f32.powf(-self.0))
+    }
+
     /// The probability, if it is at least [`LIKELY`].
     pub(crate) fn likely(self) -> Option<f32> {
-        let score = 1.0 / (1.0 + 10f32.powf(-self.0));
-        (score >= LIKELY).then_some(score)
+        Some(self.score()).filter(|score| *score >= LIKELY)
     }
 }
 

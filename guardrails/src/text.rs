@@ -13,6 +13,8 @@ pub struct Scan<'t> {
     pub label: &'t str,
     /// Maximal runs of ASCII digits, in order.
     pub digits: Vec<Range<usize>>,
+    /// Where a run of ASCII letters and digits that holds a digit starts.
+    pub tokens: Vec<usize>,
     /// Byte positions of `@`.
     pub ats: Vec<usize>,
     /// Maximal runs of hexadecimal digits, dots and at least two colons.
@@ -23,11 +25,21 @@ impl<'t> Scan<'t> {
     /// Finds all anchors of `text` in one pass.
     pub fn new(text: &'t str, label: &'t str) -> Scan<'t> {
         let (mut digits, mut ats, mut colons) = (Vec::new(), Vec::new(), Vec::new());
+        let mut tokens = Vec::new();
         let (mut digits_from, mut hex_from, mut colons_seen) = (None, 0, 0);
+        // Where the current run of letters and digits starts, and whether it is in `tokens` already.
+        let (mut token_from, mut noted) = (0, false);
         for (at, byte) in text.bytes().enumerate() {
             if byte.is_ascii_digit() {
                 digits_from.get_or_insert(at);
+                if !noted {
+                    tokens.push(token_from);
+                    noted = true;
+                }
                 continue;
+            }
+            if !byte.is_ascii_alphabetic() {
+                (token_from, noted) = (at + 1, false);
             }
             if let Some(from) = digits_from.take() {
                 digits.push(from..at);
@@ -52,7 +64,7 @@ impl<'t> Scan<'t> {
         if colons_seen > 1 {
             colons.push(hex_from..text.len());
         }
-        Scan { text, label, digits, ats, colons }
+        Scan { text, label, digits, tokens, ats, colons }
     }
 
     /// The character that ends at `at`.
@@ -217,6 +229,7 @@ mod tests {
     #[test]
     fn one_pass_finds_digits_ats_and_colon_runs() {
         let scan = Scan::new("a@b 12, 2600::1 7", "");
+        assert_eq!(scan.tokens, [4, 8, 14, 16]);
         assert_eq!(scan.ats, [1]);
         assert_eq!(scan.digits, [4..6, 8..12, 14..15, 16..17]);
         assert_eq!((scan.colons.len(), scan.colons[0].clone()), (1, 8..15));

@@ -1,12 +1,25 @@
 //! Personal data, by recognisers of one family per file.
 
+pub(crate) mod checks;
 pub(crate) mod checksum;
 mod contact;
+mod engine;
 mod finance;
+mod finders;
 mod identity;
+mod load;
+pub(crate) mod names;
 mod network;
 mod numbering;
+mod pack;
 mod phone;
+mod rule;
+mod words;
+
+pub use checks::{Check, Verdict};
+pub use engine::{Engine, Reach, RowError};
+pub use load::{DEFAULT_PACKS, built_in};
+pub use pack::{DefaultAction, Edges, Pack, Row, Start};
 
 use crate::guard::{Class, Finding, Recogniser};
 use std::ops::Range;

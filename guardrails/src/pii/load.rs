@@ -1,0 +1,166 @@
+//! Packs read and tried out: those that come with the program, and an operator's own.
+
+use super::engine::{Engine, Reach, RowError};
+use super::pack::{Pack, Row};
+use crate::guard::Finding;
+use crate::score::Band;
+use crate::text::Scan;
+use std::ops::Range;
+use std::sync::LazyLock;
+
+/// The packs that come with the program, by name.
+const FILES: &[(&str, &str)] =
+    &[("core", include_str!("../../packs/core.yaml")), ("us", include_str!("../../packs/us.yaml"))];
+
+/// The packs that are on unless a policy says otherwise.
+pub const DEFAULT_PACKS: &[&str] = &["core", "us"];
+
+static PACKS: LazyLock<Vec<Pack>> = LazyLock::new(|| {
+    // The files are part of the program, and a test reads every one of them.
+    FILES
+        .iter()
+        .map(|(name, text)| Pack::read(text, name).expect("a pack of the program is readable"))
+        .collect()
+});
+
+/// The packs that come with the program.
+pub fn built_in() -> &'static [Pack] {
+    &PACKS
+}
+
+impl Pack {
+    /// Reads a pack from YAML; `place` (a file's name) is for messages.
+    ///
+    /// # Errors
+    /// Where what was expected.
+    pub fn read(text: &str, place: &str) -> Result<Pack, String> {
+        serde_saphyr::from_str(text).map_err(|e| format!("{place}: {e}"))
+    }
+
+    /// Compiles every row and runs its own examples.
+    ///
+    /// # Errors
+    /// The first row that can't be compiled or doesn't do what its examples say. Names the example by its number: it
+    /// may hold somebody's data.
+    pub fn check(&self) -> Result<(), RowError> {
+        match self.problems() {
+            problems if problems.is_empty() => Ok(()),
+            mut problems => Err(problems.remove(0)),
+        }
+    }
+
+    fn problems(&self) -> Vec<RowError> {
+        let engine = match Engine::new(std::slice::from_ref(self), &|_| true) {
+            Ok(engine) => engine,
+            Err(problem) => return vec![problem],
+        };
+        let error = |row: &Row, problem| RowError { pack: self.pack.clone(), row: row.id.clone(), problem };
+        let check = |row| check_row(&engine, row).err().map(|problem| error(row, problem));
+        self.rows.iter().filter_map(check).collect()
+    }
+}
+
+/// Runs a row's own examples.
+fn check_row(engine: &Engine, row: &Row) -> Result<(), String> {
+    if row.examples.is_empty() || row.others.is_empty() {
+        return Err("expected at least one text in `examples` and one in `others`".to_owned());
+    }
+    let found = |text: &str| -> Vec<Finding> {
+        let mut out = Vec::new();
+        engine.find(&Scan::new(text, ""), Band::Possible.least(), Reach::All, &mut out);
+        out.retain(|finding| finding.rule == row.id);
+        out
+    };
+    let likely = |finding: &Finding| finding.score >= Band::Likely.least();
+    for (field, texts, wanted) in [("examples", &row.examples, true), ("possible", &row.possible, false)] {
+        for (index, text) in texts.iter().enumerate() {
+            let (text, spans) = unmark(text).ok_or_else(|| {
+                format!("{field}[{index}]: expected `<<` before and `>>` behind every marked value")
+            })?;
+            let found: Vec<_> = found(&text).into_iter().filter(|f| likely(f) == wanted).collect();
+            let there = |span: &Range<usize>| found.iter().any(|finding| finding.span == *span);
+            if found.is_empty() || !spans.iter().all(there) {
+                let band = if wanted { "likely" } else { "only possible" };
+                return Err(format!("{field}[{index}]: expected every value to be found as {band}"));
+            }
+        }
+    }
+    for (index, text) in row.others.iter().enumerate() {
+        if found(text).iter().any(likely) {
+            return Err(format!("others[{index}]: expected nothing to be found as likely"));
+        }
+    }
+    Ok(())
+}
+
+/// An example without its marks, and where the marked values stand in it.
+fn unmark(example: &str) -> Option<(String, Vec<Range<usize>>)> {
+    let (mut text, mut spans) = (String::new(), Vec::new());
+    let mut rest = example;
+    while let Some((before, marked)) = rest.split_once("<<") {
+        let (value, after) = marked.split_once(">>")?;
+        text.push_str(before);
+        spans.push(text.len()..text.len() + value.len());
+        text.push_str(value);
+        rest = after;
+    }
+    text.push_str(rest);
+    Some((text, spans))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_of_every_pack_does_what_its_examples_say() {
+        let mut problems = Vec::new();
+        for (name, text) in FILES {
+            let pack = Pack::read(text, name).unwrap_or_else(|problem| panic!("{problem}"));
+            assert_eq!(pack.pack, *name);
+            problems.extend(pack.problems().iter().map(ToString::to_string));
+        }
+        assert!(problems.is_empty(), "{}", problems.join("\n"));
+    }
+
+    #[test]
+    fn rows_of_all_packs_have_ids_of_their_own() {
+        assert!(Engine::new(built_in(), &|_| true).is_ok());
+    }
+
+    const BADGE: &str = r"
+pack: acme
+rows:
+  - id: acme-badge
+    entity: EMPLOYEE_ID
+    pattern: 'EMP-\d{6}'
+    start: keyword
+    keywords: [EMP-]
+    prior: 1
+    examples: ['My badge is <<EMP-123456>>.']
+    others: ['TEMP-1234567']
+";
+
+    #[test]
+    fn an_operators_pack_is_compiled_and_tried_out() {
+        Pack::read(BADGE, "acme.yaml").unwrap().check().unwrap();
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_row_is_said_without_its_texts() {
+        for (from, to, problem) in [
+            ("EMP-123456>>.", "EMP-123456>>7.", "examples[0]: expected every value to be found as likely"),
+            ("'TEMP-1234567'", "'EMP-654321'", "others[0]: expected nothing to be found as likely"),
+            ("prior: 1", "validate: luhm", "validate: no validate is called `luhm`"),
+            ("acme-badge", "Badge", "id: expected lower case letters"),
+            ("EMPLOYEE_ID", "Employee", "entity: expected upper case letters"),
+            (r"EMP-\d{6}", "EMP-(", "pattern: "),
+            ("[EMP-]", "[]", "keywords: expected at least one"),
+        ] {
+            let error = Pack::read(&BADGE.replace(from, to), "x").unwrap().check().unwrap_err().to_string();
+            assert!(error.contains(problem) && !error.contains("654321"), "{error}");
+        }
+        let unknown = Pack::read(&BADGE.replace("prior", "priour"), "acme.yaml").unwrap_err();
+        assert!(unknown.contains("acme.yaml") && unknown.contains("priour"), "{unknown}");
+    }
+}
