@@ -1,9 +1,12 @@
 //! A compiled policy: reads text and says what is in it. Shared by all requests, holds nothing of any.
 
+use crate::pii::{Engine, Selection};
 use crate::policy::{Action, InjectionAction, Policy};
+use crate::score::Band;
 use crate::text::Scan;
-use crate::{injection, pii, pipeline, secrets};
+use crate::{injection, pipeline, secrets};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// The kind of a finding, which decides the policy's action for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,7 +41,7 @@ pub struct InjectionReport {
     pub signals: Vec<&'static str>,
 }
 
-/// Finds one kind of thing. A recogniser is a value in a table (`pii::recognisers`, `secrets::recognisers`).
+/// Finds one kind of thing. A recogniser is a value in a table (`secrets::recognisers`); those of personal data are rows of packs.
 pub trait Recogniser: Send + Sync {
     /// The entity it finds.
     fn entity(&self) -> &'static str;
@@ -49,6 +52,7 @@ pub trait Recogniser: Send + Sync {
 /// Reads text under one policy.
 pub struct Guard {
     policy: Policy,
+    pii: Option<Arc<Engine>>,
     recognisers: Vec<Box<dyn Recogniser>>,
     injection: Option<injection::Detector>,
 }
@@ -56,15 +60,18 @@ pub struct Guard {
 impl Guard {
     /// Compiles the rules that `policy` asks for. Takes milliseconds: build one, share it by `Arc`.
     pub fn new(policy: &Policy) -> Guard {
+        Guard::with(policy, &Selection::default())
+    }
+
+    /// [`Guard::new`] with other rows of personal data than the default ones.
+    pub fn with(policy: &Policy, selection: &Selection) -> Guard {
         let mut recognisers = Vec::new();
-        if policy.pii != Action::Off {
-            recognisers.extend(pii::recognisers());
-        }
+        let pii = (policy.pii != Action::Off).then(|| selection.engine());
         if policy.secrets != Action::Off {
             recognisers.extend(secrets::recognisers());
         }
         let injection = (policy.injection != InjectionAction::Off).then(injection::Detector::new);
-        Guard { policy: policy.clone(), recognisers, injection }
+        Guard { policy: policy.clone(), pii, recognisers, injection }
     }
 
     /// The policy it was built from.
@@ -78,7 +85,10 @@ impl Guard {
         let Policy { pii, secrets, injection: _ } = &self.policy;
         let mut hash = Fnv::new();
         hash.write(env!("CARGO_PKG_VERSION"));
-        hash.write(&format!("{pii:?} {secrets:?} {}", pii::VERSION));
+        hash.write(&format!("{pii:?} {secrets:?}"));
+        if let Some(engine) = &self.pii {
+            engine.rows().for_each(|row| hash.write(row));
+        }
         secrets::RULES.iter().for_each(|rule| {
             hash.write(rule.id);
             hash.write(rule.pattern);
@@ -94,11 +104,29 @@ impl Guard {
     /// Like [`Guard::inspect`], for a text that is the value of something named `label` (a JSON key, a form's
     /// field): `label` counts as a context word, `123456789` alone is no finding, under `"ssn"` it is.
     pub fn inspect_labelled(&self, text: &str, label: &str) -> Vec<Finding> {
-        if self.recognisers.is_empty() || text.is_empty() {
-            return Vec::new();
+        pipeline::resolve(self.find(text, label, Band::Likely), &self.policy)
+    }
+
+    /// Everything in `text` from a band on, for reports: sorted by start, with one finding of an entity where several
+    /// overlap. Findings of different entities may overlap if none is much likelier than the other.
+    pub fn report(&self, text: &str, least: Band) -> Vec<Finding> {
+        pipeline::report(self.find(text, "", least))
+    }
+
+    fn find(&self, text: &str, label: &str, least: Band) -> Vec<Finding> {
+        let mut found = Vec::new();
+        if text.is_empty() || (self.pii.is_none() && self.recognisers.is_empty()) {
+            return found;
         }
         let scan = Scan::new(text, label);
-        pipeline::resolve(pipeline::find(&self.recognisers, &scan), &self.policy)
+        if let Some(pii) = &self.pii {
+            pii.find(&scan, least.least(), &mut found);
+        }
+        for recogniser in &self.recognisers {
+            recogniser.find(&scan, &mut found);
+        }
+        found.retain(|finding| finding.score >= least.least());
+        found
     }
 
     /// What speaks for an attempt at prompt injection in `text`; `None` if nothing does or the policy says off.

@@ -39,5 +39,6 @@ pub mod vault;
 pub use guard::{Class, Finding, Guard, InjectionReport, Recogniser};
 pub use placeholder::placeholders;
 pub use policy::{Action, InjectionAction, Policy};
+pub use score::Band;
 pub use stream::Rehydrator;
 pub use vault::{Blocked, Form, Vault};

@@ -1,17 +1,38 @@
 //! Find → resolve → decide: from a text to the spans that must not leave, and what is to be done with each.
 //! The last step, operate, is the vault's.
 
-use crate::guard::{Class, Finding, Recogniser};
+use crate::guard::{Class, Finding};
 use crate::policy::{Action, Policy};
-use crate::text::Scan;
+use crate::score::Band;
+use std::collections::BTreeMap;
 
-/// Everything the recognisers see, in no order and possibly overlapping.
-pub(crate) fn find(recognisers: &[Box<dyn Recogniser>], scan: &Scan<'_>) -> Vec<Finding> {
-    let mut found = Vec::new();
-    for recogniser in recognisers {
-        recogniser.find(scan, &mut found);
+/// What is worth telling of findings that may overlap. Of one entity's the likeliest, then longest, stands for those
+/// it touches. Of different entities', one gives way to another whose band is higher, or whose score is if both are
+/// likely; but an address of the web and what stands in it are both told.
+pub(crate) fn report(mut found: Vec<Finding>) -> Vec<Finding> {
+    const NESTED: &[&str] = &["URL", "DOMAIN_NAME", "IP_ADDRESS"];
+    found.retain(|finding| !finding.span.is_empty());
+    found.sort_by(|a, b| {
+        let length = |finding: &Finding| std::cmp::Reverse(finding.span.len());
+        b.score.total_cmp(&a.score).then(length(a).cmp(&length(b))).then(a.span.start.cmp(&b.span.start))
+    });
+    // By start, to look only at what may overlap; no finding is longer than the longest so far.
+    let mut kept: BTreeMap<(usize, &str), Finding> = BTreeMap::new();
+    let mut longest = 0;
+    for next in found {
+        let near = (next.span.start.saturating_sub(longest), "")..(next.span.end, "");
+        let gives_way = kept.range(near).any(|(_, better)| {
+            let overlap = better.span.start < next.span.end && next.span.start < better.span.end;
+            let beaten = Band::of(better.score) > Band::of(next.score) || next.score >= Band::Likely.least();
+            let both = NESTED.contains(&better.entity) && NESTED.contains(&next.entity);
+            overlap && (better.entity == next.entity || (beaten && !both))
+        });
+        if !gives_way {
+            longest = longest.max(next.span.len());
+            kept.insert((next.span.start, next.entity), next);
+        }
     }
-    found
+    kept.into_values().collect()
 }
 
 /// Sorts by start and merges what overlaps into its union, so that no byte of any found value is left over.

@@ -44,12 +44,8 @@ fn parse_name(name: &str) -> Option<(&'static str, u64)> {
     if !plain || number.len() > MAX_DIGITS {
         return None;
     }
-    let entity = entities().find(|known| *known == entity)?;
+    let entity = if entity == secrets::ENTITY { secrets::ENTITY } else { pii::entity(entity)? };
     Some((entity, number.parse().ok()?))
-}
-
-fn entities() -> impl Iterator<Item = &'static str> {
-    pii::ENTITIES.iter().copied().chain([secrets::ENTITY])
 }
 
 fn max_len() -> usize {
@@ -71,7 +67,8 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        for entity in entities() {
+        let built_in = pii::built_in().iter().flat_map(|pack| &pack.rows);
+        for entity in built_in.map(|row| row.entity.as_str()).chain([secrets::ENTITY]) {
             let token = write(entity, 12);
             let parsed = at_start(&token).unwrap();
             assert_eq!((parsed.entity, parsed.number, parsed.token), (entity, 12, token.as_str()));

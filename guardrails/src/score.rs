@@ -70,11 +70,6 @@ impl Evidence {
     pub(crate) fn score(self) -> f32 {
         1.0 / (1.0 + 10f32.powf(-self.0))
     }
-
-    /// The probability, if it is at least [`LIKELY`].
-    pub(crate) fn likely(self) -> Option<f32> {
-        Some(self.score()).filter(|score| *score >= LIKELY)
-    }
 }
 
 #[cfg(test)]
@@ -83,13 +78,13 @@ mod tests {
 
     #[test]
     fn a_one_digit_checksum_moves_the_odds_tenfold_and_no_more() {
-        let score = Evidence::prior(0.0).checksum(0.1).likely().unwrap();
+        let score = Evidence::prior(0.0).checksum(0.1).score();
         assert!((score - 10.0 / 11.0).abs() < 1e-6);
     }
 
     #[test]
-    fn weak_evidence_is_no_finding() {
-        assert!(Evidence::prior(0.0).likely().is_none());
-        assert!(Evidence::prior(1.0).when(true, -1.0).likely().is_none());
+    fn every_score_from_three_tenths_on_is_in_a_band() {
+        let bands = [0.29, 0.3, 0.6, 0.9].map(Band::of);
+        assert_eq!(bands, [None, Some(Band::Possible), Some(Band::Likely), Some(Band::Certain)]);
     }
 }

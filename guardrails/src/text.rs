@@ -2,7 +2,6 @@
 //!
 //! The canonical form of a text (other scripts' digits, exotic spaces, invisible characters) belongs here too.
 
-use crate::placeholder;
 use std::ops::Range;
 
 /// A text and the places where something may start, so that recognisers need not read it all again.
@@ -104,11 +103,6 @@ impl<'t> Scan<'t> {
         let next = self.digits.get(i + 1)?;
         Some(&self.text[self.digits[i].end..next.start])
     }
-
-    /// The words around `span`.
-    pub(crate) fn context(&self, span: &Range<usize>) -> Context {
-        Context::around(self, span)
-    }
 }
 
 /// The one character that `gap` consists of, if it separates the groups of one number: a space of any width,
@@ -132,78 +126,6 @@ pub(crate) fn is_dash(c: char) -> bool {
 /// Letters and digits of any script, and the underscore.
 pub(crate) fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
-}
-
-/// How many bytes and words of context are read on each side.
-const BEFORE: (usize, usize) = (72, 6);
-const AFTER: (usize, usize) = (40, 4);
-/// How many words before a value count as its label ("my mobile number is …").
-const CLOSE: usize = 3;
-
-/// Lower-case words around a place, whole ones, in reading order. Numbers and placeholders are no words.
-pub(crate) struct Context {
-    before: Vec<String>,
-    after: Vec<String>,
-    label: Vec<String>,
-}
-
-impl Context {
-    fn around(scan: &Scan<'_>, span: &Range<usize>) -> Context {
-        let text = scan.text;
-        let from = ceil_boundary(text, span.start.saturating_sub(BEFORE.0));
-        let to = floor_boundary(text, (span.end + AFTER.0).min(text.len()));
-        // A word cut by the window's edge is no whole word.
-        let left = &text[from..span.start];
-        let left = if from == 0 { left } else { left.trim_start_matches(is_word) };
-        let right = &text[span.end..to];
-        let right = if to == text.len() { right } else { right.trim_end_matches(is_word) };
-        let mut before = words(left);
-        before.drain(..before.len().saturating_sub(BEFORE.1));
-        let mut after = words(right);
-        after.truncate(AFTER.1);
-        Context { before, after, label: words(scan.label) }
-    }
-
-    /// Whether one of `entries` (words, or two words with a space) stands near, on either side or in the label.
-    pub(crate) fn near(&self, entries: &[&str]) -> bool {
-        [&self.before, &self.after, &self.label].into_iter().any(|words| contains(words, entries))
-    }
-
-    /// Whether one of `entries` stands directly before (at most two words between) or in the label.
-    pub(crate) fn close(&self, entries: &[&str]) -> bool {
-        let close = &self.before[self.before.len().saturating_sub(CLOSE)..];
-        contains(close, entries) || contains(&self.label, entries)
-    }
-}
-
-fn contains(words: &[String], entries: &[&str]) -> bool {
-    entries.iter().any(|entry| match entry.split_once(' ') {
-        None => words.iter().any(|word| word == entry),
-        Some((first, second)) => words.windows(2).any(|pair| pair[0] == first && pair[1] == second),
-    })
-}
-
-/// Splits at everything that is no letter, and where lower case turns to upper case (`cardNumber`).
-fn words(text: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    for token in text.split(|c| !is_word(c)).filter(|token| !placeholder::is_name(token)) {
-        let mut word = String::new();
-        let mut lower = false;
-        for c in token.chars() {
-            let breaks = !c.is_alphabetic() || (lower && c.is_uppercase());
-            if breaks && !word.is_empty() {
-                words.push(std::mem::take(&mut word));
-            }
-            lower = c.is_lowercase();
-            if c.is_alphabetic() {
-                word.extend(c.to_lowercase());
-            }
-        }
-        if !word.is_empty() {
-            words.push(word);
-        }
-    }
-    words
 }
 
 /// The last character boundary at or before `at`.
@@ -233,27 +155,5 @@ mod tests {
         assert_eq!(scan.ats, [1]);
         assert_eq!(scan.digits, [4..6, 8..12, 14..15, 16..17]);
         assert_eq!((scan.colons.len(), scan.colons[0].clone()), (1, 8..15));
-    }
-
-    #[test]
-    fn context_words_are_whole_and_known_on_both_sides() {
-        let scan = Scan::new("my phoneNumber (mobile): 123 is the public one", "");
-        let context = scan.context(&(25..28));
-        assert!(context.near(&["mobile"]) && context.near(&["phone"]) && context.near(&["the public"]));
-        assert!(!context.near(&["mob"]) && !context.near(&["lic"]));
-        assert!(context.close(&["number"]) && !context.close(&["my"]));
-    }
-
-    #[test]
-    fn a_placeholder_is_no_context() {
-        let scan = Scan::new("[PHONE_NUMBER_1] order 123", "");
-        let context = scan.context(&(23..26));
-        assert!(context.near(&["order"]) && !context.near(&["phone"]));
-    }
-
-    #[test]
-    fn a_label_is_context() {
-        let scan = Scan::new("123456789", "socialSecurityNo");
-        assert!(scan.context(&(0..9)).close(&["social security"]));
     }
 }

@@ -1,7 +1,7 @@
 //! Rows applied to a text: one pass over keywords, and expressions only where one of their anchors stands.
 
 use super::finders::Candidate;
-use super::pack::{DefaultAction, Pack, Row, Start};
+use super::pack::{Pack, Row, Start};
 use super::rule::{How, Lists, Rule, WINDOW, value};
 use super::words::{Around, Lexicon};
 use crate::guard::{Class, Finding};
@@ -24,15 +24,6 @@ pub struct Engine {
     always: Vec<usize>,
 }
 
-/// Which rows apply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// Those whose findings are acted on.
-    Acting,
-    /// All.
-    All,
-}
-
 /// What a row or pack says that can't be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("pack `{pack}`, row `{row}`: {problem}")]
@@ -50,10 +41,10 @@ impl Engine {
     ///
     /// # Errors
     /// What is wrong with which row.
-    pub fn new(packs: &[Pack], wanted: &dyn Fn(&Row) -> bool) -> Result<Engine, RowError> {
+    pub fn new(packs: &[Pack], wanted: &dyn Fn(&Pack, &Row) -> bool) -> Result<Engine, RowError> {
         let rows: Vec<(&Pack, &Row)> =
             packs.iter().flat_map(|pack| pack.rows.iter().map(move |row| (pack, row))).collect();
-        let rows: Vec<_> = rows.into_iter().filter(|(_, row)| wanted(row)).collect();
+        let rows: Vec<_> = rows.into_iter().filter(|(pack, row)| wanted(pack, row)).collect();
         let error = |pack: &Pack, row: &Row, problem: String| RowError {
             pack: pack.pack.clone(),
             row: row.id.clone(),
@@ -113,10 +104,15 @@ impl Engine {
     }
 
     /// Appends everything that scores at least `min`, in no order and possibly overlapping.
-    pub fn find(&self, scan: &Scan<'_>, min: f32, reach: Reach, out: &mut Vec<Finding>) {
-        let mut search = Search { engine: self, scan, min, reach, around: None, out };
+    pub fn find(&self, scan: &Scan<'_>, min: f32, out: &mut Vec<Finding>) {
+        let mut search = Search { engine: self, scan, min, around: None, out };
         search.tokens();
         search.keywords();
+    }
+
+    /// What each row says, for a name that changes with them.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &str> {
+        self.rules.iter().map(|rule| rule.source.as_str())
     }
 
     /// The entities that the rows find, sorted, each once.
@@ -151,17 +147,12 @@ struct Search<'s, 't> {
     engine: &'s Engine,
     scan: &'s Scan<'t>,
     min: f32,
-    reach: Reach,
     /// The words around the span that was judged last: rows often have the same candidate.
     around: Option<(Range<usize>, Around<'t>)>,
     out: &'s mut Vec<Finding>,
 }
 
 impl Search<'_, '_> {
-    fn applies(&self, rule: &Rule) -> bool {
-        self.reach == Reach::All || rule.action == DefaultAction::Redact
-    }
-
     fn window(&self, start: usize) -> Range<usize> {
         start..floor_boundary(self.scan.text, (start + WINDOW).min(self.scan.text.len()))
     }
@@ -182,10 +173,8 @@ impl Search<'_, '_> {
 
     fn try_pattern(&mut self, rule: &Rule, window: Range<usize>) {
         let How::Pattern(regex, _) = &rule.how else { return };
-        if self.applies(rule)
-            && let Some(span) = rule.span(regex, self.scan, window)
-        {
-            self.judge(rule, Candidate { span, odds: 0.0 });
+        if let Some(span) = rule.span(regex, self.scan, window) {
+            self.judge(rule, Candidate::new(span, 0.0));
         }
     }
 
@@ -216,9 +205,6 @@ impl Search<'_, '_> {
     }
 
     fn whole_text(&mut self, rule: &Rule, hits: &[Range<usize>]) {
-        if !self.applies(rule) {
-            return;
-        }
         let mut candidates = Vec::new();
         match &rule.how {
             How::Finder(find) => find(self.scan, hits, &mut candidates),
@@ -227,7 +213,7 @@ impl Search<'_, '_> {
                 let mut from = 0;
                 while let Some((span, end)) = value(regex, text, from).filter(|(_, end)| *end > from) {
                     from = end;
-                    candidates.push(Candidate { span, odds: 0.0 });
+                    candidates.push(Candidate::new(span, 0.0));
                 }
                 candidates.retain(|candidate| rule.stands_free(self.scan, &candidate.span));
             }
@@ -238,13 +224,13 @@ impl Search<'_, '_> {
     }
 
     fn judge(&mut self, rule: &Rule, candidate: Candidate) {
-        let Candidate { span, odds } = candidate;
+        let Candidate { span, odds, bare } = candidate;
         let Some(evidence) = rule.weigh(&self.scan.text[span.clone()], odds, self.min) else { return };
         let around = match self.around.take() {
             Some((of, around)) if of == span => around,
             _ => self.engine.lexicon.around(self.scan, &span),
         };
-        if let Some(score) = rule.judge(evidence, &around, self.min) {
+        if let Some(score) = rule.judge(evidence, bare, &around, self.min) {
             let (entity, rule, span) = (rule.entity, rule.id, span.clone());
             self.out.push(Finding { entity, rule, class: Class::Pii, span, score });
         }

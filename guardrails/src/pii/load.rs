@@ -1,12 +1,13 @@
 //! Packs read and tried out: those that come with the program, and an operator's own.
 
-use super::engine::{Engine, Reach, RowError};
-use super::pack::{Pack, Row};
+use super::engine::{Engine, RowError};
+use super::names;
+use super::pack::{DefaultAction, Pack, Row};
 use crate::guard::Finding;
 use crate::score::Band;
 use crate::text::Scan;
 use std::ops::Range;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 /// The packs that come with the program, by name.
 const FILES: &[(&str, &str)] =
@@ -27,6 +28,76 @@ static PACKS: LazyLock<Vec<Pack>> = LazyLock::new(|| {
 pub fn built_in() -> &'static [Pack] {
     &PACKS
 }
+
+/// Which of the built-in rows apply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selection {
+    /// Names of packs, or `all`.
+    pub packs: Vec<String>,
+    /// Entities whose rows apply even if their pack is off or they are off in it.
+    pub named: Vec<String>,
+    /// Whether rows apply whose findings are only reported.
+    pub logged: bool,
+}
+
+impl Default for Selection {
+    /// What redaction is about: the default packs without what is only reported.
+    fn default() -> Selection {
+        let packs = DEFAULT_PACKS.iter().map(|&pack| pack.to_owned()).collect();
+        Selection { packs, named: Vec::new(), logged: false }
+    }
+}
+
+impl Selection {
+    /// Every row of `packs`, those whose findings are only reported included.
+    ///
+    /// # Errors
+    /// The name of a pack that does not exist, and those that do.
+    pub fn of(packs: &[String]) -> Result<Selection, String> {
+        let names = || built_in().iter().map(|pack| pack.pack.as_str());
+        match packs.iter().find(|pack| *pack != "all" && !names().any(|name| name == pack.as_str())) {
+            Some(unknown) => Err(format!(
+                "no pack is called `{unknown}`; expected `all` or some of {}",
+                names().collect::<Vec<_>>().join(", ")
+            )),
+            None => Ok(Selection { packs: packs.to_vec(), named: Vec::new(), logged: true }),
+        }
+    }
+
+    fn wants(&self, pack: &Pack, row: &Row) -> bool {
+        let all = self.packs.iter().any(|name| name == "all");
+        let on = all || (self.packs.contains(&pack.pack) && !row.opt_in);
+        let acts = self.logged || row.action == DefaultAction::Redact;
+        (on && acts) || self.named.contains(&row.entity)
+    }
+
+    /// The compiled rows; those of equal selections are compiled once.
+    pub fn engine(&self) -> Arc<Engine> {
+        static COMPILED: Mutex<Vec<(Selection, Arc<Engine>)>> = Mutex::new(Vec::new());
+        let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, engine)) = compiled.iter().find(|(selection, _)| selection == self) {
+            return Arc::clone(engine);
+        }
+        let wanted = |pack: &Pack, row: &Row| self.wants(pack, row);
+        // A test compiles every row of every pack.
+        let engine = Arc::new(Engine::new(built_in(), &wanted).expect("the rows of the program compile"));
+        compiled.push((self.clone(), Arc::clone(&engine)));
+        engine
+    }
+}
+
+/// The known entity called `name`: of a built-in pack, or of one that an operator brought.
+pub(crate) fn entity(name: &str) -> Option<&'static str> {
+    LazyLock::force(&ENTITIES);
+    names::known(name)
+}
+
+/// Interns the entities of all built-in packs.
+static ENTITIES: LazyLock<()> = LazyLock::new(|| {
+    for row in built_in().iter().flat_map(|pack| &pack.rows) {
+        names::intern(&row.entity);
+    }
+});
 
 impl Pack {
     /// Reads a pack from YAML; `place` (a file's name) is for messages.
@@ -50,7 +121,7 @@ impl Pack {
     }
 
     fn problems(&self) -> Vec<RowError> {
-        let engine = match Engine::new(std::slice::from_ref(self), &|_| true) {
+        let engine = match Engine::new(std::slice::from_ref(self), &|_, _| true) {
             Ok(engine) => engine,
             Err(problem) => return vec![problem],
         };
@@ -67,7 +138,7 @@ fn check_row(engine: &Engine, row: &Row) -> Result<(), String> {
     }
     let found = |text: &str| -> Vec<Finding> {
         let mut out = Vec::new();
-        engine.find(&Scan::new(text, ""), Band::Possible.least(), Reach::All, &mut out);
+        engine.find(&Scan::new(text, ""), Band::Possible.least(), &mut out);
         out.retain(|finding| finding.rule == row.id);
         out
     };
@@ -125,7 +196,7 @@ mod tests {
 
     #[test]
     fn rows_of_all_packs_have_ids_of_their_own() {
-        assert!(Engine::new(built_in(), &|_| true).is_ok());
+        assert!(Engine::new(built_in(), &|_, _| true).is_ok());
     }
 
     const BADGE: &str = r"

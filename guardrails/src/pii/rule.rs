@@ -3,7 +3,7 @@
 use super::checks::{self, Check, Verdict};
 use super::finders::{self, Find};
 use super::names::intern;
-use super::pack::{DefaultAction, Edges, Row, Start};
+use super::pack::{Edges, Row, Start};
 use super::words::{Around, Entries, Lexicon};
 use crate::score::{Evidence, LIKELY};
 use crate::text::Scan;
@@ -20,7 +20,8 @@ pub(crate) struct Rule {
     pub(crate) id: &'static str,
     pub(crate) entity: &'static str,
     pub(crate) how: How,
-    pub(crate) action: DefaultAction,
+    /// All that the row says.
+    pub(crate) source: String,
     check: Option<&'static Check>,
     prior: f32,
     context: Entries,
@@ -59,7 +60,7 @@ impl Rule {
             id: intern(&row.id),
             entity: intern(&row.entity),
             how,
-            action: row.action,
+            source: format!("{row:?}"),
             check,
             prior: row.prior,
             context: lexicon.compile(&lists.expand("context", &row.context)?),
@@ -103,19 +104,20 @@ impl Rule {
             match (check.run)(value) {
                 Verdict::Valid => evidence = evidence.checksum(check.random),
                 Verdict::Unknown => {}
+                Verdict::Doubtful => evidence = evidence.when(true, -1.0),
                 Verdict::Invalid => return None,
             }
         }
         (evidence.when(true, self.context_weight.max(0.0)).score() >= min).then_some(evidence)
     }
 
-    /// The score of a weighed candidate with the words around it, if it is at least `min`.
-    pub(crate) fn judge(&self, evidence: Evidence, around: &Around<'_>, min: f32) -> Option<f32> {
+    /// The score of a weighed candidate (`bare`: one that needs context) with the words around it, if at least `min`.
+    pub(crate) fn judge(&self, evidence: Evidence, bare: bool, around: &Around<'_>, min: f32) -> Option<f32> {
         let support = around.support(&self.context);
         let evidence = evidence
             .when(support > 0.0, support * self.context_weight)
             .when(around.is_labelled(&self.negative), -self.negative_weight);
-        let most = if self.needs_context && support <= 0.0 { WITHOUT_CONTEXT } else { 1.0 };
+        let most = if (bare || self.needs_context) && support <= 0.0 { WITHOUT_CONTEXT } else { 1.0 };
         Some(evidence.score().min(most)).filter(|score| *score >= min)
     }
 }

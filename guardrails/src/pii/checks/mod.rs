@@ -1,6 +1,7 @@
 //! Checks by name: what distinguishes a number of one kind from any of its length.
 
 pub(crate) mod common;
+mod keccak;
 pub(crate) mod us;
 
 /// What a check says of a candidate.
@@ -10,6 +11,8 @@ pub enum Verdict {
     Valid,
     /// Nothing is known: this print carries no check, or the check is not always kept.
     Unknown,
+    /// It could be, but is known as a stand-in from forms and advertisements: ten to one against it.
+    Doubtful,
     /// It can't be.
     Invalid,
 }
@@ -35,7 +38,7 @@ pub struct Check {
 const TABLES: &[&[Check]] = &[common::CHECKS, us::CHECKS];
 
 /// The check called `name`.
-pub fn by_name(name: &str) -> Option<&'static Check> {
+pub(crate) fn by_name(name: &str) -> Option<&'static Check> {
     TABLES.iter().copied().flatten().find(|check| check.name == name)
 }
 

@@ -1,146 +1,38 @@
-//! Telephone numbers: international, North American, and national ones where the text says telephone.
+//! Telephone numbers: international, North American, and national prints.
 
-use super::{finding, numbering};
-use crate::guard::{Finding, Recogniser};
-use crate::score::Evidence;
+use super::{Candidate, numbering};
 use crate::text::{Scan, is_dash, is_space, is_word};
 use std::ops::Range;
 
-/// Telephone numbers.
-pub(super) struct Phone;
-
-const PHONE_WORDS: &[&str] = &[
-    "phone",
-    "phones",
-    "phoned",
-    "telephone",
-    "tel",
-    "mobile",
-    "mob",
-    "cell",
-    "cellphone",
-    "call",
-    "calls",
-    "called",
-    "calling",
-    "dial",
-    "dialed",
-    "ring",
-    "fax",
-    "sms",
-    "text",
-    "texts",
-    "texted",
-    "whatsapp",
-    "viber",
-    "hotline",
-    "landline",
-    "voicemail",
-    "desk",
-    "contact",
-    "answering",
-    "reached",
-    "messages",
-    "callback",
-    "telefon",
-    "telefonnummer",
-    "handy",
-    "handynummer",
-    "mobil",
-    "mobilnummer",
-    "rufnummer",
-    "anrufen",
-    "anruf",
-    "durchwahl",
-    "festnetz",
-    "téléphone",
-    "portable",
-    "fixe",
-    "appeler",
-    "appelez",
-    "joindre",
-    "télécopie",
-    "teléfono",
-    "telefono",
-    "móvil",
-    "movil",
-    "celular",
-    "llamar",
-    "llámame",
-    "llame",
-    "telefone",
-    "cellulare",
-];
-/// Enough for a national print that starts with the trunk's zero and has several groups.
-const NUMBER_WORDS: &[&str] = &["number", "nummer", "numéro", "número", "numero", "nr"];
-const NO_PHONE_WORDS: &[&str] = &[
-    "order",
-    "invoice",
-    "account",
-    "ticket",
-    "case",
-    "id",
-    "isbn",
-    "version",
-    "serial",
-    "sku",
-    "part",
-    "zip",
-    "postcode",
-    "price",
-    "amount",
-    "total",
-    "population",
-    "timestamp",
-    "commit",
-    "build",
-    "error",
-    "port",
-    "page",
-    "pages",
-    "room",
-    "year",
-    "years",
-    "usd",
-    "eur",
-    "iban",
-    "tracking",
-    "reference",
-    "ref",
-    "code",
-    "bestellung",
-    "rechnung",
-    "konto",
-    "kundennummer",
-    "commande",
-    "facture",
-    "compte",
-    "pedido",
-    "factura",
-    "cuenta",
-    "pin",
-];
-
-impl Recogniser for Phone {
-    fn entity(&self) -> &'static str {
-        "PHONE_NUMBER"
-    }
-
-    fn find(&self, scan: &Scan<'_>, out: &mut Vec<Finding>) {
-        let (mut first, mut free) = (0, 0);
-        while first < scan.digits.len() {
-            let phone = Run::at(scan, first, free).and_then(|run| run.judge(scan));
-            if let Some((_, last)) = phone {
-                free = last + 1;
-            }
-            first = phone.as_ref().map_or(first, |(_, last)| *last) + 1;
-            out.extend(phone.map(|(finding, _)| finding));
+/// Numbers in every print. National ones need context: such a print is that of many numbers.
+pub(super) fn find(scan: &Scan<'_>, _: &[Range<usize>], out: &mut Vec<Candidate>) {
+    let (mut first, mut free) = (0, 0);
+    while first < scan.digits.len() {
+        let phone = Run::at(scan, first, free).and_then(|run| run.candidate(scan));
+        if let Some((_, last)) = phone {
+            free = last + 1;
         }
+        first = phone.as_ref().map_or(first, |(_, last)| *last) + 1;
+        out.extend(phone.map(|(candidate, _)| candidate));
     }
 }
 
-/// The rule for national prints, the only one that needs context.
-const NATIONAL: &str = "phone-national";
+/// National numbers of several groups that start with the trunk's zero: enough where a text only says "number".
+pub(super) fn trunk(scan: &Scan<'_>, hits: &[Range<usize>], out: &mut Vec<Candidate>) {
+    let from = out.len();
+    find(scan, hits, out);
+    let fits = |value: &str| {
+        let digit = |c: char| c.is_ascii_digit();
+        let groups = value.split(|c| !digit(c)).filter(|group| !group.is_empty()).count();
+        groups > 2 && value.trim_start_matches('(').starts_with('0')
+    };
+    let mut at = 0;
+    out.retain(|candidate| {
+        at += 1;
+        at <= from || (candidate.bare && fits(&scan.text[candidate.span.clone()]))
+    });
+}
+
 /// Fewer digits than these are no number to call from elsewhere.
 const SHORTEST: usize = 6;
 
@@ -211,16 +103,15 @@ impl<'t> Run<'t> {
         scan.digits[self.last()].end
     }
 
-    /// The finding and the index of its last group, dropping groups from the end until one form fits.
-    fn judge(mut self, scan: &Scan<'_>) -> Option<(Finding, usize)> {
+    /// The candidate and the index of its last group, dropping groups from the end until one form fits.
+    fn candidate(mut self, scan: &Scan<'_>) -> Option<(Candidate, usize)> {
         while self.digits.len() >= SHORTEST {
-            if let Some((rule, prior)) = self.shape() {
+            if let Some((odds, bare)) = self.shape() {
                 let end = self.end(scan);
                 let span = self.start..extension(scan, end).unwrap_or(end);
                 let signs = |sign| scan.text[span.clone()].matches(sign).count();
-                let whole = signs('(') == signs(')') && ends(scan, span.end);
-                if let Some(score) = whole.then(|| self.weigh(scan, &span, rule, prior)).flatten() {
-                    return Some((finding("PHONE_NUMBER", rule, span, score), self.last()));
+                if signs('(') == signs(')') && ends(scan, span.end) {
+                    return Some((Candidate { span, odds, bare }, self.last()));
                 }
             }
             self.pop();
@@ -228,31 +119,19 @@ impl<'t> Run<'t> {
         None
     }
 
-    /// The rule whose form the digits have, and its prior.
-    fn shape(&self) -> Option<(&'static str, f32)> {
+    /// What the form of the digits says for them, and whether that is nothing without context.
+    fn shape(&self) -> Option<(f32, bool)> {
         let abroad = self.digits.strip_prefix("00").or_else(|| self.digits.strip_prefix("011"));
         if self.plus {
-            self.international(&self.digits).then_some(("phone-e164", 1.2))
+            self.international(&self.digits).then_some((1.2, false))
         } else if abroad.is_some_and(|digits| self.international(digits)) {
-            Some(("phone-idd", if self.sizes.len() > 1 { 0.5 } else { 0.0 }))
-        } else if let Some(prior) = self.north_american() {
-            Some(("phone-nanp", prior))
+            Some((if self.sizes.len() > 1 { 0.5 } else { 0.0 }, false))
+        } else if let Some(odds) = self.north_american() {
+            // Ten digits in one run are that of many things.
+            Some((odds, self.sizes.len() == 1))
         } else {
-            self.national().filter(|_| !self.rest).map(|prior| (NATIONAL, prior))
+            self.national().filter(|_| !self.rest).map(|odds| (odds, true))
         }
-    }
-
-    /// How likely it is in its surroundings.
-    fn weigh(&self, scan: &Scan<'_>, span: &Range<usize>, rule: &str, prior: f32) -> Option<f32> {
-        let context = scan.context(span);
-        let (near, close) = (context.near(PHONE_WORDS), context.close(PHONE_WORDS));
-        let against = context.close(NO_PHONE_WORDS);
-        // A national print is that of many numbers: the text must say what it is.
-        let numbered = self.sizes.len() > 2 && self.digits.starts_with('0') && context.close(NUMBER_WORDS);
-        if rule == NATIONAL && (!(near || numbered) || against) {
-            return None;
-        }
-        Evidence::prior(prior).when(near, 0.6).when(close, 0.5).when(against, -0.8).likely()
     }
 
     /// Whether `digits`, country code first, are as long as that country's numbers. A trunk zero in parentheses
@@ -284,7 +163,7 @@ impl<'t> Run<'t> {
             [3, 3, 4] if gap == area && gap == "." => Some(0.5),
             [3, 3, 4] => Some(-0.2),
             [3, 7] if area.contains(')') || gap.contains(')') => Some(0.8),
-            [10 | 11] => Some(-0.9),
+            [10 | 11] => Some(-0.3),
             _ => None,
         }
     }
@@ -376,7 +255,6 @@ fn extension(scan: &Scan<'_>, end: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::pii::found;
 
     #[test]
@@ -391,7 +269,7 @@ mod tests {
             "0044 20 7946 0958",
             "+41 44 668 18 00",
         ] {
-            assert_eq!(found(&Phone, &format!("It is {number}.")), [number]);
+            assert_eq!(found("PHONE_NUMBER", &format!("It is {number}.")), [number]);
         }
     }
 
@@ -400,17 +278,17 @@ mod tests {
         for number in
             ["(212) 555-0142", "212-555-0142", "212.555.0142", "1-212-555-0142", "(212) 555-0142 x33"]
         {
-            assert_eq!(found(&Phone, &format!("It is {number}.")), [number]);
+            assert_eq!(found("PHONE_NUMBER", &format!("It is {number}.")), [number]);
         }
-        assert!(found(&Phone, "It is 2125550142").is_empty());
-        assert_eq!(found(&Phone, "Fax: 2125550142"), ["2125550142"]);
+        assert!(found("PHONE_NUMBER", "It is 2125550142").is_empty());
+        assert_eq!(found("PHONE_NUMBER", "Fax: 2125550142"), ["2125550142"]);
     }
 
     #[test]
     fn national_numbers_need_context() {
-        assert!(found(&Phone, "Es waren 030 901820").is_empty());
-        assert_eq!(found(&Phone, "Telefon 030 901820"), ["030 901820"]);
-        assert_eq!(found(&Phone, "You can call 01 99 00 12 34 today"), ["01 99 00 12 34"]);
+        assert!(found("PHONE_NUMBER", "Es waren 030 901820").is_empty());
+        assert_eq!(found("PHONE_NUMBER", "Telefon 030 901820"), ["030 901820"]);
+        assert_eq!(found("PHONE_NUMBER", "You can call 01 99 00 12 34 today"), ["01 99 00 12 34"]);
     }
 
     #[test]
@@ -430,7 +308,7 @@ mod tests {
             "+999 123 4567",
             "+1 911 555 0142",
         ] {
-            assert!(found(&Phone, text).is_empty(), "{text}");
+            assert!(found("PHONE_NUMBER", text).is_empty(), "{text}");
         }
     }
 }

@@ -1,70 +1,26 @@
-//! Network addresses that lead to somebody: public ones.
+//! Network addresses: public ones, which lead to somebody, and all others.
 
-use super::finding;
-use crate::guard::{Finding, Recogniser};
-use crate::score::Evidence;
+use super::Candidate;
 use crate::text::Scan;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
-/// IPv4 and IPv6 addresses, read by the standard library's parser. Loopback, private, documentation and other
-/// ranges that are not globally reachable name nobody and are left alone.
-pub(super) struct IpAddress;
-
-const IP_WORDS: &[&str] = &[
-    "ip",
-    "ips",
-    "ipv",
-    "address",
-    "addr",
-    "host",
-    "hostname",
-    "server",
-    "client",
-    "peer",
-    "ping",
-    "gateway",
-    "dns",
-    "subnet",
-    "adresse",
-    "dirección",
-    "direccion",
-    "serveur",
-    "servidor",
-];
-const VERSION_WORDS: &[&str] = &[
-    "v",
-    "ver",
-    "version",
-    "versions",
-    "release",
-    "released",
-    "build",
-    "firmware",
-    "driver",
-    "upgrade",
-    "upgraded",
-    "section",
-    "chapter",
-    "oid",
-    "clause",
-    "versión",
-    "abschnitt",
-    "patch",
-];
-
-impl Recogniser for IpAddress {
-    fn entity(&self) -> &'static str {
-        "IP_ADDRESS"
-    }
-
-    fn find(&self, scan: &Scan<'_>, out: &mut Vec<Finding>) {
-        out.extend((0..scan.digits.len()).filter_map(|first| v4(scan, first)));
-        out.extend(scan.colons.iter().filter_map(|run| v6(scan, run)));
-    }
+/// IPv4 and IPv6 addresses that are globally reachable, read by the standard library's parser.
+pub(super) fn public(scan: &Scan<'_>, _: &[Range<usize>], out: &mut Vec<Candidate>) {
+    find(scan, true, out);
 }
 
-fn v4(scan: &Scan<'_>, first: usize) -> Option<Finding> {
+/// Loopback, private, documentation and other addresses that name nobody.
+pub(super) fn other(scan: &Scan<'_>, _: &[Range<usize>], out: &mut Vec<Candidate>) {
+    find(scan, false, out);
+}
+
+fn find(scan: &Scan<'_>, reachable: bool, out: &mut Vec<Candidate>) {
+    out.extend((0..scan.digits.len()).filter_map(|first| v4(scan, first, reachable)));
+    out.extend(scan.colons.iter().filter_map(|run| v6(scan, run, reachable)));
+}
+
+fn v4(scan: &Scan<'_>, first: usize, reachable: bool) -> Option<Candidate> {
     let dotted = (first..first + 3).all(|i| scan.gap(i) == Some("."));
     if !dotted {
         return None;
@@ -85,21 +41,15 @@ fn v4(scan: &Scan<'_>, first: usize) -> Option<Finding> {
         return None;
     }
     let address: Ipv4Addr = scan.text[span.clone()].parse().ok()?;
-    if !reachable_v4(address) {
+    if reachable_v4(address) != reachable {
         return None;
     }
-    let context = scan.context(&span);
     // Four single digits are a section or a version unless the text says address.
     let short = address.octets().iter().all(|octet| *octet < 10);
-    let score = Evidence::prior(0.7)
-        .when(short, -1.0)
-        .when(context.near(IP_WORDS), 1.0)
-        .when(context.close(VERSION_WORDS), -2.0)
-        .likely()?;
-    Some(finding("IP_ADDRESS", "ipv4", span, score))
+    Some(Candidate { span, odds: 0.0, bare: short })
 }
 
-fn v6(scan: &Scan<'_>, run: &Range<usize>) -> Option<Finding> {
+fn v6(scan: &Scan<'_>, run: &Range<usize>, reachable: bool) -> Option<Candidate> {
     let text = scan.text[run.clone()].trim_end_matches(['.', ':']);
     let text = if scan.text[run.start + text.len()..].starts_with("::") {
         &scan.text[run.start..run.start + text.len() + 2]
@@ -111,7 +61,11 @@ fn v6(scan: &Scan<'_>, run: &Range<usize>) -> Option<Finding> {
         return None;
     }
     let address: Ipv6Addr = text.parse().ok()?;
-    reachable_v6(address).then(|| finding("IP_ADDRESS", "ipv6", span, 0.95))
+    if !text.bytes().any(|byte| byte.is_ascii_digit()) && text.len() < 12 {
+        // `a::b` is somebody's name in a program.
+        return None;
+    }
+    (reachable_v6(address) == reachable).then(|| Candidate::new(span, 0.6))
 }
 
 /// Globally reachable by the IANA IPv4 special-purpose address registry (RFC 6890 and its updates).
@@ -145,12 +99,9 @@ fn reachable_v6(address: Ipv6Addr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
 
     fn found(text: &str) -> Vec<String> {
-        let mut out = Vec::new();
-        IpAddress.find(&Scan::new(text, ""), &mut out);
-        out.into_iter().map(|finding| text[finding.span].to_owned()).collect()
+        crate::pii::found("IP_ADDRESS", text)
     }
 
     #[test]
