@@ -1,5 +1,6 @@
 //! A compiled policy: reads text and says what is in it. Shared by all requests, holds nothing of any.
 
+use crate::canon::{self, Canon, View};
 use crate::pii::{Engine, Selection};
 use crate::policy::{Action, InjectionAction, Policy};
 use crate::score::Band;
@@ -113,20 +114,41 @@ impl Guard {
         pipeline::report(self.find(text, "", least))
     }
 
+    /// What the rules find in the canonical form of a text and in the texts that it holds, by places of the text itself.
     fn find(&self, text: &str, label: &str, least: Band) -> Vec<Finding> {
         let mut found = Vec::new();
         if text.is_empty() || (self.pii.is_none() && self.recognisers.is_empty()) {
             return found;
         }
+        let canon = Canon::new(text);
+        self.find_in(canon.text(), label, least, &mut found);
+        for view in canon::views(canon.text()) {
+            self.find_in_view(&view, label, least, &mut found);
+        }
+        canon.restore(&mut found);
+        if let Some(hidden) = canon::tagged(text) {
+            self.find_in_view(&hidden, label, least, &mut found);
+        }
+        found
+    }
+
+    fn find_in(&self, text: &str, label: &str, least: Band, found: &mut Vec<Finding>) {
         let scan = Scan::new(text, label);
         if let Some(pii) = &self.pii {
-            pii.find(&scan, least.least(), &mut found);
+            pii.find(&scan, least.least(), found);
         }
         for recogniser in &self.recognisers {
-            recogniser.find(&scan, &mut found);
+            recogniser.find(&scan, found);
         }
         found.retain(|finding| finding.score >= least.least());
-        found
+    }
+
+    fn find_in_view(&self, view: &View, label: &str, least: Band, found: &mut Vec<Finding>) {
+        let mut inside = Vec::new();
+        self.find_in(&view.text, label, least, &mut inside);
+        found.extend(
+            inside.into_iter().map(|finding| Finding { span: view.original(&finding.span), ..finding }),
+        );
     }
 
     /// What speaks for an attempt at prompt injection in `text`; `None` if nothing does or the policy says off.
@@ -159,6 +181,8 @@ impl Fnv {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use std::sync::LazyLock;
 
     #[test]
     fn the_fingerprint_changes_with_the_policy_and_only_with_what_redacts() {
@@ -183,6 +207,71 @@ mod tests {
         let guard = Guard::new(&Policy::default());
         assert!(guard.inspect("536228143").is_empty());
         assert_eq!(guard.inspect_labelled("536228143", "ssn")[0].entity, "US_SSN");
+    }
+
+    #[test]
+    fn what_is_printed_otherwise_hidden_or_encoded_is_found_where_it_stands() {
+        let guard = Guard::new(&Policy::default());
+        for (text, value) in [
+            ("Karte: ４１１１ １１１１ １１１１ １１１１!", "４１１１ １１１１ １１１１ １１１１"),
+            ("بطاقة card ٤١١١١١١١١١١١١١١١", "٤١١١١١١١١١١١١١١١"),
+            ("SSN 536–22–8143 ✓", "536–22–8143"),
+            ("é 4111\u{200b}1111\u{200b}1111\u{200b}1111", "4111\u{200b}1111\u{200b}1111\u{200b}1111"),
+            ("mail аdа@ехample.org, ok", "аdа@ехample.org"),
+            ("to=ada%40example.org", "ada%40example.org"),
+            ("é ada&#64;example.org", "ada&#64;example.org"),
+            ("data YWRhQGV4YW1wbGUub3Jn", "YWRhQGV4YW1wbGUub3Jn"),
+            ("é 616461406578616d706c652e6f7267", "616461406578616d706c652e6f7267"),
+        ] {
+            let found = guard.inspect(text);
+            let values: Vec<_> = found.iter().map(|finding| &text[finding.span.clone()]).collect();
+            assert_eq!(values, [value], "{text}");
+        }
+        let hidden: String =
+            "ada@example.org".bytes().filter_map(|b| char::from_u32(0xe0000 + u32::from(b))).collect();
+        assert_eq!(guard.inspect(&format!("Hi {hidden} there"))[0].span, 3..3 + hidden.len());
+    }
+
+    static GUARD: LazyLock<Guard> = LazyLock::new(|| Guard::new(&Policy::default()));
+
+    /// Characters that hide, split or imitate, and any others.
+    fn noise() -> impl Strategy<Value = String> {
+        let special = prop::sample::select(
+            "a1 @.-%&;#\\٤４–\u{200b}аЕ\u{301}\u{e0041}😀漢é=Ａ+/:(\n".chars().collect::<Vec<_>>(),
+        );
+        prop::collection::vec(prop_oneof![3 => special, 1 => any::<char>()], 0..40)
+            .prop_map(|chars| chars.into_iter().collect())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn findings_in_any_text_are_whole_characters_in_order(before in noise(), after in noise()) {
+            let guard = &*GUARD;
+            let text = format!("{before} ada@example.org 4111 1111 1111 1111 {after}");
+            let found = guard.inspect(&text);
+            prop_assert!(found.iter().all(|finding| text.get(finding.span.clone()).is_some_and(|t| !t.is_empty())));
+            prop_assert!(found.windows(2).all(|pair| pair[0].span.end <= pair[1].span.start));
+            let reported = guard.report(&text, Band::Possible);
+            prop_assert!(reported.iter().all(|finding| text.get(finding.span.clone()).is_some()));
+        }
+
+        #[test]
+        fn a_value_with_unseen_characters_inside_is_found_with_them(
+            places in prop::collection::vec((0usize..16, 0usize..5), 0..6)
+        ) {
+            const UNSEEN: [char; 5] = ['\u{200b}', '\u{2060}', '\u{ad}', '\u{202e}', '\u{feff}'];
+            let mut value: Vec<char> = "4111111111111111".chars().collect();
+            for (place, which) in places {
+                value.insert(place.clamp(1, 15), UNSEEN[which]);
+            }
+            let value: String = value.into_iter().collect();
+            let text = format!("é {value} é");
+            let found = GUARD.inspect(&text);
+            prop_assert_eq!(found.len(), 1);
+            prop_assert_eq!(&text[found[0].span.clone()], value);
+        }
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub mod guard;
 pub mod policy;
 
 // Find → resolve → decide → operate.
+mod canon;
 mod pipeline;
 pub mod text;
 

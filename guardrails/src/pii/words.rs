@@ -169,7 +169,8 @@ impl Around<'_> {
         !entries.empty
             && ((0..self.label.len()).any(|at| entries.at(&self.label[at..], false))
                 || (0..self.before.len().min(CLOSE)).any(|at| entries.at(&self.before[at..], true))
-                || entries.at(&self.after, false)
+                || (self.right.trim_start_matches([' ', '-', '(']).starts_with(char::is_alphabetic)
+                    && entries.at(&self.after, false))
                 || self.unspaced(entries) > 0.0)
     }
 
