@@ -6,7 +6,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use sluice::commands::{bench, cache, config, demo, eval, mock, model, serve, tune};
+use sluice::commands::{bench, cache, config, demo, eval, mock, model, scan, serve, tune};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -43,6 +43,8 @@ enum Command {
     /// Try out policies on labelled traffic.
     #[command(subcommand)]
     Eval(eval::EvalCommand),
+    /// Find personal data and secrets in files or standard input.
+    Scan(scan::ScanArgs),
     /// Sweep policies over labelled traffic or a shadow log and write a report.
     Tune(tune::TuneArgs),
 }
@@ -51,9 +53,12 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     sluice::telemetry::init_logging(match cli.command {
         // Its table is the log; only what concerns the weights is said beside it.
-        Command::Demo(_) | Command::Bench(_) | Command::Eval(_) | Command::Tune(_) | Command::Cache(_) => {
-            "error,sluice_models=warn"
-        }
+        Command::Demo(_)
+        | Command::Bench(_)
+        | Command::Eval(_)
+        | Command::Tune(_)
+        | Command::Cache(_)
+        | Command::Scan(_) => "error,sluice_models=warn",
         _ => "info",
     });
     sluice::telemetry::hide_panic_messages();
@@ -68,6 +73,15 @@ fn main() -> ExitCode {
         Command::Bench(command) => bench::run(command),
         Command::Cache(command) => cache::run(command, &mut std::io::stderr()),
         Command::Eval(command) => eval::run(command),
+        Command::Scan(args) => {
+            let mut out = std::io::BufWriter::new(std::io::stdout());
+            let done = scan::run(args, &mut out);
+            drop(out.flush());
+            done.map(|summary| {
+                drop(std::io::stderr().write_all(summary.as_bytes()));
+                String::new()
+            })
+        }
         Command::Tune(args) => tune::run(args),
     };
     match done {

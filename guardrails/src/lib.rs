@@ -31,6 +31,9 @@ pub mod pii;
 mod score;
 pub mod secrets;
 
+// How good the findings are.
+pub mod measure;
+
 // What happens to a finding, and how it is undone.
 mod json;
 pub mod placeholder;

@@ -1,7 +1,8 @@
-//! `sluice eval`: what the cache would have done with traffic whose meaning is known.
+//! `sluice eval`: what the cache would have done with traffic whose meaning is known, and how good the scanner is.
 
 mod fit;
 pub(super) mod lines;
+mod pii;
 mod report;
 
 use std::fs::File;
@@ -28,6 +29,8 @@ pub enum EvalCommand {
     Cache(CacheArgs),
     /// Fits what the learnt rule knows before its first label, and writes it as JSON.
     Fit(fit::FitArgs),
+    /// Scores what the scanner finds in texts whose personal data people have marked.
+    Pii(pii::PiiArgs),
 }
 
 /// What `sluice eval cache` may be told.
@@ -100,6 +103,7 @@ pub fn run(command: &EvalCommand) -> Result<String, String> {
     let args = match command {
         EvalCommand::Cache(args) => args,
         EvalCommand::Fit(args) => return fit::run(args),
+        EvalCommand::Pii(args) => return pii::run(args),
     };
     if args.decisions.is_some() && (args.policy.len() > 1 || args.seeds > 1) {
         return Err("--decisions: expected one --policy and one order, as it writes one file".to_owned());
