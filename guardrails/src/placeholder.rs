@@ -30,7 +30,9 @@ pub(crate) fn at_start(text: &str) -> Option<Parsed<'_>> {
 
 /// Whether `token` is the inside of a placeholder.
 pub(crate) fn is_name(token: &str) -> bool {
-    token.ends_with(|c: char| c.is_ascii_digit()) && parse_name(token).is_some()
+    let shaped =
+        token.starts_with(|c: char| c.is_ascii_uppercase()) && token.ends_with(|c: char| c.is_ascii_digit());
+    shaped && parse_name(token).is_some()
 }
 
 /// Writes the placeholder of `entity` with `number`.

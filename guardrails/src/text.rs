@@ -23,47 +23,39 @@ pub struct Scan<'t> {
 impl<'t> Scan<'t> {
     /// Finds all anchors of `text` in one pass.
     pub fn new(text: &'t str, label: &'t str) -> Scan<'t> {
-        let (mut digits, mut ats, mut colons) = (Vec::new(), Vec::new(), Vec::new());
-        let mut tokens = Vec::new();
-        let (mut digits_from, mut hex_from, mut colons_seen) = (None, 0, 0);
-        // Where the current run of letters and digits starts, and whether it is in `tokens` already.
-        let (mut token_from, mut noted) = (0, false);
-        for (at, byte) in text.bytes().enumerate() {
-            if byte.is_ascii_digit() {
-                digits_from.get_or_insert(at);
-                if !noted {
-                    tokens.push(token_from);
-                    noted = true;
+        let bytes = text.as_bytes();
+        let mut scan =
+            Scan { text, label, digits: Vec::new(), tokens: Vec::new(), ats: Vec::new(), colons: Vec::new() };
+        // Where the next token, run of digits or run around colons may start at the earliest.
+        let (mut at, mut token_free, mut colons_free) = (0, 0, 0);
+        while let Some(next) =
+            next_where(bytes, at, |byte| byte.is_ascii_digit() | (byte == b':') | (byte == b'@'))
+        {
+            at = next + 1;
+            match bytes[next] {
+                b'@' => scan.ats.push(next),
+                b':' if next >= colons_free => {
+                    let run = run_around(bytes, next, colons_free, |b| {
+                        b.is_ascii_hexdigit() || matches!(b, b':' | b'.')
+                    });
+                    colons_free = run.end;
+                    if bytes[next + 1..run.end].contains(&b':') {
+                        scan.colons.push(run);
+                    }
                 }
-                continue;
-            }
-            if !byte.is_ascii_alphabetic() {
-                (token_from, noted) = (at + 1, false);
-            }
-            if let Some(from) = digits_from.take() {
-                digits.push(from..at);
-            }
-            match byte {
-                b':' => colons_seen += 1,
-                b'.' | b'a'..=b'f' | b'A'..=b'F' => {}
+                b':' => {}
                 _ => {
-                    if colons_seen > 1 {
-                        colons.push(hex_from..at);
-                    }
-                    (hex_from, colons_seen) = (at + 1, 0);
-                    if byte == b'@' {
-                        ats.push(at);
+                    at = next + bytes[next..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+                    scan.digits.push(next..at);
+                    if next >= token_free {
+                        let token = run_around(bytes, next, token_free, |b| b.is_ascii_alphanumeric());
+                        token_free = token.end;
+                        scan.tokens.push(token.start);
                     }
                 }
             }
         }
-        if let Some(from) = digits_from {
-            digits.push(from..text.len());
-        }
-        if colons_seen > 1 {
-            colons.push(hex_from..text.len());
-        }
-        Scan { text, label, digits, tokens, ats, colons }
+        scan
     }
 
     /// The character that ends at `at`.
@@ -103,6 +95,28 @@ impl<'t> Scan<'t> {
         let next = self.digits.get(i + 1)?;
         Some(&self.text[self.digits[i].end..next.start])
     }
+}
+
+/// The first byte from `from` on for which `wanted` holds. It is asked of whole blocks first, which a compiler turns into
+/// few instructions if it only compares.
+#[inline]
+pub(crate) fn next_where(bytes: &[u8], from: usize, wanted: impl Fn(u8) -> bool) -> Option<usize> {
+    const BLOCK: usize = 32;
+    let mut at = from;
+    while let Some(block) = bytes.get(at..).and_then(|rest| rest.first_chunk::<BLOCK>()) {
+        if block.iter().fold(false, |any, byte| any | wanted(*byte)) {
+            return block.iter().position(|byte| wanted(*byte)).map(|place| at + place);
+        }
+        at += BLOCK;
+    }
+    bytes.get(at..)?.iter().position(|byte| wanted(*byte)).map(|place| at + place)
+}
+
+/// The run of bytes for which `part` holds that includes `at`, from `free` on.
+fn run_around(bytes: &[u8], at: usize, free: usize, part: impl Fn(u8) -> bool) -> Range<usize> {
+    let before = bytes[free..at].iter().rev().take_while(|byte| part(**byte)).count();
+    let after = bytes[at..].iter().take_while(|byte| part(**byte)).count();
+    at - before..at + after
 }
 
 /// The one character that `gap` consists of, if it separates the groups of one number: a space of any width,

@@ -1,6 +1,7 @@
 //! Other texts that a text holds: escapes read, base64 and hexadecimal decoded, tag characters shown.
 
 use super::{Canon, Offsets, offsets::Rewrite};
+use crate::text::next_where;
 use std::ops::Range;
 
 /// Runs shorter than these hold nothing worth decoding.
@@ -39,12 +40,8 @@ pub(crate) fn views(text: &str) -> Vec<View> {
 
 /// Tag characters (U+E0020 to U+E007E), which print nothing and spell ASCII.
 pub(crate) fn tagged(text: &str) -> Option<View> {
-    // Their first two bytes in UTF-8.
-    if text.is_ascii()
-        || !text.as_bytes().windows(3).any(|bytes| bytes == [0xf3, 0xa0, 0x80] || bytes == [0xf3, 0xa0, 0x81])
-    {
-        return None;
-    }
+    // The first byte of their UTF-8.
+    next_where(text.as_bytes(), 0, |byte| byte == 0xf3)?;
     let mut rewrite = Rewrite::new(text);
     for (at, c) in text.char_indices() {
         if let '\u{e0020}'..='\u{e007e}' = c {
@@ -59,8 +56,10 @@ pub(crate) fn tagged(text: &str) -> Option<View> {
 fn unescaped(text: &str) -> Option<View> {
     let mut rewrite = Rewrite::new(text);
     let mut at = 0;
-    while let Some(next) = text[at..].find(['%', '&', '\\']) {
-        at += next;
+    while let Some(next) =
+        next_where(text.as_bytes(), at, |byte| (byte == b'%') | (byte == b'&') | (byte == b'\\'))
+    {
+        at = next;
         let (length, decoded) = match text.as_bytes()[at] {
             b'%' => percent(&text[at..]),
             b'&' => reference(&text[at..]),

@@ -3,6 +3,7 @@
 use crate::placeholder;
 use crate::text::{Scan, ceil_boundary, floor_boundary, is_word};
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
 
 /// How many bytes and words of context are read on each side.
@@ -13,12 +14,33 @@ const CLOSE: usize = 3;
 /// A word that no row knows.
 const UNKNOWN: u32 = u32::MAX;
 
+/// FNV-1a (draft-eastlake-fnv): short words, and nobody chooses which are in the maps.
+struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Fnv {
+        Fnv(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Hasher for Fnv {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+}
+
 /// All context words of some rows.
 #[derive(Default)]
 pub(crate) struct Lexicon {
     /// Words and, apart from them, beginnings of words; their numbers are all different.
-    words: HashMap<Box<str>, u32>,
-    starts: HashMap<Box<str>, u32>,
+    words: HashMap<Box<str>, u32, BuildHasherDefault<Fnv>>,
+    starts: HashMap<Box<str>, u32, BuildHasherDefault<Fnv>>,
     /// Length of the shortest beginning, in bytes.
     shortest_start: usize,
     count: u32,
@@ -215,7 +237,8 @@ fn entry_words(entry: &str) -> Vec<(String, bool)> {
 /// no words.
 fn each_word(text: &str, found: &mut dyn FnMut(&str)) {
     let mut word = String::new();
-    for token in text.split(|c| !is_word(c)).filter(|token| !placeholder::is_name(token)) {
+    for token in text.split(|c| !is_word(c)).filter(|token| !token.is_empty() && !placeholder::is_name(token))
+    {
         let mut lower = false;
         for c in token.chars() {
             let letter = c.is_alphabetic();
@@ -224,8 +247,10 @@ fn each_word(text: &str, found: &mut dyn FnMut(&str)) {
                 word.clear();
             }
             lower = c.is_lowercase();
-            if letter {
-                word.extend(c.to_lowercase());
+            match (letter, c.is_ascii()) {
+                (true, true) => word.push(c.to_ascii_lowercase()),
+                (true, false) => word.extend(c.to_lowercase()),
+                (false, _) => {}
             }
         }
         if !word.is_empty() {

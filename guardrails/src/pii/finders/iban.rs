@@ -19,6 +19,9 @@ pub(super) fn find(scan: &Scan<'_>, _: &[Range<usize>], out: &mut Vec<Candidate>
 fn iban_at(scan: &Scan<'_>, check_digits: usize) -> Option<Candidate> {
     let start = check_digits.checked_sub(2)?;
     let (ahead, country) = scan.text.as_bytes().get(..check_digits)?.split_at(start);
+    if !country.iter().all(u8::is_ascii_alphabetic) {
+        return None;
+    }
     let structure = structure([country[0].to_ascii_uppercase(), country[1].to_ascii_uppercase()])?;
     let length = 4 + runs(structure).map(|(count, _)| count).sum::<usize>();
     let named = ahead.last_chunk::<4>().is_some_and(|name| name.eq_ignore_ascii_case(b"IBAN"));

@@ -63,13 +63,17 @@ struct Url {
 fn written(scan: &Scan<'_>, hits: &[Range<usize>]) -> impl Iterator<Item = Url> {
     let mut free = 0;
     hits.iter().filter_map(move |hit| {
-        let url = (hit.start >= free).then(|| url_at(scan, hit)).flatten()?;
-        free = url.end;
-        Some(url)
+        if hit.start < free {
+            return None;
+        }
+        let (url, end) = url_at(scan, hit);
+        free = end;
+        url
     })
 }
 
-fn url_at(scan: &Scan<'_>, hit: &Range<usize>) -> Option<Url> {
+/// The URL that starts around `hit`, and up to where there is no other.
+fn url_at(scan: &Scan<'_>, hit: &Range<usize>) -> (Option<Url>, usize) {
     /// Longer ones are no addresses to write down.
     const LONGEST: usize = 2048;
     const LONGEST_HOST: usize = 384;
@@ -84,7 +88,7 @@ fn url_at(scan: &Scan<'_>, hit: &Range<usize>) -> Option<Url> {
         (hit.start, hit.start)
     };
     if (with_scheme && hit.start - start < 2) || !scan.starts_token(start) {
-        return None;
+        return (None, hit.end);
     }
     let window =
         |length: usize| &scan.text[from..floor_boundary(scan.text, (from + length).min(scan.text.len()))];
@@ -98,12 +102,13 @@ fn url_at(scan: &Scan<'_>, hit: &Range<usize>) -> Option<Url> {
     let named = labels(host) && host.rsplit('.').next().is_some_and(is_top);
     let known = with_scheme || known_top(host).is_some();
     if !(named && known || with_scheme && host.parse::<Ipv4Addr>().is_ok()) {
-        return None;
+        return (None, from + authority.len());
     }
     let text = window(LONGEST);
     let text = text[..text.find(ends).unwrap_or(text.len())].trim_end_matches(CLOSING);
     let host_from = from + host_from;
-    Some(Url { start, end: from + text.len(), host: host_from..host_from + host.len() })
+    let end = from + text.len();
+    (Some(Url { start, end, host: host_from..host_from + host.len() }), end)
 }
 
 /// Bare names outside of `taken`, of addresses of mail and of longer names.
