@@ -45,7 +45,7 @@ const FINDERS: &[(&str, Find)] = &[
     ("ip-other", ip::other),
     ("ip-public", ip::public),
     ("phone", phone::find),
-    ("phone-trunk", phone::trunk),
+    ("phone-grouped", phone::grouped),
     ("url", url::urls),
     ("url-bare", url::bare),
 ];

@@ -96,13 +96,13 @@ const OTHERS: &[(&str, &str)] = &[
     ("85", "0356"),
     ("87", "0"),
     ("88", "0123"),
-    ("96", "0123478"),
+    ("96", "01234578"),
     ("97", "034567"),
     ("99", "234568"),
 ];
 
 /// Where a country code is not in the table, its numbers have some length that occurs.
-const ANY_PLAN: RangeInclusive<usize> = 6..=12;
+const ANY_PLAN: RangeInclusive<usize> = 4..=12;
 
 /// The length of the country code at the start of `digits` (which follow a `+` or a `00`), and the lengths its
 /// national numbers have. `None` if no country has the code.

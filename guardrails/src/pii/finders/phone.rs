@@ -17,20 +17,15 @@ pub(super) fn find(scan: &Scan<'_>, _: &[Range<usize>], out: &mut Vec<Candidate>
     }
 }
 
-/// National numbers of several groups that start with the trunk's zero: enough where a text only says "number".
-pub(super) fn trunk(scan: &Scan<'_>, hits: &[Range<usize>], out: &mut Vec<Candidate>) {
-    let from = out.len();
-    find(scan, hits, out);
-    let fits = |value: &str| {
-        let digit = |c: char| c.is_ascii_digit();
-        let groups = value.split(|c| !digit(c)).filter(|group| !group.is_empty()).count();
-        groups > 2 && value.trim_start_matches('(').starts_with('0')
-    };
-    let mut at = 0;
-    out.retain(|candidate| {
-        at += 1;
-        at <= from || (candidate.bare && fits(&scan.text[candidate.span.clone()]))
-    });
+/// National numbers of three groups or more, or with an area code in parentheses: enough where a text only says "number".
+pub(super) fn grouped(scan: &Scan<'_>, _: &[Range<usize>], out: &mut Vec<Candidate>) {
+    let mut all = Vec::new();
+    find(scan, &[], &mut all);
+    out.extend(all.into_iter().filter(|candidate| {
+        let value = &scan.text[candidate.span.clone()];
+        let groups = value.split(|c: char| !c.is_ascii_digit()).filter(|group| !group.is_empty()).count();
+        candidate.bare && (groups > 2 || value.starts_with('('))
+    }));
 }
 
 /// Fewer digits than these are no number to call from elsewhere.
