@@ -66,8 +66,16 @@ impl Guard {
 
     /// [`Guard::new`] with other rows of personal data than the default ones.
     pub fn with(policy: &Policy, selection: &Selection) -> Guard {
+        Guard::build(policy, (policy.pii != Action::Off).then(|| selection.engine()))
+    }
+
+    /// [`Guard::new`] with rows that were compiled before, an operator's own among them.
+    pub fn with_engine(policy: &Policy, engine: Arc<Engine>) -> Guard {
+        Guard::build(policy, (policy.pii != Action::Off).then_some(engine))
+    }
+
+    fn build(policy: &Policy, pii: Option<Arc<Engine>>) -> Guard {
         let mut recognisers = Vec::new();
-        let pii = (policy.pii != Action::Off).then(|| selection.engine());
         if policy.secrets != Action::Off {
             recognisers.extend(secrets::recognisers());
         }

@@ -41,9 +41,9 @@ impl Engine {
     ///
     /// # Errors
     /// What is wrong with which row.
-    pub fn new(packs: &[Pack], wanted: &dyn Fn(&Pack, &Row) -> bool) -> Result<Engine, RowError> {
+    pub fn new(packs: &[&Pack], wanted: &dyn Fn(&Pack, &Row) -> bool) -> Result<Engine, RowError> {
         let rows: Vec<(&Pack, &Row)> =
-            packs.iter().flat_map(|pack| pack.rows.iter().map(move |row| (pack, row))).collect();
+            packs.iter().flat_map(|&pack| pack.rows.iter().map(move |row| (pack, row))).collect();
         let rows: Vec<_> = rows.into_iter().filter(|(pack, row)| wanted(pack, row)).collect();
         let error = |pack: &Pack, row: &Row, problem: String| RowError {
             pack: pack.pack.clone(),
@@ -188,7 +188,9 @@ impl Search<'_, '_> {
                 for &owner in &engine.owners[hit.pattern().as_usize()] {
                     match &engine.rules[owner].how {
                         How::Pattern(_, Start::Keyword) => {
-                            self.try_pattern(&engine.rules[owner], self.window(hit.start()));
+                            if engine.rules[owner].may_start(self.scan, hit.start()) {
+                                self.try_pattern(&engine.rules[owner], self.window(hit.start()));
+                            }
                         }
                         _ => hits.push((owner, hit.range())),
                     }

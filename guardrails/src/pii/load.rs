@@ -71,6 +71,16 @@ impl Selection {
         (on && acts) || self.named.contains(&row.entity)
     }
 
+    /// The compiled rows, with all rows of an operator's own packs, which were [checked](Pack::check) when they were read.
+    ///
+    /// # Errors
+    /// What is wrong with which row of them.
+    pub fn engine_with(&self, own: &[Pack]) -> Result<Engine, RowError> {
+        let packs: Vec<&Pack> = built_in().iter().chain(own).collect();
+        let is_own = |pack: &Pack| own.iter().any(|own| std::ptr::eq(own, pack));
+        Engine::new(&packs, &|pack, row| is_own(pack) || self.wants(pack, row))
+    }
+
     /// The compiled rows; those of equal selections are compiled once.
     pub fn engine(&self) -> Arc<Engine> {
         static COMPILED: Mutex<Vec<(Selection, Arc<Engine>)>> = Mutex::new(Vec::new());
@@ -78,9 +88,8 @@ impl Selection {
         if let Some((_, engine)) = compiled.iter().find(|(selection, _)| selection == self) {
             return Arc::clone(engine);
         }
-        let wanted = |pack: &Pack, row: &Row| self.wants(pack, row);
         // A test compiles every row of every pack.
-        let engine = Arc::new(Engine::new(built_in(), &wanted).expect("the rows of the program compile"));
+        let engine = Arc::new(self.engine_with(&[]).expect("the rows of the program compile"));
         compiled.push((self.clone(), Arc::clone(&engine)));
         engine
     }
@@ -121,7 +130,7 @@ impl Pack {
     }
 
     fn problems(&self) -> Vec<RowError> {
-        let engine = match Engine::new(std::slice::from_ref(self), &|_, _| true) {
+        let engine = match Engine::new(&[self], &|_, _| true) {
             Ok(engine) => engine,
             Err(problem) => return vec![problem],
         };
@@ -182,6 +191,8 @@ fn unmark(example: &str) -> Option<(String, Vec<Range<usize>>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guard::Guard;
+    use crate::policy::Policy;
 
     #[test]
     fn every_row_of_every_pack_does_what_its_examples_say() {
@@ -196,7 +207,7 @@ mod tests {
 
     #[test]
     fn rows_of_all_packs_have_ids_of_their_own() {
-        assert!(Engine::new(built_in(), &|_, _| true).is_ok());
+        assert!(Engine::new(&built_in().iter().collect::<Vec<_>>(), &|_, _| true).is_ok());
     }
 
     const BADGE: &str = r"
@@ -215,6 +226,19 @@ rows:
     #[test]
     fn an_operators_pack_is_compiled_and_tried_out() {
         Pack::read(BADGE, "acme.yaml").unwrap().check().unwrap();
+    }
+
+    #[test]
+    fn an_operators_rows_apply_beside_those_of_the_program() {
+        let own = [Pack::read(BADGE, "acme.yaml").unwrap()];
+        let engine = Selection::default().engine_with(&own).unwrap();
+        let policy = Policy::default();
+        let guard = Guard::with_engine(&policy, Arc::new(engine));
+        let found = guard.inspect("EMP-123456 is ada@example.org");
+        assert_eq!(found.iter().map(|f| f.entity).collect::<Vec<_>>(), ["EMPLOYEE_ID", "EMAIL_ADDRESS"]);
+        let taken = [Pack::read(&BADGE.replace("acme-badge", "email"), "acme.yaml").unwrap()];
+        let problem = Selection::default().engine_with(&taken).err().map(|e| e.problem);
+        assert_eq!(problem.as_deref(), Some("id: another row has the same"));
     }
 
     #[test]

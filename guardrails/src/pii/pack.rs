@@ -97,7 +97,7 @@ pub enum Start {
     /// At the start of every token (run of ASCII letters and digits) that holds a digit. Cheap: the rule for numbers.
     #[default]
     Token,
-    /// Where one of the row's keywords starts, so that the pattern starts with them.
+    /// Where one of the row's keywords starts (a token too, unless `edges` is `any`), so that the pattern starts with them.
     Keyword,
     /// Everywhere, in texts that hold one of the row's keywords, or in all texts if it has none. The dearest.
     Anywhere,

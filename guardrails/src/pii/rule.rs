@@ -80,6 +80,12 @@ impl Rule {
         self.stands_free(scan, &span).then_some(span)
     }
 
+    /// Whether a keyword at `at` may start a match: if the row has edges, it starts a token.
+    pub(crate) fn may_start(&self, scan: &Scan<'_>, at: usize) -> bool {
+        let word = |c: char| c.is_alphanumeric() || c == '_';
+        self.edges == Edges::Any || !scan.after(at).is_some_and(word) || scan.starts_token(at)
+    }
+
     /// Whether nothing stands around `span` that makes it part of something else.
     pub(crate) fn stands_free(&self, scan: &Scan<'_>, span: &Range<usize>) -> bool {
         match self.edges {
