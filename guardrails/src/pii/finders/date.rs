@@ -141,11 +141,8 @@ pub(super) fn year(scan: &Scan<'_>, _: &[Range<usize>], out: &mut Vec<Candidate>
         let (next, second) = (right.next(), right.next());
         let modifies = next == Some(' ') && second.is_some_and(char::is_alphabetic);
         let enclosed = left.ends_with('(') && next == Some(')');
-        if enclosed || is(BEFORE) {
+        if enclosed || is(BEFORE) || (is(ARTICLES) && modifies) {
             out.push(Candidate::new(run.clone(), 0.0));
-        } else if is(ARTICLES) && modifies {
-            // It says which thing rather than when.
-            out.push(Candidate::new(run.clone(), -0.6));
         }
     }
 }
