@@ -162,7 +162,9 @@ pub(super) fn code_points(text: &str, found: &[Finding]) -> Vec<Range<usize>> {
 /// The lines in which something was found, with each finding marked and named.
 fn show(text: &str, found: &[Finding], file: Option<&str>, colour: bool) -> String {
     let mut out = String::new();
-    // What overlaps is shown one after the other; the first that starts keeps its text.
+    // Of findings in each other the inner ones are only named, behind the outer.
+    let mut found = found.to_vec();
+    found.sort_by_key(|finding| (finding.span.start, std::cmp::Reverse(finding.span.end)));
     let mut next = 0;
     let mut start = 0;
     for (number, line) in text.split_inclusive('\n').enumerate() {
@@ -195,7 +197,9 @@ fn mark(out: &mut String, value: &str, finding: &Finding, colour: bool) {
         Some(Band::Likely) => "likely",
         _ => "possible",
     };
-    if colour {
+    if value.is_empty() {
+        let _ = write!(out, "[{} {band}]", finding.entity);
+    } else if colour {
         let paint = if finding.class == Class::Secret { "1;31" } else { "1;33" };
         let _ = write!(out, "\x1b[{paint}m");
         plain(out, value);

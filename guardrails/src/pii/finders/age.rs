@@ -27,6 +27,16 @@ static BEFORE: LazyLock<Regex> = LazyLock::new(|| {
     .expect("a constant expression compiles")
 });
 
+/// "I'm 34" is an age where the sentence ends or goes on behind it.
+static BEING: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"(?i)(?:\A|[^\p{L}])(?:i['’]m|i am|(?:he|she)(?:['’]s| is| was)) \z")
+        .expect("a constant expression compiles")
+});
+static ENDING: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"\A(?:[.,;!?)]?(?:\s|\z)(?:and |but |now |\z|\P{L}|[A-Z])|[.,;!?] )")
+        .expect("a constant expression compiles")
+});
+
 pub(super) fn find(scan: &Scan<'_>, _: &[Range<usize>], out: &mut Vec<Candidate>) {
     for run in scan.digits.iter().filter(|run| run.len() <= 3) {
         let plausible = scan.text[run.clone()].parse::<u32>().is_ok_and(|age| age <= OLDEST);
@@ -39,7 +49,8 @@ pub(super) fn find(scan: &Scan<'_>, _: &[Range<usize>], out: &mut Vec<Candidate>
         let to = floor_boundary(scan.text, (run.end + 28).min(scan.text.len()));
         let (left, right) = (&scan.text[from..run.start], &scan.text[run.end..to]);
         let ends = scan.ends_token(run.end) && !right.starts_with(['%', '°', '€', '$']);
-        if BEHIND.is_match(right) || (ends && !scan.goes_on(run.end, "-") && BEFORE.is_match(left)) {
+        let said = BEFORE.is_match(left) || (BEING.is_match(left) && ENDING.is_match(right));
+        if BEHIND.is_match(right) || (ends && !scan.goes_on(run.end, "-") && said) {
             out.push(Candidate::new(run.clone(), 0.0));
         } else if YEARS_BEHIND.is_match(right) {
             out.push(Candidate { span: run.clone(), odds: -0.6, bare: true });
@@ -68,6 +79,8 @@ mod tests {
             ("I just turned 47", "47"),
             ("died at the age of 93", "93"),
             ("Er ist 40 Jahre alt", "40"),
+            ("I'm 34 and tired", "34"),
+            ("she is 34.", "34"),
         ] {
             assert_eq!(found(text), [age], "{text}");
         }
@@ -75,8 +88,16 @@ mod tests {
 
     #[test]
     fn durations_and_shares_are_no_ages() {
-        for text in ["30 years later", "a 5-year plan", "turned 47%", "page: 41", "200 years old", "aged 1.5"]
-        {
+        for text in [
+            "30 years later",
+            "a 5-year plan",
+            "turned 47%",
+            "page: 41",
+            "200 years old",
+            "aged 1.5",
+            "I am 34 miles away",
+            "he is 5 feet tall",
+        ] {
             assert!(found(text).is_empty(), "{text}");
         }
     }

@@ -26,7 +26,7 @@ static DAY_BEFORE: LazyLock<Regex> = LazyLock::new(|| {
 /// A day, a year or both behind a month's name.
 static AFTER: LazyLock<Regex> = LazyLock::new(|| {
     expression(
-        r"(?i)\A(?:(\.?[ -](?:the )?(?:0?[1-9]|[12][0-9]|3[01])(?:st|nd|rd|th)?(?:,? (?:of |de |del )?(?:1[5-9]|20)[0-9]{2}|,? '[0-9]{2})?)|(\.?,?[ -](?:of |de |del )?(?:1[5-9]|20)[0-9]{2})|(-[0-9]{2}))(?-u:\b)",
+        r"(?i)\A(?:(\.?[ -](?:the )?(?:0?[1-9]|[12][0-9]|3[01])(?:st|nd|rd|th)?(?:,? (?:of |de |del )?(?:1[5-9]|20)[0-9]{2}|,? '[0-9]{2})?)|(\.?,?[ -](?:of |de |del )?(?:1[5-9]|20)[0-9]{2}|\.? ['’][0-9]{2})|(-[0-9]{2}))(?-u:\b)",
     )
 });
 
@@ -129,7 +129,10 @@ pub(super) fn year(scan: &Scan<'_>, _: &[Range<usize>], out: &mut Vec<Candidate>
     for run in scan.digits.iter().filter(|run| run.len() == 4) {
         let century = &scan.text[run.start..run.start + 2];
         let joined = scan.began_earlier(run.start, "-./,:") || scan.goes_on(run.end, "-./,:");
-        if !matches!(century, "17" | "18" | "19" | "20") || joined || !scan.ends_token(run.end) {
+        // "the 1990s"
+        let decade = scan.text[run.start..].as_bytes().get(3..5) == Some(b"0s");
+        let end = run.end + usize::from(decade);
+        if !matches!(century, "17" | "18" | "19" | "20") || joined || !scan.ends_token(end) {
             continue;
         }
         let left = &scan.text[ceil_boundary(scan.text, run.start.saturating_sub(16))..run.start];
@@ -139,10 +142,10 @@ pub(super) fn year(scan: &Scan<'_>, _: &[Range<usize>], out: &mut Vec<Candidate>
         let is = |words: &[&str]| words.iter().any(|known| known.eq_ignore_ascii_case(word));
         let mut right = scan.text[run.end..].chars();
         let (next, second) = (right.next(), right.next());
-        let modifies = next == Some(' ') && second.is_some_and(char::is_alphabetic);
+        let modifies = decade || (next == Some(' ') && second.is_some_and(char::is_alphabetic));
         let enclosed = left.ends_with('(') && next == Some(')');
         if enclosed || is(BEFORE) || (is(ARTICLES) && modifies) {
-            out.push(Candidate::new(run.clone(), 0.0));
+            out.push(Candidate::new(run.start..end, 0.0));
         }
     }
 }
@@ -193,6 +196,7 @@ mod tests {
             ("on March 3rd, 2024 at 5", "March 3rd, 2024"),
             ("on the 3rd of March 2024.", "3rd of March 2024"),
             ("in March 2024", "March 2024"),
+            ("in March '98", "March '98"),
             ("am 3. März 2024 um 10:30", "3. März 2024 um 10:30"),
             ("le 3 mars 2024", "3 mars 2024"),
             ("el 3 de enero de 2024", "3 de enero de 2024"),
@@ -206,7 +210,10 @@ mod tests {
 
     #[test]
     fn a_lone_year_needs_a_word_of_time() {
-        assert_eq!(found(year, &[], "founded in 1971, a 1973 film (1980)"), ["1971", "1973", "1980"]);
+        assert_eq!(
+            found(year, &[], "founded in 1971, a 1973 film (1980), the 1990s"),
+            ["1971", "1973", "1980", "1990s"]
+        );
         assert!(found(year, &[], "room 1971, the 1984.5, in 1971-1975, 2010").is_empty());
     }
 }
