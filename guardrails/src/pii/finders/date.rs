@@ -130,7 +130,7 @@ pub(super) fn year(scan: &Scan<'_>, _: &[Range<usize>], out: &mut Vec<Candidate>
         let century = &scan.text[run.start..run.start + 2];
         let joined = scan.began_earlier(run.start, "-./,:") || scan.goes_on(run.end, "-./,:");
         // "the 1990s"
-        let decade = scan.text[run.start..].as_bytes().get(3..5) == Some(b"0s");
+        let decade = scan.text.as_bytes().get(run.start + 3..run.start + 5) == Some(b"0s");
         let end = run.end + usize::from(decade);
         if !matches!(century, "17" | "18" | "19" | "20") || joined || !scan.ends_token(end) {
             continue;
