@@ -6,6 +6,7 @@ mod date;
 mod email;
 mod iban;
 mod ip;
+mod mac;
 mod numbering;
 mod phone;
 mod url;
@@ -44,6 +45,7 @@ const FINDERS: &[(&str, Find)] = &[
     ("iban", iban::find),
     ("ip-other", ip::other),
     ("ip-public", ip::public),
+    ("mac", mac::find),
     ("phone", phone::find),
     ("phone-grouped", phone::grouped),
     ("url", url::urls),
