@@ -43,5 +43,6 @@ fn mac_at(scan: &Scan<'_>, start: usize) -> Option<Range<usize>> {
     let (length, plain) = word.fold((0, true), |(n, plain), byte| (n + 1, plain && byte.is_ascii_hexdigit()));
     let end = start + found.len();
     let goes_on = bytes.get(end) == Some(&found[2]) && bytes.get(end + 1).is_some_and(u8::is_ascii_hexdigit);
-    (!(length > 0 && plain) && !goes_on).then_some(start..end)
+    let of_longer = goes_on || (length > 0 && plain);
+    (!of_longer).then_some(start..end)
 }
