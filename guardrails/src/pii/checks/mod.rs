@@ -1,8 +1,20 @@
 //! Checks by name: what distinguishes a number of one kind from any of its length.
 
 pub(crate) mod common;
+mod dates;
+mod firms;
+mod icao9303;
+mod iso7064;
 mod keccak;
+mod letters;
+mod luhns;
+mod mod10;
+mod mod11;
+mod mod97;
+#[cfg(test)]
+mod proof;
 pub(crate) mod us;
+mod verhoeff;
 
 /// What a check says of a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +47,19 @@ pub struct Check {
 }
 
 /// All checks, one table per family.
-const TABLES: &[&[Check]] = &[common::CHECKS, us::CHECKS];
+const TABLES: &[&[Check]] = &[
+    common::CHECKS,
+    firms::CHECKS,
+    icao9303::CHECKS,
+    iso7064::CHECKS,
+    letters::CHECKS,
+    luhns::CHECKS,
+    mod10::CHECKS,
+    mod11::CHECKS,
+    mod97::CHECKS,
+    us::CHECKS,
+    verhoeff::CHECKS,
+];
 
 /// The check called `name`.
 pub(crate) fn by_name(name: &str) -> Option<&'static Check> {
