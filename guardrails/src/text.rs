@@ -14,6 +14,9 @@ pub struct Scan<'t> {
     pub digits: Vec<Range<usize>>,
     /// Where a run of ASCII letters and digits that holds a digit starts.
     pub tokens: Vec<usize>,
+    /// Where the one or two short runs of letters start that stand directly before a token, with one character
+    /// between: numbers printed in groups often begin so (`AB 12 34`, `B-AB 123`).
+    pub leads: Vec<usize>,
     /// Byte positions of `@`.
     pub ats: Vec<usize>,
     /// Maximal runs of hexadecimal digits, dots and at least two colons.
@@ -24,8 +27,15 @@ impl<'t> Scan<'t> {
     /// Finds all anchors of `text` in one pass.
     pub fn new(text: &'t str, label: &'t str) -> Scan<'t> {
         let bytes = text.as_bytes();
-        let mut scan =
-            Scan { text, label, digits: Vec::new(), tokens: Vec::new(), ats: Vec::new(), colons: Vec::new() };
+        let mut scan = Scan {
+            text,
+            label,
+            digits: Vec::new(),
+            tokens: Vec::new(),
+            leads: Vec::new(),
+            ats: Vec::new(),
+            colons: Vec::new(),
+        };
         // Where the next token, run of digits or run around colons may start at the earliest.
         let (mut at, mut token_free, mut colons_free) = (0, 0, 0);
         while let Some(next) =
@@ -51,6 +61,7 @@ impl<'t> Scan<'t> {
                         let token = run_around(bytes, next, token_free, |b| b.is_ascii_alphanumeric());
                         token_free = token.end;
                         scan.tokens.push(token.start);
+                        note_leads(bytes, token.start, &mut scan.leads);
                     }
                 }
             }
@@ -158,6 +169,27 @@ pub(crate) fn ceil_boundary(text: &str, mut at: usize) -> usize {
     at
 }
 
+/// Appends where the runs of at most five letters (bytes, beyond ASCII) before `token` start, nearest first.
+fn note_leads(bytes: &[u8], token: usize, leads: &mut Vec<usize>) {
+    let letter = |at: usize| bytes[at].is_ascii_alphabetic() || !bytes[at].is_ascii();
+    let mut before = token;
+    for _ in 0..2 {
+        if before < 2 || !matches!(bytes[before - 1], b' ' | b'-' | b'.' | b'/' | b':') {
+            return;
+        }
+        let end = before - 1;
+        let start = (end.saturating_sub(6)..end).rev().find(|at| !letter(*at)).map_or(0, |at| at + 1);
+        if start == end
+            || end - start > 5
+            || (start > 0 && (letter(start - 1) || bytes[start - 1].is_ascii_digit()))
+        {
+            return;
+        }
+        leads.push(start);
+        before = start;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,5 +201,14 @@ mod tests {
         assert_eq!(scan.ats, [1]);
         assert_eq!(scan.digits, [4..6, 8..12, 14..15, 16..17]);
         assert_eq!((scan.colons.len(), scan.colons[0].clone()), (1, 8..15));
+    }
+
+    #[test]
+    fn short_words_before_a_token_are_where_a_printed_number_may_start() {
+        let leads = |text| Scan::new(text, "").leads;
+        assert_eq!(leads("my AB 12 34 C"), [3, 0]);
+        assert_eq!(leads("M\u{dc}-X 1"), [4, 0]);
+        assert_eq!(leads("number 1, A  2, X1 3, abcdefgh X 4"), [31]);
+        assert_eq!(leads("1 2 a"), Vec::<usize>::new());
     }
 }

@@ -14,14 +14,40 @@ use std::ops::Range;
 pub struct Engine {
     rules: Vec<Rule>,
     lexicon: Lexicon,
-    /// The expressions that start at tokens, and their rules.
-    tokens: RegexSet,
-    token_rules: Vec<usize>,
+    /// What starts at tokens, and what starts at them or the short words before them.
+    tokens: Anchored,
+    leads: Anchored,
     /// All keywords, and for each the rules that have it.
     keywords: Option<AhoCorasick>,
     owners: Vec<Vec<usize>>,
     /// Rules that read every text.
     always: Vec<usize>,
+}
+
+/// Expressions that are tried at the same places.
+struct Anchored {
+    set: RegexSet,
+    /// By number of the expression: its rule.
+    rules: Vec<usize>,
+}
+
+impl Anchored {
+    fn new(rules: &[Rule], start: Start) -> Anchored {
+        let mut owners = Vec::new();
+        let mut expressions = Vec::new();
+        for (at, rule) in rules.iter().enumerate() {
+            if let How::Pattern(regex, from) = &rule.how
+                && from == &start
+            {
+                owners.push(at);
+                expressions.push(regex.as_str());
+            }
+        }
+        // Each expression compiled by itself; a set of them is refused only beyond a size that no rows reach, and then
+        // nothing at all could be promised.
+        let set = regex::RegexSetBuilder::new(&expressions).size_limit(256 << 20).build();
+        Anchored { set: set.expect("expressions that compile one by one compile together"), rules: owners }
+    }
 }
 
 /// What a row or pack says that can't be.
@@ -69,15 +95,11 @@ impl Engine {
     }
 
     fn assemble(rules: Vec<Rule>, lexicon: Lexicon, rows: &[&Row]) -> Engine {
-        let (mut token_rules, mut expressions, mut always) = (Vec::new(), Vec::new(), Vec::new());
+        let mut always = Vec::new();
         let (mut literals, mut owners): (Vec<String>, Vec<Vec<usize>>) = (Vec::new(), Vec::new());
         for (at, (rule, row)) in rules.iter().zip(rows).enumerate() {
             match &rule.how {
-                How::Pattern(regex, Start::Token) => {
-                    token_rules.push(at);
-                    expressions.push(regex.as_str());
-                    continue;
-                }
+                How::Pattern(_, Start::Token | Start::Lead) => continue,
                 _ if row.keywords.is_empty() => always.push(at),
                 _ => {}
             }
@@ -91,17 +113,13 @@ impl Engine {
                 }
             }
         }
-        // Each expression compiled by itself; a set of them is refused only beyond a size that no rows reach, and then
-        // nothing at all could be promised. With less room for its states the engine falls back to one ten times slower.
-        let tokens =
-            regex::RegexSetBuilder::new(&expressions).size_limit(256 << 20).dfa_size_limit(32 << 20).build();
-        let tokens = tokens.expect("expressions that compile one by one compile together");
+        let (tokens, leads) = (Anchored::new(&rules, Start::Token), Anchored::new(&rules, Start::Lead));
         let keywords = (!literals.is_empty()).then(|| {
             let mut builder = AhoCorasick::builder();
             builder.ascii_case_insensitive(true);
             builder.build(&literals).expect("some thousand short literals build")
         });
-        Engine { rules, lexicon, tokens, token_rules, keywords, owners, always }
+        Engine { rules, lexicon, tokens, leads, keywords, owners, always }
     }
 
     /// Appends everything that scores at least `min`, in no order and possibly overlapping.
@@ -160,14 +178,19 @@ impl Search<'_, '_> {
 
     fn tokens(&mut self) {
         let engine = self.engine;
-        if engine.token_rules.is_empty() {
-            return;
-        }
-        for &start in &self.scan.tokens {
-            let window = self.window(start);
-            for index in &engine.tokens.matches(&self.scan.text[window.clone()]) {
-                let rule = &engine.rules[engine.token_rules[index]];
-                self.try_pattern(rule, window.clone());
+        for (anchored, starts) in [
+            (&engine.tokens, &self.scan.tokens),
+            (&engine.leads, &self.scan.tokens),
+            (&engine.leads, &self.scan.leads),
+        ] {
+            if anchored.rules.is_empty() {
+                continue;
+            }
+            for &start in starts {
+                let window = self.window(start);
+                for index in &anchored.set.matches(&self.scan.text[window.clone()]) {
+                    self.try_pattern(&engine.rules[anchored.rules[index]], window.clone());
+                }
             }
         }
     }

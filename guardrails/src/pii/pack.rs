@@ -97,6 +97,9 @@ pub enum Start {
     /// At the start of every token (run of ASCII letters and digits) that holds a digit. Cheap: the rule for numbers.
     #[default]
     Token,
+    /// There, and also at the one or two short words (five letters at most) that stand directly before such a token, with
+    /// one space, dash, dot or slash between: for numbers that are printed in groups and begin with letters.
+    Lead,
     /// Where one of the row's keywords starts (a token too, unless `edges` is `any`), so that the pattern starts with them.
     Keyword,
     /// Everywhere, in texts that hold one of the row's keywords, or in all texts if it has none. The dearest.

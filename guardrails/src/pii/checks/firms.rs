@@ -142,7 +142,7 @@ mod tests {
             case("ch_uid", &["100.155.212", "109.322.551"], "CHE-ddd.ddd.ddd", 1.0),
             case("dk_cvr", &["13585628"], "dddddddd", 1.0),
             case("fi_business_id", &["2077474-0", "0737546-2"], "ddddddd-d", 1.0),
-            case("kr_brn", &["116-82-00276"], "ddd-dd-ddddd", 1.0),
+            case("kr_brn", &["116-82-00276", "124-81-00998"], "ddd-dd-ddddd", 1.0),
             case("no_organisation", &["988 077 917"], "ddddddddd", 1.0),
             // pl.wikipedia on both numbers.
             case("pl_nip", &["123-456-32-18", "856-734-62-15"], "dddddddddd", 1.0),
