@@ -79,14 +79,16 @@ impl<'t> Scan<'t> {
         self.text[at..].chars().next()
     }
 
-    /// Whether a token may start at `at`: no letter, digit or underscore directly before.
+    /// Whether a token may start at `at`: no letter, digit or underscore directly before, but for those of scripts that
+    /// put no spaces around foreign words.
     pub(crate) fn starts_token(&self, at: usize) -> bool {
-        !self.before(at).is_some_and(is_word)
+        !self.before(at).is_some_and(|c| is_word(c) && !is_unspaced(c))
     }
 
-    /// Whether a token may end at `at`: no letter, digit or underscore directly after.
+    /// Whether a token may end at `at`: no letter, digit or underscore directly after, but for the same scripts, whose
+    /// particles follow a number without a space.
     pub(crate) fn ends_token(&self, at: usize) -> bool {
-        !self.after(at).is_some_and(is_word)
+        !self.after(at).is_some_and(|c| is_word(c) && !is_unspaced(c))
     }
 
     /// Whether a digit follows `at` behind one of `joiners`, so that a number ending at `at` goes on.
@@ -153,6 +155,12 @@ pub(crate) fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
+/// Whether a letter is of a script that puts no spaces between words, or appends particles to them: Thai and Lao, Hangul,
+/// Kana, Han.
+pub(crate) fn is_unspaced(c: char) -> bool {
+    matches!(c, '\u{e00}'..='\u{eff}' | '\u{1100}'..='\u{11ff}' | '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{ac00}'..='\u{d7af}')
+}
+
 /// The last character boundary at or before `at`.
 pub(crate) fn floor_boundary(text: &str, mut at: usize) -> usize {
     while !text.is_char_boundary(at) {
@@ -201,6 +209,13 @@ mod tests {
         assert_eq!(scan.ats, [1]);
         assert_eq!(scan.digits, [4..6, 8..12, 14..15, 16..17]);
         assert_eq!((scan.colons.len(), scan.colons[0].clone()), (1, 8..15));
+    }
+
+    #[test]
+    fn a_particle_may_follow_a_number_and_a_letter_may_not() {
+        let ends = |text| Scan::new(text, "").ends_token(3);
+        assert!(ends("123\u{c785}\u{b2c8}\u{b2e4}") && ends("123 x") && ends("123"));
+        assert!(!ends("123x") && !ends("123\u{fc}"));
     }
 
     #[test]

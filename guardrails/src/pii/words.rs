@@ -1,7 +1,7 @@
 //! The words around a candidate, as numbers: every context word of every row is known by one.
 
 use crate::placeholder;
-use crate::text::{Scan, ceil_boundary, floor_boundary, is_word};
+use crate::text::{self, Scan, ceil_boundary, floor_boundary, is_word};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
@@ -214,9 +214,7 @@ impl Around<'_> {
 
 /// Whether a word is written in a script that puts no spaces between words, or appends particles to them.
 fn is_unspaced(entry: &str) -> bool {
-    entry.chars().any(|c| {
-        matches!(c, '\u{e00}'..='\u{eff}' | '\u{1100}'..='\u{11ff}' | '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{ac00}'..='\u{d7af}')
-    })
+    entry.chars().any(text::is_unspaced)
 }
 
 /// The words of an entry, each with whether it is only a beginning.
