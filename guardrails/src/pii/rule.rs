@@ -92,7 +92,9 @@ impl Rule {
             Edges::Any => true,
             Edges::Word => scan.starts_token(span.start) && scan.ends_token(span.end),
             Edges::Number => {
-                let sign = scan.before(span.start).is_some_and(|c| "#$€£¥".contains(c));
+                // `#` is as good as "number": where context must say of what anyway, it is let pass.
+                let signs = if self.needs_context { "$€£¥" } else { "#$€£¥" };
+                let sign = scan.before(span.start).is_some_and(|c| signs.contains(c));
                 scan.starts_token(span.start)
                     && scan.ends_token(span.end)
                     && !sign
