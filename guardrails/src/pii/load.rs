@@ -10,8 +10,38 @@ use std::ops::Range;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 /// The packs that come with the program, by name.
-const FILES: &[(&str, &str)] =
-    &[("core", include_str!("../../packs/core.yaml")), ("us", include_str!("../../packs/us.yaml"))];
+const FILES: &[(&str, &str)] = &[
+    ("core", include_str!("../../packs/core.yaml")),
+    ("us", include_str!("../../packs/us.yaml")),
+    ("au", include_str!("../../packs/au.yaml")),
+    ("be", include_str!("../../packs/be.yaml")),
+    ("br", include_str!("../../packs/br.yaml")),
+    ("ca", include_str!("../../packs/ca.yaml")),
+    ("ch", include_str!("../../packs/ch.yaml")),
+    ("de", include_str!("../../packs/de.yaml")),
+    ("dk", include_str!("../../packs/dk.yaml")),
+    ("es", include_str!("../../packs/es.yaml")),
+    ("fi", include_str!("../../packs/fi.yaml")),
+    ("fr", include_str!("../../packs/fr.yaml")),
+    ("ie", include_str!("../../packs/ie.yaml")),
+    ("il", include_str!("../../packs/il.yaml")),
+    ("in", include_str!("../../packs/in.yaml")),
+    ("it", include_str!("../../packs/it.yaml")),
+    ("kr", include_str!("../../packs/kr.yaml")),
+    ("mx", include_str!("../../packs/mx.yaml")),
+    ("ng", include_str!("../../packs/ng.yaml")),
+    ("nl", include_str!("../../packs/nl.yaml")),
+    ("no", include_str!("../../packs/no.yaml")),
+    ("ph", include_str!("../../packs/ph.yaml")),
+    ("pl", include_str!("../../packs/pl.yaml")),
+    ("pt", include_str!("../../packs/pt.yaml")),
+    ("se", include_str!("../../packs/se.yaml")),
+    ("sg", include_str!("../../packs/sg.yaml")),
+    ("th", include_str!("../../packs/th.yaml")),
+    ("tr", include_str!("../../packs/tr.yaml")),
+    ("uk", include_str!("../../packs/uk.yaml")),
+    ("za", include_str!("../../packs/za.yaml")),
+];
 
 /// The packs that are on unless a policy says otherwise.
 pub const DEFAULT_PACKS: &[&str] = &["core", "us"];

@@ -13,6 +13,7 @@ mod mod11;
 mod mod97;
 #[cfg(test)]
 mod proof;
+mod structure;
 pub(crate) mod us;
 mod verhoeff;
 
@@ -57,6 +58,7 @@ const TABLES: &[&[Check]] = &[
     mod10::CHECKS,
     mod11::CHECKS,
     mod97::CHECKS,
+    structure::CHECKS,
     us::CHECKS,
     verhoeff::CHECKS,
 ];
