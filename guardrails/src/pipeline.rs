@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 
 /// What is worth telling of findings that may overlap. Of one entity's the likeliest, then longest, stands for those
 /// it touches. Of different entities', one gives way to another whose band is higher, or whose score is if both are
-/// likely; but an address of the web and what stands in it are both told.
+/// likely; but an address of the web and what stands in it are both told, and so are a telephone number and whose it is.
 pub(crate) fn report(mut found: Vec<Finding>) -> Vec<Finding> {
-    const NESTED: &[&str] = &["URL", "DOMAIN_NAME", "IP_ADDRESS"];
+    const KIN: &[&[&str]] =
+        &[&["URL", "DOMAIN_NAME", "IP_ADDRESS"], &["PHONE_NUMBER", "PH_MOBILE_NUMBER", "TR_PHONE_NUMBER"]];
     found.retain(|finding| !finding.span.is_empty());
     found.sort_by(|a, b| {
         let length = |finding: &Finding| std::cmp::Reverse(finding.span.len());
@@ -24,7 +25,7 @@ pub(crate) fn report(mut found: Vec<Finding>) -> Vec<Finding> {
         let gives_way = kept.range(near).any(|(_, better)| {
             let overlap = better.span.start < next.span.end && next.span.start < better.span.end;
             let beaten = Band::of(better.score) > Band::of(next.score) || next.score >= Band::Likely.least();
-            let both = NESTED.contains(&better.entity) && NESTED.contains(&next.entity);
+            let both = KIN.iter().any(|kin| kin.contains(&better.entity) && kin.contains(&next.entity));
             overlap && (better.entity == next.entity || (beaten && !both))
         });
         if !gives_way {
