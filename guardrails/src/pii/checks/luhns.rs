@@ -139,4 +139,12 @@ mod tests {
             case("za_tax", &["0001339050"], "dddddddddd"),
         ]);
     }
+
+    #[test]
+    fn the_establishments_of_the_post_are_numbered_by_a_rule_of_their_own() {
+        // fr.wikipedia "SIRET" gives this one as the exception.
+        assert_eq!(fr_siret("356 000 000 49837"), Verdict::Valid);
+        assert_eq!(fr_siret("356 000 000 49838"), Verdict::Invalid);
+        assert_eq!(fr_siret("732 829 320 00075"), Verdict::Invalid);
+    }
 }
