@@ -82,3 +82,72 @@ fn the_list_of_entities_is_whole() {
         }
     }
 }
+
+/// Names of fields as programs have them, with numbers that issuers or encyclopedias print.
+const FIELDS: &[(&str, &str, &str)] = &[
+    ("nhsNumber", "9434765919", "UK_NHS"),
+    ("ni_number", "AB123456C", "UK_NINO"),
+    ("nationalInsuranceNumber", "ab 12 34 56 c", "UK_NINO"),
+    ("utr", "5617151228", "UK_UTR"),
+    ("passport_number", "533401372", "UK_PASSPORT"),
+    ("steuerId", "36574261809", "DE_TAX_ID"),
+    ("steuer_id", "86095742719", "DE_TAX_ID"),
+    ("sozialversicherungsnummer", "65170839J003", "DE_SOCIAL_SECURITY"),
+    ("krankenversichertennummer", "A123456780", "DE_HEALTH_INSURANCE"),
+    ("personalausweisnummer", "L3VK7M29T", "DE_ID_CARD"),
+    ("kennzeichen", "M-AB 1234", "DE_KFZ"),
+    ("numero_securite_sociale", "255081416802538", "FR_NIR"),
+    ("nir", "255081416802538", "FR_NIR"),
+    ("siret", "73282932000074", "FR_SIRET"),
+    ("dni", "12345678Z", "ES_NIF"),
+    ("codice_fiscale", "RSSMRA85T10A562S", "IT_FISCAL_CODE"),
+    ("partitaIva", "00743110157", "IT_VAT_CODE"),
+    ("bsn", "111222333", "NL_BSN"),
+    ("pesel", "44051401359", "PL_PESEL"),
+    ("nip", "8567346215", "PL_NIP"),
+    ("personnummer", "196408233234", "SE_PERSONNUMMER"),
+    ("orgNr", "5560360793", "SE_ORGANISATIONSNUMMER"),
+    ("henkilotunnus", "131052-308T", "FI_PERSONAL_IDENTITY_CODE"),
+    ("aadhaarNumber", "999941057058", "IN_AADHAAR"),
+    ("pan", "ACUPA7085R", "IN_PAN"),
+    ("voterId", "WKH1186253", "IN_VOTER"),
+    ("cpf", "11144477735", "BR_CPF"),
+    ("cnpj", "11222333000181", "BR_CNPJ"),
+    ("abn", "51824753556", "AU_ABN"),
+    ("tfn", "123456782", "AU_TFN"),
+    ("medicareNumber", "2123456701", "AU_MEDICARE"),
+    ("nric", "S1234567D", "SG_NRIC_FIN"),
+    ("thaiId", "1234567890121", "TH_TNIN"),
+    ("sssNumber", "34-4820173-9", "PH_SSS"),
+    ("rrn", "9710139019902", "KR_RRN"),
+    ("tcKimlikNo", "10000000146", "TR_NATIONAL_ID"),
+    ("vergiNo", "4540536920", "TR_TAX_ID"),
+    ("saIdNumber", "8001015009087", "ZA_ID_NUMBER"),
+    ("sin", "130692544", "CA_SIN"),
+    ("niss", "85073003328", "BE_NATIONAL_NUMBER"),
+    ("nif", "123456789", "PT_NIF"),
+    ("cprNummer", "0707614285", "DK_CPR"),
+    ("fodselsnummer", "15108695088", "NO_NATIONAL_ID"),
+    ("ahvNummer", "7569217076985", "CH_AHV"),
+    ("ppsn", "1234567FA", "IE_PPSN"),
+    ("curp", "BOXW310820HNERXN09", "MX_CURP"),
+    ("nin", "12345678901", "NG_NIN"),
+];
+
+#[test]
+fn a_fields_name_says_what_its_number_is() {
+    let guard = countries();
+    let mut missed = Vec::new();
+    for (field, value, entity) in FIELDS {
+        let whole = guard.inspect_labelled(value, field);
+        if whole.len() != 1 || whole[0].span != (0..value.len()) {
+            missed.push(format!("{field} of an object: {whole:?}"));
+        }
+        let text = format!("{{\"{field}\": \"{value}\"}}");
+        let told = guard.report(&text, Band::Likely);
+        if !told.iter().any(|f| f.entity == *entity && &text[f.span.clone()] == *value) {
+            missed.push(format!("{field} in a text: {told:?}"));
+        }
+    }
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+}
