@@ -26,7 +26,7 @@ pub struct Engine {
 
 /// How large the automaton of a set may grow on each thread. The default (2 MiB) is outgrown by two dozen rows, and then
 /// it is built anew all the time, which is 20 to 80 times slower.
-const DFA_BYTES: usize = 16 << 20;
+const DFA_BYTES: usize = 32 << 20;
 
 /// Expressions that are tried at the same places.
 struct Anchored {
