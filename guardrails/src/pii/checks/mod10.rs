@@ -135,8 +135,8 @@ mod tests {
             case("de_lanr", &["123456601"], "ddddddddd", 0.7),
             // de.wikipedia "Versicherungsnummer" computes the first, kryptografie.de the second.
             case("de_social_security", &["65 170839 J 003", "10010490A443"], "dd dddddd l ddd", 0.9),
-            // pl.wikipedia "PESEL" works through the first.
-            case("pl_pesel", &["44051401359", "02070803628"], "ddddddddddd", 1.0),
+            // Wikipedia "PESEL", in several languages.
+            case("pl_pesel", &["44051401359", "55030101193", "55030101230"], "ddddddddddd", 1.0),
             // tr.wikipedia "T.C. kimlik numarası" gives the first number there is.
             case("tr_national_id", &["10000000146", "17291716060"], "ddddddddddd", 1.0),
         ]);
