@@ -1,73 +1,38 @@
-//! Credentials: rules as data, found by one pass over their literal beginnings.
+//! Credentials: rules as data, found by one pass over the literals that they hang on.
 
+mod assign;
+mod check;
+mod manifest;
 mod private_key;
+mod rule;
 mod rules;
+mod stand_in;
 
 use crate::guard::{Class, Finding, Recogniser};
-use crate::pii::checksum;
-use crate::text::{Scan, floor_boundary};
+use crate::text::{Scan, ceil_boundary, floor_boundary};
 use aho_corasick::{AhoCorasick, MatchKind};
-use regex::Regex;
-pub(crate) use rules::{Check, RULES, Rule};
+use regex::bytes::{Regex, RegexBuilder};
+use rule::{Edge, Form, Rule};
+pub(crate) use rules::RULES;
+use std::ops::Range;
+use std::sync::{LazyLock, OnceLock};
 
 /// The entity of all secrets, also the name in their placeholders.
 pub const ENTITY: &str = "SECRET";
 
-/// How far a rule's expression may read from the start of its literal.
-const WINDOW: usize = 512;
+/// How far a rule's expression may read from where its token starts. What is longer goes on as long as it looks alike.
+const WINDOW: usize = 2048;
 
 /// The table of recognisers of secrets: the rules, and private key blocks.
 pub fn recognisers() -> Vec<Box<dyn Recogniser>> {
-    vec![Box::new(Tokens::new(RULES)), Box::new(private_key::PrivateKey::new())]
+    vec![Box::new(Tokens), Box::new(private_key::PrivateKey::new())]
 }
 
-/// Applies rules at the places where one of their literals stands.
-struct Tokens {
-    rules: &'static [Rule],
-    compiled: Vec<Regex>,
-    literals: AhoCorasick,
-    /// For each literal, its rule.
-    owners: Vec<usize>,
-}
+/// Made once, at the first use: the rules are the same for every policy.
+static TABLE: LazyLock<Table> = LazyLock::new(|| Table::new(&RULES));
 
-impl Tokens {
-    fn new(rules: &'static [Rule]) -> Tokens {
-        let (owners, literals): (Vec<usize>, Vec<&str>) = rules
-            .iter()
-            .enumerate()
-            .flat_map(|(owner, rule)| rule.literals.iter().map(move |literal| (owner, *literal)))
-            .unzip();
-        let compile = |rule: &Rule| Regex::new(&format!(r"\A(?:{})", rule.pattern));
-        // The table is constant and a test compiles every row of it.
-        let compiled =
-            rules.iter().map(|rule| compile(rule).expect("a rule's expression compiles")).collect();
-        let literals = AhoCorasick::builder()
-            .match_kind(MatchKind::Standard)
-            .ascii_case_insensitive(true)
-            .build(literals)
-            .expect("a few hundred short literals build");
-        Tokens { rules, compiled, literals, owners }
-    }
-
-    fn try_rule(&self, scan: &Scan<'_>, owner: usize, start: usize) -> Option<Finding> {
-        let rule = &self.rules[owner];
-        let in_word = scan.before(start).is_some_and(|c| c.is_ascii_alphanumeric());
-        if rule.starts_token && in_word {
-            return None;
-        }
-        let end = floor_boundary(scan.text, (start + WINDOW).min(scan.text.len()));
-        let captures = self.compiled[owner].captures(&scan.text[start..end])?;
-        let secret = captures.name("secret").or(captures.get(0))?;
-        let span = start + secret.start()..start + secret.end();
-        let token = secret.as_str();
-        let goes_on = scan.after(span.end).is_some_and(|c| c.is_ascii_alphanumeric());
-        if goes_on || is_stand_in(token) {
-            return None;
-        }
-        let score = rule.check.score(token)?;
-        Some(Finding { entity: ENTITY, rule: rule.id, class: Class::Secret, span, score })
-    }
-}
+/// Applies all rules at the places where one of their literals stands.
+struct Tokens;
 
 impl Recogniser for Tokens {
     fn entity(&self) -> &'static str {
@@ -75,101 +40,181 @@ impl Recogniser for Tokens {
     }
 
     fn find(&self, scan: &Scan<'_>, out: &mut Vec<Finding>) {
+        TABLE.find(scan, out);
+    }
+}
+
+struct Table {
+    rules: &'static [Rule],
+    /// Each rule's expression; compiled when a literal of it is first seen.
+    compiled: Vec<OnceLock<Regex>>,
+    literals: AhoCorasick,
+    /// For each literal, its rule.
+    owners: Vec<usize>,
+}
+
+impl Table {
+    fn new(rules: &'static [Rule]) -> Table {
+        let (owners, literals): (Vec<usize>, Vec<&str>) = rules
+            .iter()
+            .enumerate()
+            .flat_map(|(owner, rule)| rule.literals.iter().map(move |literal| (owner, *literal)))
+            .unzip();
+        let literals = AhoCorasick::builder()
+            .match_kind(MatchKind::Standard)
+            .ascii_case_insensitive(true)
+            .build(literals)
+            .expect("some hundred short literals build");
+        Table { rules, compiled: rules.iter().map(|_| OnceLock::new()).collect(), literals, owners }
+    }
+
+    /// Every literal leads to one try of its rule, which reads a bounded stretch; what was found is not read again.
+    fn find(&self, scan: &Scan<'_>, out: &mut Vec<Finding>) {
+        // For each rule, up to where the text is done with.
+        let mut done = Vec::new();
         for hit in self.literals.find_overlapping_iter(scan.text) {
-            out.extend(self.try_rule(scan, self.owners[hit.pattern().as_usize()], hit.start()));
+            let owner = self.owners[hit.pattern().as_usize()];
+            done.resize(self.rules.len(), 0);
+            if hit.start() >= done[owner] {
+                done[owner] = self.try_rule(scan, owner, hit.range(), out);
+            }
+        }
+        if !scan.label.is_empty() {
+            self.find_labelled(scan, out);
         }
     }
-}
 
-impl Check {
-    /// How likely a token that has the rule's form is one; `None` if it can't be.
-    fn score(self, token: &str) -> Option<f32> {
-        const NO_PASSWORDS: &[&str] = &["password", "passwd", "pass", "pwd", "secret", "token", "user"];
-        if distinct(token) < 8 && !matches!(self, Check::Password) {
-            return None;
-        }
-        match self {
-            Check::Structure => Some(0.95),
-            Check::Password => {
-                (!NO_PASSWORDS.iter().any(|word| word.eq_ignore_ascii_case(token))).then_some(0.8)
-            }
-            Check::Entropy(bits) => (entropy(token) >= bits).then_some(0.85),
-            Check::Mixed(bits) => {
-                let has = |kind: fn(&char) -> bool| token.chars().any(|c| kind(&c));
-                let mixed = has(char::is_ascii_uppercase)
-                    && has(char::is_ascii_lowercase)
-                    && has(char::is_ascii_digit);
-                (mixed && entropy(token) >= bits).then_some(0.8)
-            }
-            Check::GithubCrc => {
-                // A wrong check value lowers the score only: better a shredded typo than a leaked new format.
-                let body = token.split_once('_')?.1;
-                let (random, check) = body.split_at_checked(body.len().checked_sub(6)?)?;
-                let valid = checksum::base62(check) == Some(u64::from(checksum::crc32(random.as_bytes())));
-                Some(if valid { 0.99 } else { 0.7 })
+    /// A text that is the value of something with a telling name.
+    fn find_labelled(&self, scan: &Scan<'_>, out: &mut Vec<Finding>) {
+        for hit in self.literals.find_overlapping_iter(scan.label) {
+            let owner = self.owners[hit.pattern().as_usize()];
+            let rule = &self.rules[owner];
+            let provider = matches!(rule.check, check::Check::Value);
+            if rule.form == Form::Named && assign::may_be_secret(scan.label, provider) {
+                out.extend(self.judge_value(scan, owner, 0..scan.text.len(), true));
             }
         }
     }
+
+    /// Tries a rule where its literal stands, and says up to where the rule is done with the text.
+    fn try_rule(&self, scan: &Scan<'_>, owner: usize, hit: Range<usize>, out: &mut Vec<Finding>) -> usize {
+        let rule = &self.rules[owner];
+        match rule.form {
+            Form::Token(back) => match hit.start.checked_sub(back) {
+                Some(start) if scan.text.is_char_boundary(start) => self.try_token(scan, owner, start, out),
+                _ => 0,
+            },
+            Form::Named => {
+                let Some(assigned) = assign::read(scan.text, hit) else { return 0 };
+                let provider = matches!(rule.check, check::Check::Value);
+                if assign::may_be_secret(&scan.text[floor(scan, &assigned.name)], provider) {
+                    out.extend(self.judge_value(scan, owner, assigned.value, assigned.literal));
+                }
+                0
+            }
+            Form::Manifest => {
+                if scan.after(hit.end).is_some_and(|c| c.is_alphanumeric()) {
+                    return 0;
+                }
+                let (values, end) = manifest::values(scan.text, hit.start);
+                out.extend(values.into_iter().filter_map(|value| self.judge_value(scan, owner, value, true)));
+                end
+            }
+        }
+    }
+
+    fn try_token(&self, scan: &Scan<'_>, owner: usize, start: usize, out: &mut Vec<Finding>) -> usize {
+        let rule = &self.rules[owner];
+        let may_start = match rule.edge {
+            Edge::Any => true,
+            Edge::Start => starts(scan.text, start),
+            Edge::Digit => scan.before(start).is_some_and(|c| c.is_ascii_digit()),
+        };
+        if !may_start || !is_near(scan.text, start, rule.near) {
+            return 0;
+        }
+        let window = (start + WINDOW).min(scan.text.len());
+        let Some(captures) = self.expression(owner).captures(&scan.text.as_bytes()[start..window]) else {
+            return 0;
+        };
+        let Some(secret) = captures.name("secret").or(captures.get(0)) else { return 0 };
+        let mut end = start + secret.end();
+        if end == window {
+            let more = &scan.text.as_bytes()[end..];
+            end += more.iter().take_while(|byte| goes_on(**byte)).count();
+        }
+        let span = floor_boundary(scan.text, start + secret.start())..ceil_boundary(scan.text, end);
+        let bytes = scan.text.as_bytes();
+        let cut = bytes[..span.end].last().is_some_and(u8::is_ascii_alphanumeric)
+            && bytes.get(span.end).is_some_and(u8::is_ascii_alphanumeric);
+        let judged = if cut { None } else { judge(scan, rule, span, true) };
+        // What was extended past the window is not read again, so that no text is read more than a bounded number of times.
+        let done = if judged.is_some() || end > window { end } else { 0 };
+        out.extend(judged);
+        done
+    }
+
+    /// Whether a whole value is of the rule's form.
+    fn judge_value(
+        &self,
+        scan: &Scan<'_>,
+        owner: usize,
+        value: Range<usize>,
+        literal: bool,
+    ) -> Option<Finding> {
+        let text = scan.text.get(value.clone()).filter(|text| text.len() < 4 * WINDOW)?;
+        let whole = self.expression(owner).find(text.as_bytes())?.len() == text.len();
+        if whole { judge(scan, &self.rules[owner], value, literal) } else { None }
+    }
+
+    fn expression(&self, owner: usize) -> &Regex {
+        self.compiled[owner].get_or_init(|| compile(&self.rules[owner]))
+    }
 }
 
-/// Whether a token only stands for a secret: documentation keys, `your-api-key`, `${VAR}`, `sk-xxxx`.
-fn is_stand_in(token: &str) -> bool {
-    const WORDS: &[&str] = &[
-        "example",
-        "your",
-        "placeholder",
-        "redacted",
-        "changeme",
-        "change_me",
-        "insert",
-        "replace",
-        "dummy",
-        "xxxx",
-        "****",
-        "....",
-        "____",
-        "----",
-        "0000000",
-        "1111111",
-        "${",
-        "{{",
-        "<",
-        ">",
-    ];
-    let lower = token.to_ascii_lowercase();
-    let variable = |name: &str| name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
-    WORDS.iter().any(|word| lower.contains(word))
-        || token.strip_prefix('$').is_some_and(variable)
-        || counts_up(lower.as_bytes())
+/// Expressions are read as bytes: a negated class takes any. The table is constant, and a test compiles every row.
+fn compile(rule: &Rule) -> Regex {
+    let end = if matches!(rule.form, Form::Token(_)) { "" } else { r"\z" };
+    let pattern = format!(r"\A(?:{}){end}", rule.pattern);
+    RegexBuilder::new(&pattern).unicode(false).build().expect("a rule's expression compiles")
 }
 
-/// Whether eight characters in a row count up (`12345678`, `abcdefgh`).
-fn counts_up(token: &[u8]) -> bool {
-    let mut run = 1;
-    token.windows(2).any(|pair| {
-        run = if pair[1] == pair[0].wrapping_add(1) { run + 1 } else { 1 };
-        run >= 8
-    })
+fn judge(scan: &Scan<'_>, rule: &Rule, span: Range<usize>, literal: bool) -> Option<Finding> {
+    let token = scan.text.get(span.clone())?;
+    if stand_in::is_stand_in(token) {
+        return None;
+    }
+    let score = rule.check.score(token, literal)?;
+    Some(Finding { entity: ENTITY, rule: rule.id, class: Class::Secret, span, score })
 }
 
-fn distinct(token: &str) -> usize {
-    let mut seen = [false; 256];
-    token.bytes().for_each(|byte| seen[usize::from(byte)] = true);
-    seen.iter().filter(|seen| **seen).count()
+/// Whether a token may start at `at`: no letter and no digit before, but for those of an escape (`\n`, `%20`).
+fn starts(text: &str, at: usize) -> bool {
+    match text.as_bytes()[..at] {
+        [.., b'\\', b'n' | b'r' | b't'] => true,
+        [.., b'%', a, b] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => true,
+        [.., last] => !last.is_ascii_alphanumeric(),
+        [] => true,
+    }
 }
 
-/// Shannon entropy of a token's bytes, in bits per byte.
-fn entropy(token: &str) -> f32 {
-    let mut counts = [0u16; 256];
-    token.bytes().for_each(|byte| counts[usize::from(byte)] = counts[usize::from(byte)].saturating_add(1));
-    #[expect(clippy::cast_precision_loss, reason = "a token is at most a window long")]
-    let total = token.len() as f32;
-    counts
-        .iter()
-        .filter(|count| **count > 0)
-        .map(|count| f32::from(*count) / total)
-        .map(|share| -share * share.log2())
-        .sum()
+/// Whether one of `words` (lower case) stands in the 200 bytes before `at`, or there are none.
+fn is_near(text: &str, at: usize, words: &[&str]) -> bool {
+    let before = &text.as_bytes()[at.saturating_sub(200)..at];
+    let stands =
+        |word: &&str| before.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word.as_bytes()));
+    words.is_empty() || words.iter().any(stands)
+}
+
+/// Whether a token that is longer than the window goes on with this byte.
+fn goes_on(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'_' | b'-' | b'.')
+}
+
+/// A name's whole characters.
+fn floor(scan: &Scan<'_>, name: &Range<usize>) -> Range<usize> {
+    let start = floor_boundary(scan.text, name.start);
+    start..floor_boundary(scan.text, name.end).max(start)
 }
 
 #[cfg(test)]

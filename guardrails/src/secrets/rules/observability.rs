@@ -1,0 +1,203 @@
+//! Monitoring, logs, incidents and search. Forms from New Relic's "API keys", Grafana's source (service account tokens end in the
+//! CRC-32 of what stands before), Sentry's "Auth tokens" and the others' pages on authentication.
+
+use super::{Check, Edge, Rule, check, named, token};
+
+pub(super) const RULES: &[Rule] = &[
+    named(
+        "datadog-key",
+        &["datadog", "dd_api", "dd-api-key", "dd_app", "dd-application-key", "ddog"],
+        "[0-9a-f]{32}|[0-9a-f]{40}|dd(?:app|pat|sat)_[A-Za-z0-9]{34,48}",
+        &["DD_API_KEY=«{h32}»", "DD-APPLICATION-KEY: «{h40}»", "datadog_api_key: \"«{h32}»\""],
+        &["datadog_trace_id={h32}", "DD_API_KEY=<your_key>"],
+    ),
+    token(
+        "newrelic-key",
+        &["NRAK-", "NRII-", "NRJS-", "NRAA-", "NRSP-", "NRRA-"],
+        "NR(?:AK|II|JS|AA|SP|RA)-[A-Za-z0-9_-]{19,42}",
+        &["NEW_RELIC_API_KEY=«NRAK-{A27}»", "NRII-{w32}"],
+        &["NRAK-{b5}"],
+    ),
+    Rule {
+        form: super::Form::Token(36),
+        ..token(
+            "newrelic-license-key",
+            &["NRAL"],
+            "(?:eu01xx[0-9a-f]{30}|[0-9a-f]{36})NRAL",
+            &["license_key: «{h36}NRAL»", "«eu01xx{h30}NRAL»"],
+            &["GENRAL{h30}"],
+        )
+    },
+    Rule {
+        check: Check::Custom(check::grafana),
+        ..token(
+            "grafana-service-token",
+            &["glsa_"],
+            "glsa_[A-Za-z0-9]{32}_[0-9a-f]{8}",
+            &["Authorization: Bearer «{grafana}»", "glsa_{b32}_{h8}"],
+            &["glsa_{b12}"],
+        )
+    },
+    token(
+        "grafana-cloud-token",
+        &["glc_eyJ"],
+        "glc_eyJ[A-Za-z0-9+/=]{60,}",
+        &["«glc_eyJ{b120}»"],
+        &["glc_eyJ{b5}"],
+    ),
+    token(
+        "grafana-api-key",
+        &["eyJrIjoi"],
+        "eyJrIjoi[A-Za-z0-9+/]{60,}={0,2}",
+        &["Bearer «eyJrIjoi{b84}==»"],
+        &["eyJrIjoi{b6}"],
+    ),
+    token(
+        "sentry-token",
+        &["sntrys_", "sntryu_", "sntryi_"],
+        "sntry(?:s_[A-Za-z0-9+/=_]{60,}|[ui]_[0-9a-f]{64})",
+        &["SENTRY_AUTH_TOKEN=«sntrys_{s150}_{b43}»", "sntryu_{h64}"],
+        &["sntryu_{h9}"],
+    ),
+    named(
+        "sentry-token-named",
+        &["sentry"],
+        "[0-9a-f]{64}",
+        &["SENTRY_AUTH_TOKEN=«{h64}»"],
+        &["sentry_release={h40}", "sentry_event_id={h32}"],
+    ),
+    named(
+        "pagerduty-key",
+        &["pagerduty", "pager_duty", "pd_token"],
+        "[A-Za-z0-9_+-]{20}|[0-9a-f]{32}|[A-Za-z0-9]{32}",
+        &["PAGERDUTY_TOKEN=«u+{b18}»", "pagerduty_routing_key: «{h32}»"],
+        &["pagerduty_key_name=primary-oncall"],
+    ),
+    token(
+        "honeycomb-key",
+        &["hcaik_", "hcaic_", "hcxik_", "hcalk_", "hcamk_", "hcxmk_"],
+        "hc[a-z]{3}_[a-z0-9]{50,70}",
+        &["x-honeycomb-team: «hcaik_{a58}»"],
+        &["hcaik_{a9}"],
+    ),
+    named(
+        "honeycomb-key-named",
+        &["honeycomb", "hny_api"],
+        "[0-9a-f]{32}|[A-Za-z0-9]{22}",
+        &["HONEYCOMB_API_KEY=«{b22}»", "x-honeycomb-auth-key: «{h32}»"],
+        &["honeycomb_key_dataset=production"],
+    ),
+    named(
+        "splunk-token",
+        &["splunk", "hec_token"],
+        "[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}",
+        &["SPLUNK_HEC_TOKEN=«{uuid}»"],
+        &["splunk_index_id={uuid}"],
+    ),
+    Rule {
+        edge: Edge::Any,
+        ..token(
+            "splunk-authorization",
+            &["Splunk "],
+            r"(?i)Splunk\s(?P<secret>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})",
+            &["Authorization: Splunk «{uuid}»"],
+            &["Splunk index of today"],
+        )
+    },
+    named(
+        "elastic-key",
+        &["elastic", "es_api_key", "kibana"],
+        "[A-Za-z0-9_-]{56,60}={0,2}|[A-Za-z0-9]{24}",
+        &["ELASTIC_API_KEY=«{b58}==»", "elastic_password: «{b24}»"],
+        &["elastic_key_field=keyword"],
+    ),
+    token(
+        "elastic-cloud-key",
+        &["essu_"],
+        "essu_[A-Za-z0-9]{60,100}={0,2}",
+        &["EC_API_KEY=«essu_{b70}==»"],
+        &["essu_{b9}"],
+    ),
+    token(
+        "dynatrace-token",
+        &["dt0c01.", "dt0s01.", "dt0s02.", "dt0s08.", "dt0s16."],
+        "dt0[cs][0-9]{2}[.][A-Z0-9]{8,24}[.][A-Z0-9]{64}",
+        &["Api-Token «dt0c01.{A24}.{A64}»"],
+        &["dt0c01.{A24}"],
+    ),
+    named(
+        "log-service-token",
+        &[
+            "sumologic",
+            "sumo_",
+            "loggly",
+            "logdna",
+            "mezmo",
+            "logzio",
+            "papertrail",
+            "rollbar",
+            "bugsnag",
+            "airbrake",
+            "raygun",
+        ],
+        "[0-9a-f]{32}|[A-Za-z0-9]{64}|[A-Za-z0-9]{32}|[A-Za-z]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+        &["ROLLBAR_ACCESS_TOKEN=«{h32}»", "LOGGLY_TOKEN=«{uuid}»"],
+        &["rollbar_code_version_key={h40}"],
+    ),
+    named(
+        "opsgenie-key",
+        &["opsgenie", "geniekey", "statuspage", "victorops", "uptimerobot", "better_uptime"],
+        "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[A-Za-z0-9]{24,40}",
+        &["OPSGENIE_API_KEY=«{uuid}»"],
+        &["opsgenie_team_id={uuid}"],
+    ),
+    token(
+        "posthog-key",
+        &["phx_", "phs_"],
+        "ph[xs]_[A-Za-z0-9]{40,60}",
+        &["POSTHOG_PERSONAL_API_KEY=«phx_{b43}»"],
+        &["phc_{b43}", "phx_{b6}"],
+    ),
+    token(
+        "launchdarkly-key",
+        &["sdk-", "api-", "rel-"],
+        "(?:sdk|api|rel)-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+        &["LAUNCHDARKLY_SDK_KEY=«sdk-{uuid}»", "LD-API-Key: «api-{uuid}»"],
+        &["mob-{uuid}", "api-gateway-service", "sdk-{h8}"],
+    ),
+    token(
+        "openshift-token",
+        &["sha256~"],
+        "sha256~[A-Za-z0-9_-]{43}",
+        &["oc login --token=«sha256~{w43}»"],
+        &["sha256~{b9}"],
+    ),
+    token(
+        "rancher-token",
+        &["token-"],
+        "token-[a-z0-9]{5}:[a-z0-9]{54}",
+        &["Bearer «token-{a5}:{a54}»"],
+        &["token-bucket:algorithm"],
+    ),
+    named(
+        "kubeconfig-token",
+        &["client-key-data", "bootstrap-token"],
+        "[A-Za-z0-9+/=]{100,}|[a-z0-9]{6}[.][a-z0-9]{16}",
+        &["client-key-data: «{b300}==»"],
+        &["client-certificate-data: {b300}"],
+    ),
+    token(
+        "segment-token",
+        &["sgp_seg_", "sgp_"],
+        "sgp_[A-Za-z0-9]{60,80}",
+        &["SEGMENT_TOKEN=«sgp_{b64}»"],
+        &["sgp_{b9}"],
+    ),
+    named(
+        "analytics-key",
+        &["segment", "amplitude", "mixpanel", "heap_", "fullstory"],
+        "[A-Za-z0-9]{32}",
+        &["SEGMENT_WRITE_KEY=«{b32}»", "AMPLITUDE_SECRET_KEY=«{h32}»"],
+        &["segment_key_hash={h32}"],
+    ),
+];

@@ -1,0 +1,162 @@
+//! Payments and shops. Forms from Stripe's "API keys", Square's "Access tokens", Shopify's "Access token prefixes",
+//! Braintree's and PayPal's "Access tokens" pages and the others' pages on authentication.
+
+use super::{Check, Edge, Rule, named, token};
+
+pub(super) const RULES: &[Rule] = &[
+    token(
+        "stripe-secret-key",
+        &["sk_live_", "sk_test_", "rk_live_", "rk_test_", "sk_org_"],
+        "[sr]k_(?:live|test|org)_[A-Za-z0-9_]{16,200}",
+        &["stripe.api_key = '«sk_live_{b24}»'", "sk_test_{b99}", "rk_live_{b24}"],
+        &["pk_live_{b24}", "sk_live_", "sk_test_xxxxxxxxxxxxxxxxxxxxxxxx", "desk_live_{b24}"],
+    ),
+    token(
+        "stripe-webhook-secret",
+        &["whsec_"],
+        "whsec_[A-Za-z0-9+/]{32,64}",
+        &["whsec_{b32}"],
+        &["whsec_{b12}"],
+    ),
+    token(
+        "square-token",
+        &["sq0atp-", "sq0csp-", "EAAAE", "EAAAl"],
+        "(?:sq0atp-[A-Za-z0-9_-]{22}|sq0csp-[A-Za-z0-9_-]{43}|EAAA[El][A-Za-z0-9_-]{59})",
+        &["SQUARE_ACCESS_TOKEN=«sq0atp-{w22}»", "sq0csp-{w43}", "EAAAE{b59}"],
+        &["sq0idp-{w22}", "sq0atp-..."],
+    ),
+    token(
+        "paypal-access-token",
+        &["access_token$production$", "access_token$sandbox$", "A21AA"],
+        "(?:access_token[$](?:production|sandbox)[$][a-z0-9]{16}[$][0-9a-f]{32}|A21AA[A-Za-z0-9_-]{60,120})",
+        &["access_token$production${a16}${h32}", "Bearer «A21AA{w92}»"],
+        &["A21AA{b6}"],
+    ),
+    named(
+        "paypal-client-secret",
+        &["paypal"],
+        "E[A-Za-z0-9_-]{79}",
+        &["PAYPAL_CLIENT_SECRET=«E{w79}»"],
+        &["PAYPAL_CLIENT_ID=A{w79}", "paypal_key=sandbox"],
+    ),
+    named(
+        "braintree-private-key",
+        &["braintree"],
+        "[0-9a-f]{32}",
+        &["BRAINTREE_PRIVATE_KEY=«{h32}»"],
+        &["braintree_merchant={a16}", "braintree_public_key={a16}"],
+    ),
+    token(
+        "shopify-token",
+        &["shpat_", "shpca_", "shppa_", "shpss_", "shpua_", "shptka_"],
+        "shp(?:at|ca|pa|ss|ua|tka)_[0-9a-fA-F]{32}",
+        &["X-Shopify-Access-Token: «shpat_{h32}»", "shpss_{h32}"],
+        &["shpat_{h9}"],
+    ),
+    token(
+        "adyen-api-key",
+        &["AQE"],
+        "AQE[a-z][a-z][A-Za-z0-9+/]{50,200}={0,2}-[A-Za-z0-9+/=]{30,80}-[!-~]{10,40}",
+        &["x-api-key: «AQEyh{s80}-{s43}=-{b16}»"],
+        &["AQEyh{b9}"],
+    ),
+    token(
+        "plaid-access-token",
+        &["access-sandbox-", "access-development-", "access-production-"],
+        "access-(?:sandbox|development|production)-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+        &["access-production-{uuid}"],
+        &["access-sandbox-environment"],
+    ),
+    named("plaid-secret", &["plaid"], "[0-9a-f]{30}", &["PLAID_SECRET=«{h30}»"], &["plaid_client_id={h24}"]),
+    token(
+        "razorpay-key",
+        &["rzp_live_", "rzp_test_"],
+        "rzp_(?:live|test)_[A-Za-z0-9]{14}",
+        &["rzp_live_{b14}"],
+        &["rzp_live_key"],
+    ),
+    named(
+        "razorpay-or-mollie-secret",
+        &["razorpay", "paytm", "payu", "checkout_com"],
+        "[A-Za-z0-9]{16,48}",
+        &["RAZORPAY_KEY_SECRET=«{b24}»"],
+        &["razorpay_key_status=activated"],
+    ),
+    Rule {
+        check: Check::Mixed(3.2),
+        ..token(
+            "mollie-key",
+            &["live_", "test_"],
+            "(?:live|test)_[A-Za-z0-9]{30}",
+            &["MOLLIE_API_KEY=«live_{b30}»"],
+            &["test_everythingthatcanbetestedhere", "test_{h30}"],
+        )
+    },
+    token(
+        "flutterwave-or-paystack-key",
+        &["FLWSECK", "sk_live_"],
+        "(?:FLWSECK(?:_TEST)?-[0-9a-zA-Z]{32,40}-X|sk_live_[0-9a-f]{40})",
+        &["FLWSECK-{h32}-X", "FLWSECK_TEST-{h32}-X"],
+        &["FLWPUBK-{h32}-X"],
+    ),
+    token(
+        "gocardless-token",
+        &["live_", "sandbox_"],
+        "(?:live|sandbox)_[A-Za-z0-9_-]{40}",
+        &["GOCARDLESS_TOKEN=«live_{b40}»"],
+        &["live_preview"],
+    ),
+    token(
+        "lob-or-easypost-key",
+        &["EZAK", "EZTK"],
+        "EZ[AT]K[A-Za-z0-9]{54}",
+        &["EASYPOST_API_KEY=«EZAK{b54}»"],
+        &["EZAK{b9}"],
+    ),
+    token(
+        "shippo-token",
+        &["shippo_"],
+        "shippo_(?:live|test)_[0-9a-f]{40}",
+        &["shippo_live_{h40}"],
+        &["shippo_live_rates"],
+    ),
+    token(
+        "duffel-token",
+        &["duffel_"],
+        "duffel_(?:live|test)_[A-Za-z0-9_=-]{43}",
+        &["duffel_live_{w43}"],
+        &["duffel_live_offers"],
+    ),
+    token(
+        "lemonsqueezy-or-paddle-key",
+        &["pdl_"],
+        "pdl_(?:live|sdbx)_apikey_[a-z0-9]{26}_[A-Za-z0-9]{22}_[A-Za-z0-9]{3}",
+        &["pdl_live_apikey_{a26}_{b22}_{b3}"],
+        &["pdl_live_apikey"],
+    ),
+    named(
+        "coin-exchange-secret",
+        &["binance", "coinbase", "kraken", "bitfinex", "kucoin", "bybit", "okx"],
+        "[A-Za-z0-9]{64}|[A-Za-z0-9+/]{86}==|[A-Za-z0-9]{32,43}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+        &["BINANCE_SECRET_KEY=«{b64}»", "KRAKEN_PRIVATE_KEY=«{s86}==»"],
+        &["binance_tx: {h64}", "coinbase_key_version=2"],
+    ),
+    named(
+        "wallet-private-key",
+        &["private_key", "privatekey", "deployer_key", "wallet_key", "private key", "mnemonic_key"],
+        "(?:0x)?[0-9a-fA-F]{64}|[5KL][1-9A-HJ-NP-Za-km-z]{50,51}|[1-9A-HJ-NP-Za-km-z]{87,88}",
+        &["PRIVATE_KEY=0x{h64}", "DEPLOYER_PRIVATE_KEY=«{h64}»"],
+        &["private_key_fingerprint={h64}", "block 0x{h64}"],
+    ),
+    Rule {
+        edge: Edge::Any,
+        check: Check::Structure,
+        ..token(
+            "extended-private-key",
+            &["xprv", "yprv", "zprv", "tprv"],
+            "[xyzt]prv[1-9A-HJ-NP-Za-km-z]{100,112}",
+            &["«xprv{k107}»"],
+            &["xprv9s21"],
+        )
+    },
+];

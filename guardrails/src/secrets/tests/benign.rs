@@ -1,0 +1,1 @@
+//! What holds no secret: fixtures of code, lock files, logs and prose.
