@@ -40,7 +40,7 @@ pub(super) fn read(text: &str, hit: Range<usize>) -> Option<Assigned> {
 }
 
 /// How a value was given to its name.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct Way {
     /// As the argument of an option.
     flag: bool,
@@ -204,7 +204,12 @@ fn value(text: &str, mut reader: Reader<'_>, name: Range<usize>, way: Way) -> Op
     let alone = way.tight || way.flag || way.said || starts_line(bytes, name.start);
     reader.skip(VALUE, |byte| {
         let ends = byte.is_ascii_whitespace() || matches!(byte, b'"' | b'\'' | b'`' | b'<');
-        !(ends || (!alone && matches!(byte, b',' | b';' | b'&' | b'>' | b'|')))
+        let parts = if way.markup {
+            byte == b'|'
+        } else {
+            !alone && matches!(byte, b',' | b';' | b'&' | b'>' | b'|')
+        };
+        !(ends || parts)
     });
     let mut to = reader.at;
     // A line feed that is written out ends a value, too.
@@ -236,129 +241,6 @@ fn is_name(byte: u8) -> bool {
 
 fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
-}
-
-/// Whether a thing with this name may be a secret; those named after a provider must also say that they are one.
-pub(super) fn may_be_secret(name: &str, must_say: bool) -> bool {
-    const SAYS: &[&str] = &[
-        "key",
-        "token",
-        "secret",
-        "pass",
-        "pwd",
-        "auth",
-        "cred",
-        "pat",
-        "sas",
-        "login",
-        "run",
-        "code",
-        "bearer",
-        "dsn",
-        "account_sid",
-    ];
-    const ELSE: &[&str] = &[
-        "hash",
-        "sha1",
-        "sha256",
-        "sha512",
-        "md5",
-        "digest",
-        "checksum",
-        "fingerprint",
-        "thumbprint",
-        "public",
-        "pubkey",
-        "cache_key",
-        "cachekey",
-        "cache-key",
-        "primary_key",
-        "primarykey",
-        "foreign",
-        "sort_key",
-        "sortkey",
-        "partition",
-        "idempoten",
-        "etag",
-        "cursor",
-        "nextpage",
-        "next_page",
-        "next_token",
-        "nexttoken",
-        "page_token",
-        "pagetoken",
-        "continuation",
-        "max_token",
-        "tokens",
-        "tokenizer",
-        "token_count",
-        "integrity",
-        "site_key",
-        "sitekey",
-        "client_id",
-        "clientid",
-        "monkey",
-        "keyboard",
-        "keyword",
-        "hotkey",
-        "tokenis",
-        "secretar",
-    ];
-    const ENDS: &[&str] = &[
-        "name",
-        "id",
-        "ids",
-        "type",
-        "file",
-        "path",
-        "dir",
-        "url",
-        "uri",
-        "arn",
-        "len",
-        "length",
-        "size",
-        "count",
-        "ttl",
-        "expiry",
-        "expires",
-        "expires_in",
-        "expires_at",
-        "expiration",
-        "policy",
-        "pattern",
-        "regex",
-        "format",
-        "label",
-        "hint",
-        "version",
-        "algorithm",
-        "alg",
-        "status",
-        "prefix",
-        "suffix",
-        "field",
-        "column",
-        "location",
-        "index",
-        "region",
-        "zone",
-        "ref",
-        "env",
-        "date",
-        "time",
-        "provider",
-        "store",
-        "mount",
-        "role",
-        "scope",
-        "scopes",
-    ];
-    let lower = name.to_ascii_lowercase();
-    let last = lower.trim_end_matches(['_', '-', '.']);
-    (!must_say || SAYS.iter().any(|word| lower.contains(word)))
-        && !ELSE.iter().any(|word| lower.contains(word))
-        && !ENDS.iter().any(|word| last.ends_with(word))
 }
 
 #[cfg(test)]
@@ -407,18 +289,5 @@ mod tests {
         {
             assert_eq!(value_of(text, "api_key"), None, "{text}");
         }
-    }
-
-    #[test]
-    fn names_say_what_is_no_secret() {
-        for name in ["API_KEY", "dbPassword", "client_secret", "x-api-key"] {
-            assert!(may_be_secret(name, true), "{name}");
-        }
-        for name in
-            ["password_hash", "cacheKey", "PUBLIC_KEY", "key_id", "token_type", "nextPageToken", "monkey"]
-        {
-            assert!(!may_be_secret(name, false), "{name}");
-        }
-        assert!(!may_be_secret("heroku_app", true));
     }
 }

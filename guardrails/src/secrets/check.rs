@@ -1,6 +1,8 @@
 //! What is looked at besides a token's form: randomness, check values, what is encoded in it.
 
+use super::literals::Literals;
 use crate::pii::checksum;
+use std::sync::LazyLock;
 
 /// What makes a token of the right form believable.
 #[derive(Clone, Copy, Debug)]
@@ -87,33 +89,10 @@ pub(super) fn bearer(token: &str) -> Option<f32> {
 
 /// Whether a text may be a password at all.
 fn is_password(token: &str) -> bool {
-    const WORDS: &[&str] = &[
-        "password",
-        "passwd",
-        "pass",
-        "pwd",
-        "pw",
-        "secret",
-        "token",
-        "user",
-        "username",
-        "apikey",
-        "api_key",
-        "null",
-        "none",
-        "true",
-        "false",
-        "undefined",
-        "string",
-        "x-oauth-basic",
-        "oauth2",
-        "x-token-auth",
-        "test",
-        "foo",
-        "bar",
-    ];
+    const WORDS: &str = "password passwd pass pwd pw secret token user username apikey api_key null none true false undefined \
+        string x-oauth-basic oauth2 x-token-auth test foo bar";
     token.len() >= 3
-        && !WORDS.iter().any(|word| word.eq_ignore_ascii_case(token))
+        && !WORDS.split_whitespace().any(|word| word.eq_ignore_ascii_case(token))
         && !token.bytes().all(|byte| byte.is_ascii_digit())
         && !token.starts_with(['%', '(', '`', '*'])
         && !token
@@ -151,38 +130,10 @@ fn is_chosen(token: &str, literal: bool) -> bool {
 
 /// Whether a text looks made by a machine and is no digest with its name, no path, no picture, no public key.
 fn is_made(token: &str) -> bool {
-    const NOT: &[&str] = &[
-        "sha1-",
-        "sha256-",
-        "sha384-",
-        "sha512-",
-        "sha1:",
-        "sha256:",
-        "sha512:",
-        "md5:",
-        "md5-",
-        "data:",
-        "iVBORw0KGgo",
-        "/9j/",
-        "R0lGOD",
-        "AAAAB3NzaC1",
-        "AAAAC3NzaC1",
-        "AAAAE2VjZHNh",
-        "ssh-",
-        "http",
-        "urn:",
-        "arn:",
-        "/",
-        "./",
-        "~/",
-        "$2a$",
-        "$2b$",
-        "$2y$",
-        "$argon2",
-        "pbkdf2",
-    ];
+    const NOT: &str = "sha1- sha256- sha384- sha512- sha1: sha256: sha512: md5: md5- data: iVBORw0KGgo /9j/ R0lGOD \
+        AAAAB3NzaC1 AAAAC3NzaC1 AAAAE2VjZHNh ssh- http urn: arn: / ./ ~/ $2a$ $2b$ $2y$ $argon2 pbkdf2";
     let least = if token.bytes().all(|byte| byte.is_ascii_hexdigit()) { 3.0 } else { 3.5 };
-    !NOT.iter().any(|start| token.starts_with(start))
+    !NOT.split_whitespace().any(|start| token.starts_with(start))
         && token.len() >= 16
         && !token.contains("://")
         && !is_uuid(token)
@@ -200,42 +151,11 @@ fn is_random(token: &str, least: f32) -> bool {
 
 /// Whether a text is put together of words of programs and sentences, as `user_password_field_v2`.
 fn is_prose(token: &str) -> bool {
-    const WORDS: &[&str] = &[
-        "password",
-        "secret",
-        "token",
-        "public",
-        "private",
-        "value",
-        "encode",
-        "base64",
-        "string",
-        "config",
-        "default",
-        "service",
-        "account",
-        "access",
-        "client",
-        "field",
-        "param",
-        "header",
-        "sample",
-        "undefined",
-        "function",
-        "object",
-        "service",
-        "request",
-        "response",
-        "session",
-        "manager",
-        "provider",
-        "version",
-        "update",
-        "number",
-    ];
-    let lower = token.to_ascii_lowercase();
-    let long = lower.len() > 80;
-    (!long && WORDS.iter().any(|word| lower.contains(word))) || is_slug(token)
+    const WORDS: &str = "password secret token public private value encode base64 string config default service account \
+        access client field param header sample undefined function object request response session manager \
+        provider version update number";
+    static KNOWN: LazyLock<Literals> = LazyLock::new(|| Literals::of(WORDS.split_whitespace()));
+    is_slug(token) || (token.len() <= 80 && KNOWN.any(token))
 }
 
 /// Whether a long text has nothing but lower case and what joins words.

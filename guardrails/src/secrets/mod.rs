@@ -2,7 +2,9 @@
 
 mod assign;
 mod check;
+mod literals;
 mod manifest;
+mod names;
 mod private_key;
 mod rule;
 mod rules;
@@ -10,7 +12,7 @@ mod stand_in;
 
 use crate::guard::{Class, Finding, Recogniser};
 use crate::text::{Scan, ceil_boundary, floor_boundary};
-use aho_corasick::{AhoCorasick, MatchKind};
+use literals::Literals;
 use regex::bytes::{Regex, RegexBuilder};
 use rule::{Edge, Form, Rule};
 pub(crate) use rules::RULES;
@@ -22,6 +24,10 @@ pub const ENTITY: &str = "SECRET";
 
 /// How far a rule's expression may read from where its token starts. What is longer goes on as long as it looks alike.
 const WINDOW: usize = 2048;
+
+/// A value longer than this holds no other name and value for the same rule. Bounds what is read again and again where
+/// many names follow one another without a blank.
+const LONG: usize = 256;
 
 /// The table of recognisers of secrets: the rules, and private key blocks.
 pub fn recognisers() -> Vec<Box<dyn Recogniser>> {
@@ -48,37 +54,28 @@ struct Table {
     rules: &'static [Rule],
     /// Each rule's expression; compiled when a literal of it is first seen.
     compiled: Vec<OnceLock<Regex>>,
-    literals: AhoCorasick,
-    /// For each literal, its rule.
-    owners: Vec<usize>,
+    literals: Literals,
 }
 
 impl Table {
     fn new(rules: &'static [Rule]) -> Table {
-        let (owners, literals): (Vec<usize>, Vec<&str>) = rules
-            .iter()
-            .enumerate()
-            .flat_map(|(owner, rule)| rule.literals.iter().map(move |literal| (owner, *literal)))
-            .unzip();
-        let literals = AhoCorasick::builder()
-            .match_kind(MatchKind::Standard)
-            .ascii_case_insensitive(true)
-            .build(literals)
-            .expect("some hundred short literals build");
-        Table { rules, compiled: rules.iter().map(|_| OnceLock::new()).collect(), literals, owners }
+        let literals = rules.iter().enumerate();
+        let literals =
+            literals.flat_map(|(owner, rule)| rule.literals.iter().map(move |text| (owner, *text)));
+        let literals = Literals::new(literals);
+        Table { rules, compiled: rules.iter().map(|_| OnceLock::new()).collect(), literals }
     }
 
     /// Every literal leads to one try of its rule, which reads a bounded stretch; what was found is not read again.
     fn find(&self, scan: &Scan<'_>, out: &mut Vec<Finding>) {
         // For each rule, up to where the text is done with.
         let mut done = Vec::new();
-        for hit in self.literals.find_overlapping_iter(scan.text) {
-            let owner = self.owners[hit.pattern().as_usize()];
+        self.literals.find(scan.text, |hit, owner| {
             done.resize(self.rules.len(), 0);
-            if hit.start() >= done[owner] {
-                done[owner] = self.try_rule(scan, owner, hit.range(), out);
+            if hit.start >= done[owner] {
+                done[owner] = self.try_rule(scan, owner, hit, out);
             }
-        }
+        });
         if !scan.label.is_empty() {
             self.find_labelled(scan, out);
         }
@@ -86,14 +83,11 @@ impl Table {
 
     /// A text that is the value of something with a telling name.
     fn find_labelled(&self, scan: &Scan<'_>, out: &mut Vec<Finding>) {
-        for hit in self.literals.find_overlapping_iter(scan.label) {
-            let owner = self.owners[hit.pattern().as_usize()];
-            let rule = &self.rules[owner];
-            let provider = matches!(rule.check, check::Check::Value);
-            if rule.form == Form::Named && assign::may_be_secret(scan.label, provider) {
-                out.extend(self.judge_value(scan, owner, 0..scan.text.len(), true));
+        self.literals.find(scan.label, |_, owner| {
+            if self.rules[owner].form == Form::Named {
+                out.extend(self.judge_value(scan, owner, scan.label, 0..scan.text.len(), true));
             }
-        }
+        });
     }
 
     /// Tries a rule where its literal stands, and says up to where the rule is done with the text.
@@ -106,18 +100,21 @@ impl Table {
             },
             Form::Named => {
                 let Some(assigned) = assign::read(scan.text, hit) else { return 0 };
-                let provider = matches!(rule.check, check::Check::Value);
-                if assign::may_be_secret(&scan.text[floor(scan, &assigned.name)], provider) {
-                    out.extend(self.judge_value(scan, owner, assigned.value, assigned.literal));
-                }
-                0
+                work(assigned.value.len());
+                let name = &scan.text[floor(scan, &assigned.name)];
+                let long = if assigned.value.len() > LONG { assigned.value.end } else { 0 };
+                out.extend(self.judge_value(scan, owner, name, assigned.value, assigned.literal));
+                long
             }
             Form::Manifest => {
                 if scan.after(hit.end).is_some_and(|c| c.is_alphanumeric()) {
                     return 0;
                 }
                 let (values, end) = manifest::values(scan.text, hit.start);
-                out.extend(values.into_iter().filter_map(|value| self.judge_value(scan, owner, value, true)));
+                work(end - hit.start);
+                out.extend(
+                    values.into_iter().filter_map(|value| self.judge_value(scan, owner, "", value, true)),
+                );
                 end
             }
         }
@@ -134,6 +131,7 @@ impl Table {
             return 0;
         }
         let window = (start + WINDOW).min(scan.text.len());
+        work(window - start);
         let Some(captures) = self.expression(owner).captures(&scan.text.as_bytes()[start..window]) else {
             return 0;
         };
@@ -142,6 +140,7 @@ impl Table {
         if end == window {
             let more = &scan.text.as_bytes()[end..];
             end += more.iter().take_while(|byte| goes_on(**byte)).count();
+            work(end - window);
         }
         let span = floor_boundary(scan.text, start + secret.start())..ceil_boundary(scan.text, end);
         let bytes = scan.text.as_bytes();
@@ -154,17 +153,20 @@ impl Table {
         done
     }
 
-    /// Whether a whole value is of the rule's form.
+    /// Whether the whole value of something named `name` is of the rule's form.
     fn judge_value(
         &self,
         scan: &Scan<'_>,
         owner: usize,
+        name: &str,
         value: Range<usize>,
         literal: bool,
     ) -> Option<Finding> {
-        let text = scan.text.get(value.clone()).filter(|text| text.len() < 4 * WINDOW)?;
-        let whole = self.expression(owner).find(text.as_bytes())?.len() == text.len();
-        if whole { judge(scan, &self.rules[owner], value, literal) } else { None }
+        let rule = &self.rules[owner];
+        let text = scan.text.get(value.clone()).filter(|text| (3..2 * WINDOW).contains(&text.len()))?;
+        let provider = matches!(rule.check, check::Check::Value);
+        let may_be = self.expression(owner).is_match(text.as_bytes()) && names::may_be_secret(name, provider);
+        if may_be { judge(scan, rule, value, literal) } else { None }
     }
 
     fn expression(&self, owner: usize) -> &Regex {
@@ -181,10 +183,7 @@ fn compile(rule: &Rule) -> Regex {
 
 fn judge(scan: &Scan<'_>, rule: &Rule, span: Range<usize>, literal: bool) -> Option<Finding> {
     let token = scan.text.get(span.clone())?;
-    if stand_in::is_stand_in(token) {
-        return None;
-    }
-    let score = rule.check.score(token, literal)?;
+    let score = rule.check.score(token, literal).filter(|_| !stand_in::is_stand_in(token))?;
     Some(Finding { entity: ENTITY, rule: rule.id, class: Class::Secret, span, score })
 }
 
@@ -201,8 +200,10 @@ fn starts(text: &str, at: usize) -> bool {
 /// Whether one of `words` (lower case) stands in the 200 bytes before `at`, or there are none.
 fn is_near(text: &str, at: usize, words: &[&str]) -> bool {
     let before = &text.as_bytes()[at.saturating_sub(200)..at];
-    let stands =
-        |word: &&str| before.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word.as_bytes()));
+    let same = |part: &[u8], word: &str| {
+        part[0].eq_ignore_ascii_case(&word.as_bytes()[0]) && part.eq_ignore_ascii_case(word.as_bytes())
+    };
+    let stands = |word: &&str| before.windows(word.len()).any(|part| same(part, word));
     words.is_empty() || words.iter().any(stands)
 }
 
@@ -215,6 +216,13 @@ fn goes_on(byte: u8) -> bool {
 fn floor(scan: &Scan<'_>, name: &Range<usize>) -> Range<usize> {
     let start = floor_boundary(scan.text, name.start);
     start..floor_boundary(scan.text, name.end).max(start)
+}
+
+/// Counts the bytes that rules read beyond the one pass, for the test that says it is linear.
+fn work(bytes: usize) {
+    #[cfg(test)]
+    tests::WORK.with(|work| work.set(work.get() + bytes));
+    let _ = bytes;
 }
 
 #[cfg(test)]

@@ -1,5 +1,8 @@
 //! What only stands for a secret: documentation keys, `your-api-key`, `${VAR}`, `sk-xxxx`.
 
+use super::literals::Literals;
+use std::sync::LazyLock;
+
 /// Parts of keys that the providers print in their own documentation, and of keys that every emulator has.
 const PRINTED: &[&str] = &[
     // AWS, "IAM identifiers".
@@ -17,68 +20,34 @@ const PRINTED: &[&str] = &[
 ];
 
 /// Words that no random token has and every placeholder has.
-const WORDS: &[&str] = &[
-    "example",
-    "your",
-    "placeholder",
-    "redacted",
-    "changeme",
-    "change_me",
-    "change-me",
-    "insert",
-    "replace",
-    "dummy",
-    "sample",
-    "notreal",
-    "not-real",
-    "not_a_real",
-    "fake",
-    "masked",
-    "hidden",
-    "xxxx",
-    "****",
-    "....",
-    "____",
-    "----",
-    "####",
-    "0000000",
-    "1111111",
-    "${",
-    "{{",
-    "}}",
-    "#{",
-    "$(",
-    "%(",
-    "<",
-    ">",
-    "process.env",
-    "os.environ",
-    "getenv",
-    "env.",
-    "env[",
-    "secrets.",
-    "vault:",
-    "ssm:",
-    "(sensitive",
-    "•••",
-];
+const WORDS: &str = "example your placeholder redacted changeme change_me change-me insert replace dummy sample notreal \
+    not-real not_a_real fake masked hidden xxxx **** .... ____ ---- #### 0000000 1111111 process.env \
+    os.environ getenv env. env[ secrets. vault: ssm: (sensitive •••";
 
 /// Whether `token` only stands for a secret.
 pub(super) fn is_stand_in(token: &str) -> bool {
-    let head = &token.as_bytes()[..token.len().min(400)];
-    let lower = String::from_utf8_lossy(head).to_ascii_lowercase();
+    static KNOWN: LazyLock<Literals> =
+        LazyLock::new(|| Literals::of(WORDS.split_whitespace().chain(PRINTED.iter().copied())));
+    const SIGNS: &[&[u8; 2]] = &[b"${", b"{{", b"}}", b"#{", b"$(", b"%("];
+    let pair = |pair: &[u8]| SIGNS.iter().any(|sign| pair == *sign);
     let variable = |name: &str| name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
-    WORDS.iter().chain(PRINTED).any(|word| lower.contains(word))
+    token.contains(['<', '>'])
+        || token.as_bytes().windows(2).any(pair)
         || token.strip_prefix('$').is_some_and(variable)
         || (token.starts_with('%') && token.ends_with('%'))
-        || counts_up(lower.as_bytes())
+        || counts_up(token.as_bytes())
+        || KNOWN.any(token)
 }
 
 /// Whether eight characters in a row count up (`12345678`, `abcdefgh`).
 fn counts_up(token: &[u8]) -> bool {
     let mut run = 1;
     token.windows(2).any(|pair| {
-        run = if pair[1] == pair[0].wrapping_add(1) { run + 1 } else { 1 };
+        run = if pair[1].to_ascii_lowercase() == pair[0].to_ascii_lowercase().wrapping_add(1) {
+            run + 1
+        } else {
+            1
+        };
         run >= 8
     })
 }

@@ -126,10 +126,10 @@ pub(super) const RULES: &[Rule] = &[
         &["recaptcha_site_key=6L{w38}"],
     ),
     Rule {
-        form: super::Form::Token(4),
+        form: super::Form::Token(3),
         ..token(
             "azure-client-secret",
-            &["Q~"],
+            &["0Q~", "1Q~", "2Q~", "3Q~", "4Q~", "5Q~", "6Q~", "7Q~", "8Q~", "9Q~"],
             r"[A-Za-z0-9_~.-]{3}[0-9]Q~[A-Za-z0-9_~.-]{31,34}",
             &["AZURE_CLIENT_SECRET=«{b3}8Q~{b34}»"],
             &["{b3}8Q~{b10}", "FAQ~like"],

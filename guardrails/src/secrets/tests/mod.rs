@@ -1,11 +1,17 @@
 //! The rows' own examples and look-alikes, and what all rules have in common.
 
-mod benign;
+mod files;
 mod recipe;
 
 use super::*;
 use crate::pii::checksum;
 use recipe::{expand, expand_marked};
+use std::cell::Cell;
+
+thread_local! {
+    /// What `work` counted in this thread.
+    pub(super) static WORK: Cell<usize> = const { Cell::new(0) };
+}
 
 fn found(text: &str) -> Vec<Finding> {
     found_labelled(text, "")
@@ -48,6 +54,7 @@ fn every_rule_has_examples_look_alikes_and_a_name_of_its_own() {
     assert!(names.windows(2).all(|pair| pair[0] != pair[1]));
     for rule in RULES.iter() {
         assert!(!rule.examples.is_empty(), "{}", rule.id);
+        assert!(rule.literals.iter().all(|literal| literal.len() >= 3), "{}", rule.id);
         assert!(!rule.others.is_empty() || rule.form != Form::Token(0), "{}", rule.id);
         let marked = rule.examples.iter().all(|recipe| recipe.contains('«'));
         assert!(marked || !rule.pattern.contains("?P<secret>"), "{}", rule.id);
@@ -133,6 +140,8 @@ fn an_escape_before_a_token_does_not_hide_it() {
 fn a_token_longer_than_the_window_is_found_whole() {
     let text = expand("AWS_SESSION_TOKEN=IQoJb3JpZ2lu{s5000} done");
     assert!(found(&text).iter().any(|finding| finding.span == (18..text.len() - 5)));
+    let text = expand("use {jwt} now").replace('.', &expand(".{b3000}"));
+    assert!(found(&text).iter().any(|finding| finding.span == (4..text.len() - 4)));
 }
 
 #[test]
@@ -146,6 +155,26 @@ fn texts_of_any_characters_are_read_without_harm() {
             for finding in found(&text) {
                 assert!(text.get(finding.span).is_some());
             }
+        }
+    }
+}
+
+#[test]
+fn a_text_four_times_as_long_is_at_most_about_four_times_the_work() {
+    let work = |unit: &str, bytes: usize| {
+        WORK.set(0);
+        found(&unit.repeat(bytes / unit.len()));
+        WORK.get()
+    };
+    let mut literals: Vec<_> = RULES.iter().flat_map(|rule| rule.literals).collect();
+    literals.sort_unstable();
+    literals.dedup();
+    for literal in literals {
+        for joiner in ["", "-", "=\""] {
+            let unit = format!("{literal}{joiner}");
+            let (short, long) = (work(&unit, 4 * 1024), work(&unit, 16 * 1024));
+            // The windows at a text's end are cut, which a short text has more of.
+            assert!(long <= 6 * short + 8 * 1024, "{unit:?}: {short}, {long}");
         }
     }
 }

@@ -1,1 +1,0 @@
-//! What holds no secret: fixtures of code, lock files, logs and prose.
