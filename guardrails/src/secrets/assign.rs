@@ -90,7 +90,7 @@ impl Reader<'_> {
             self.at += 1;
             self.skip(24, |byte| is_name(byte) || byte >= 0x80);
             let word = &self.bytes[from + 1..self.at];
-            if IS.iter().any(|is| is.as_bytes().eq_ignore_ascii_case(word)) {
+            if word.len() <= 6 && IS.iter().any(|is| is.as_bytes().eq_ignore_ascii_case(word)) {
                 // "is:" and the like.
                 self.skip(1, |byte| byte == b':');
                 return true;

@@ -12,6 +12,7 @@ mod stand_in;
 
 use crate::guard::{Class, Finding, Recogniser};
 use crate::text::{Scan, ceil_boundary, floor_boundary};
+use assign::Assigned;
 use literals::Literals;
 use regex::bytes::{Regex, RegexBuilder};
 use rule::{Edge, Form, Rule};
@@ -22,12 +23,14 @@ use std::sync::{LazyLock, OnceLock};
 /// The entity of all secrets, also the name in their placeholders.
 pub const ENTITY: &str = "SECRET";
 
-/// How far a rule's expression may read from where its token starts. What is longer goes on as long as it looks alike.
-const WINDOW: usize = 2048;
+/// Bytes that every token and every value has, so that most words need no expression.
+const LEAST_TOKEN: usize = 16;
+const LEAST_VALUE: usize = 8;
 
 /// A value longer than this holds no other name and value for the same rule. Bounds what is read again and again where
 /// many names follow one another without a blank.
 const LONG: usize = 256;
+const LONGEST: usize = 4096;
 
 /// The table of recognisers of secrets: the rules, and private key blocks.
 pub fn recognisers() -> Vec<Box<dyn Recogniser>> {
@@ -47,6 +50,24 @@ impl Recogniser for Tokens {
 
     fn find(&self, scan: &Scan<'_>, out: &mut Vec<Finding>) {
         TABLE.find(scan, out);
+    }
+}
+
+/// The value that was read last: several rules hang on one literal.
+#[derive(Default)]
+struct Last {
+    hit: Range<usize>,
+    assigned: Option<Assigned>,
+}
+
+impl Last {
+    fn read(&mut self, text: &str, hit: Range<usize>) -> Option<&Assigned> {
+        if self.hit != hit {
+            self.assigned = assign::read(text, hit.clone());
+            self.hit = hit;
+            work(self.assigned.as_ref().map_or(0, |assigned| assigned.value.len()));
+        }
+        self.assigned.as_ref()
     }
 }
 
@@ -70,10 +91,11 @@ impl Table {
     fn find(&self, scan: &Scan<'_>, out: &mut Vec<Finding>) {
         // For each rule, up to where the text is done with.
         let mut done = Vec::new();
+        let mut last = Last::default();
         self.literals.find(scan.text, |hit, owner| {
             done.resize(self.rules.len(), 0);
             if hit.start >= done[owner] {
-                done[owner] = self.try_rule(scan, owner, hit, out);
+                done[owner] = self.try_rule(scan, owner, hit, &mut last, out);
             }
         });
         if !scan.label.is_empty() {
@@ -91,7 +113,14 @@ impl Table {
     }
 
     /// Tries a rule where its literal stands, and says up to where the rule is done with the text.
-    fn try_rule(&self, scan: &Scan<'_>, owner: usize, hit: Range<usize>, out: &mut Vec<Finding>) -> usize {
+    fn try_rule(
+        &self,
+        scan: &Scan<'_>,
+        owner: usize,
+        hit: Range<usize>,
+        last: &mut Last,
+        out: &mut Vec<Finding>,
+    ) -> usize {
         let rule = &self.rules[owner];
         match rule.form {
             Form::Token(back) => match hit.start.checked_sub(back) {
@@ -99,11 +128,11 @@ impl Table {
                 _ => 0,
             },
             Form::Named => {
-                let Some(assigned) = assign::read(scan.text, hit) else { return 0 };
-                work(assigned.value.len());
+                let Some(assigned) = last.read(scan.text, hit) else { return 0 };
+                let value = assigned.value.clone();
                 let name = &scan.text[floor(scan, &assigned.name)];
-                let long = if assigned.value.len() > LONG { assigned.value.end } else { 0 };
-                out.extend(self.judge_value(scan, owner, name, assigned.value, assigned.literal));
+                let long = if value.len() > LONG { value.end } else { 0 };
+                out.extend(self.judge_value(scan, owner, name, value, assigned.literal));
                 long
             }
             Form::Manifest => {
@@ -130,7 +159,11 @@ impl Table {
         if !may_start || !is_near(scan.text, start, rule.near) {
             return 0;
         }
-        let window = (start + WINDOW).min(scan.text.len());
+        let window = (start + rule.reach).min(scan.text.len());
+        let whole = !rule.pattern.contains("?P<secret>");
+        if whole && !is_long_enough(&scan.text.as_bytes()[start..window]) {
+            return 0;
+        }
         work(window - start);
         let Some(captures) = self.expression(owner).captures(&scan.text.as_bytes()[start..window]) else {
             return 0;
@@ -163,7 +196,8 @@ impl Table {
         literal: bool,
     ) -> Option<Finding> {
         let rule = &self.rules[owner];
-        let text = scan.text.get(value.clone()).filter(|text| (3..2 * WINDOW).contains(&text.len()))?;
+        let least = if rule.form == Form::Named { LEAST_VALUE } else { 3 };
+        let text = scan.text.get(value.clone()).filter(|text| (least..LONGEST).contains(&text.len()))?;
         let provider = matches!(rule.check, check::Check::Value);
         let may_be = self.expression(owner).is_match(text.as_bytes()) && names::may_be_secret(name, provider);
         if may_be { judge(scan, rule, value, literal) } else { None }
@@ -185,6 +219,13 @@ fn judge(scan: &Scan<'_>, rule: &Rule, span: Range<usize>, literal: bool) -> Opt
     let token = scan.text.get(span.clone())?;
     let score = rule.check.score(token, literal).filter(|_| !stand_in::is_stand_in(token))?;
     Some(Finding { entity: ENTITY, rule: rule.id, class: Class::Secret, span, score })
+}
+
+/// Whether there are enough bytes without a blank or a quote.
+fn is_long_enough(text: &[u8]) -> bool {
+    let ends =
+        |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b'"' | b'\'' | b'(' | b')' | b',' | b';');
+    text.get(..LEAST_TOKEN).is_some_and(|head| !head.iter().any(ends))
 }
 
 /// Whether a token may start at `at`: no letter and no digit before, but for those of an escape (`\n`, `%20`).

@@ -19,6 +19,8 @@ pub(crate) struct Rule {
     pub(crate) form: Form,
     /// The secret's form. A group `secret` narrows what is replaced.
     pub(crate) pattern: &'static str,
+    /// How many bytes from a token's start the expression reads. A token that is longer goes on as long as it looks alike.
+    pub(crate) reach: usize,
     /// What must, or need not, stand before a token.
     pub(crate) edge: Edge,
     /// Words of which one must stand in the 200 bytes before, if there are any.
@@ -63,18 +65,8 @@ pub(crate) const fn token(
     examples: &'static [&'static str],
     others: &'static [&'static str],
 ) -> Rule {
-    let check = Check::Entropy(3.0);
-    Rule {
-        id,
-        literals,
-        form: Form::Token(0),
-        pattern,
-        edge: Edge::Start,
-        near: &[],
-        check,
-        examples,
-        others,
-    }
+    let (form, edge, check) = (Form::Token(0), Edge::Start, Check::Entropy(3.0));
+    Rule { id, literals, form, pattern, reach: 640, edge, near: &[], check, examples, others }
 }
 
 /// A secret that is known only by the name of what it is the value of.

@@ -75,7 +75,7 @@ pub(super) const RULES: &[Rule] = &[
         ..token(
             "json-web-token",
             &["eyJ", "ewog", "ewoJ", "eyAi"],
-            "e[yw][A-Za-z0-9_-]{14,600}[.][A-Za-z0-9_-]{4,}(?:[.][A-Za-z0-9_-]*)?",
+            "e[yw][A-Za-z0-9_-]{14,}[.][A-Za-z0-9_-]{4,}(?:[.][A-Za-z0-9_-]*)?",
             &["Authorization: Bearer «{jwt}»", "id_token={jwt}"],
             &["eyJub3QiOiJhIGp3dCJ9.{b40}.{b43}", "eyJ{b30}", "data:application/json;base64,eyJ{b40}"],
         )
@@ -244,6 +244,7 @@ pub(super) const RULES: &[Rule] = &[
     // PuTTY's own format: the lines after their number, up to the check value.
     Rule {
         check: Check::Entropy(3.5),
+        reach: 4 * 1024,
         ..token(
             "putty-private-key",
             &["Private-Lines: "],

@@ -172,7 +172,7 @@ fn a_text_four_times_as_long_is_at_most_about_four_times_the_work() {
     for literal in literals {
         for joiner in ["", "-", "=\""] {
             let unit = format!("{literal}{joiner}");
-            let (short, long) = (work(&unit, 4 * 1024), work(&unit, 16 * 1024));
+            let (short, long) = (work(&unit, 8 * 1024), work(&unit, 32 * 1024));
             // The windows at a text's end are cut, which a short text has more of.
             assert!(long <= 6 * short + 8 * 1024, "{unit:?}: {short}, {long}");
         }
