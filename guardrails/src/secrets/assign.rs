@@ -135,6 +135,9 @@ impl Reader<'_> {
             let tight = !spaced && !quoted && self.peek().is_some_and(|byte| !is_blank(byte));
             return Some(Way { tight: tight && upper, ..Way::default() });
         }
+        if self.take(b"::") {
+            return None;
+        }
         if self.take(b":") {
             self.annotation();
             return Some(Way::default());

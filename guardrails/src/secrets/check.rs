@@ -42,7 +42,7 @@ impl Check {
             Check::Password => is_password(token).then_some(0.8),
             Check::Value => (entropy(token) >= 2.8 && is_random(token, 0.12)).then_some(0.8),
             Check::Chosen => is_chosen(token, literal).then_some(0.7),
-            Check::Made => is_made(token).then_some(0.7),
+            Check::Made => (is_made(token) && (literal || !is_camel(token))).then_some(0.7),
             Check::Custom(check) => check(token),
         }
     }
@@ -91,8 +91,11 @@ pub(super) fn bearer(token: &str) -> Option<f32> {
 fn is_password(token: &str) -> bool {
     const WORDS: &str = "password passwd pass pwd pw secret token user username apikey api_key null none true false undefined \
         string x-oauth-basic oauth2 x-token-auth test foo bar";
+    // What closes a call or a list stands behind a word, too.
+    let bare = token.trim_end_matches([')', ',', ';', '.']);
     token.len() >= 3
-        && !WORDS.split_whitespace().any(|word| word.eq_ignore_ascii_case(token))
+        && !WORDS.split_whitespace().any(|word| word.eq_ignore_ascii_case(bare))
+        && !["self.", "this."].iter().any(|start| token.starts_with(start))
         && !token.bytes().all(|byte| byte.is_ascii_digit())
         && !token.starts_with(['%', '(', '`', '*'])
         && !token
@@ -117,7 +120,14 @@ fn is_chosen(token: &str, literal: bool) -> bool {
     {
         return false;
     }
-    if is_address(token) || is_uuid(token) || !(lower || upper) || is_prose(token) || is_digest(token) {
+    let number = token.starts_with("0x") && token.len() < 20;
+    if number
+        || is_address(token)
+        || is_uuid(token)
+        || !(lower || upper)
+        || is_prose(token)
+        || is_digest(token)
+    {
         return false;
     }
     let identifier =
@@ -139,6 +149,7 @@ fn is_made(token: &str) -> bool {
         && !is_uuid(token)
         && !is_prose(token)
         && !is_file(token)
+        && classes(token)[2]
         && is_random(token, 0.17)
         && entropy(token) >= least
 }
@@ -156,6 +167,12 @@ fn is_prose(token: &str) -> bool {
         provider version update number";
     static KNOWN: LazyLock<Literals> = LazyLock::new(|| Literals::of(WORDS.split_whitespace()));
     is_slug(token) || (token.len() <= 80 && KNOWN.any(token))
+}
+
+/// Whether a text looks like the name of a type or variable with a number in it, as `X509KeyUsageFlags`.
+fn is_camel(token: &str) -> bool {
+    let digits = token.bytes().filter(u8::is_ascii_digit).count();
+    token.bytes().all(|byte| byte.is_ascii_alphanumeric()) && digits <= 4 && churn(token) < 0.3
 }
 
 /// Whether a long text has nothing but lower case and what joins words.

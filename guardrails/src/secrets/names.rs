@@ -10,7 +10,7 @@ const SAYS: &str = "key token secret pass pwd auth cred pat sas login run code b
 const ELSE: &str = "hash sha1 sha256 sha512 md5 digest checksum fingerprint thumbprint public pubkey cache_key cachekey \
     cache-key primary_key primarykey foreign sort_key sortkey partition idempoten etag cursor nextpage \
     next_page next_token nexttoken page_token pagetoken continuation max_token tokens tokenizer \
-    token_count integrity site_key sitekey client_id clientid monkey keyboard keyword hotkey tokenis \
+    token_count integrity site_key sitekey client_id clientid monkey websocket recv-key keyboard keyword hotkey tokenis \
     secretar";
 
 /// Names that end so are of something about a secret.

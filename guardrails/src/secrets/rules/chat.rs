@@ -219,16 +219,20 @@ pub(super) const RULES: &[Rule] = &[
             &["https://www.make.com/en/integrations", "https://hooks.zapier.com/hooks/catch/"],
         )
     },
-    token(
-        "facebook-access-token",
-        &[
-            "EAAA", "EAAB", "EAAC", "EAAD", "EAAE", "EAAF", "EAAG", "EAAH", "EAAI", "EAAJ", "EAAK", "EAAL",
-            "EAAM", "EAAN",
-        ],
-        "EAA[A-N][A-Za-z0-9]{60,}",
-        &["access_token=«EAAG{b160}»"],
-        &["EAAB{b12}"],
-    ),
+    // Tables in base 64 begin like it, with few different characters.
+    Rule {
+        check: Check::Entropy(4.6),
+        ..token(
+            "facebook-access-token",
+            &[
+                "EAAA", "EAAB", "EAAC", "EAAD", "EAAE", "EAAF", "EAAG", "EAAH", "EAAI", "EAAJ", "EAAK",
+                "EAAL", "EAAM", "EAAN",
+            ],
+            "EAA[A-N][A-Za-z0-9]{60,}",
+            &["access_token=«EAAG{b160}»"],
+            &["EAAB{b12}"],
+        )
+    },
     named(
         "facebook-app-secret",
         &["facebook", "fb_app", "fb_secret", "instagram", "whatsapp"],

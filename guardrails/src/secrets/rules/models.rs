@@ -271,11 +271,14 @@ pub(super) const RULES: &[Rule] = &[
         &["SERPAPI_API_KEY=«{h64}»", "SERPER_API_KEY=«{h40}»"],
         &["serper_cache_sha: {h40}"],
     ),
-    token(
-        "brave-search-key",
-        &["BSA"],
-        r"BSA[A-Za-z0-9_-]{27,28}",
-        &["X-Subscription-Token: «BSA{b28}»"],
-        &["BSA{b8}"],
-    ),
+    Rule {
+        check: Check::Mixed(3.5),
+        ..token(
+            "brave-search-key",
+            &["BSA"],
+            r"BSA[A-Za-z0-9_-]{27,28}",
+            &["X-Subscription-Token: «BSA{b28}»"],
+            &["BSA{b8}", "BSA_FILTER_BY_EVERY_BUS_ON_BOOT"],
+        )
+    },
 ];
