@@ -1,9 +1,11 @@
-//! Private key blocks (PEM, RFC 7468, and OpenPGP's armour): whole, cut off, or inside a string with `\n` written out.
+//! Private key blocks (PEM, RFC 7468, and OpenPGP's armour): whole, cut off at either end, on one line, or inside a string
+//! with `\n` written out.
 
 use super::ENTITY;
 use crate::guard::{Class, Finding, Recogniser};
 use crate::text::{Scan, floor_boundary};
 use regex::Regex;
+use std::ops::Range;
 
 /// How long a block may be: an RSA key of 16,384 bits has some 13 KB.
 const LONGEST: usize = 16 * 1024;
@@ -53,6 +55,32 @@ impl PrivateKey {
         }
         (seen >= LEAST).then_some(from + end)
     }
+
+    /// Blocks of which only the end is left within `stretch`, which holds no whole one.
+    fn tails(&self, text: &str, stretch: Range<usize>, out: &mut Vec<Finding>) {
+        let mut from = stretch.start;
+        for end in self.end.find_iter(&text[stretch.clone()]) {
+            let end = stretch.start + end.start()..stretch.start + end.end();
+            let body = &text[from..end.start];
+            let (mut start, mut seen) = (body.len(), 0);
+            for line in lines(body).collect::<Vec<_>>().into_iter().rev() {
+                let full = line.len() >= 16 || seen == 0;
+                if !full || !line.bytes().all(is_material) {
+                    break;
+                }
+                seen += line.len();
+                start = line.as_ptr() as usize - body.as_ptr() as usize;
+            }
+            if seen >= LEAST {
+                out.push(finding(from + start..end.end));
+            }
+            from = end.end;
+        }
+    }
+}
+
+fn finding(span: Range<usize>) -> Finding {
+    Finding { entity: ENTITY, rule: "private-key", class: Class::Secret, span, score: 0.99 }
 }
 
 impl Recogniser for PrivateKey {
@@ -61,21 +89,16 @@ impl Recogniser for PrivateKey {
     }
 
     fn find(&self, scan: &Scan<'_>, out: &mut Vec<Finding>) {
-        let mut from = 0;
+        let (mut from, mut done) = (0, 0);
         while let Some(begin) = self.begin.find_at(scan.text, from) {
             from = begin.end();
             if let Some(end) = self.extent(scan.text, from) {
-                let span = begin.start()..end;
-                out.push(Finding {
-                    entity: ENTITY,
-                    rule: "private-key",
-                    class: Class::Secret,
-                    span,
-                    score: 0.99,
-                });
-                from = end;
+                self.tails(scan.text, done..begin.start(), out);
+                out.push(finding(begin.start()..end));
+                (from, done) = (end, end);
             }
         }
+        self.tails(scan.text, done..scan.text.len(), out);
     }
 }
 
@@ -83,9 +106,10 @@ fn is_material(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=')
 }
 
-/// Bytes of key material in the longest lines, headers and escapes left out.
+/// Bytes of key material, headers and escapes left out. Blanks may stand for the ends of lines.
 fn material(body: &str) -> usize {
-    lines(body).filter(|line| line.bytes().all(is_material)).map(str::len).sum()
+    let pieces = lines(body).flat_map(str::split_ascii_whitespace);
+    pieces.filter(|piece| piece.len() >= 16 && piece.bytes().all(is_material)).map(str::len).sum()
 }
 
 /// The lines of a block, whether they end in line feeds or in `\n` and `\r` written out; blanks around and
@@ -135,6 +159,19 @@ mod tests {
     fn a_block_that_is_cut_off_is_found_and_prose_behind_it_is_not() {
         let cut = format!("-----BEGIN {}-----\nProc-Type: 4,ENCRYPTED\n\n{LINE}\n{LINE}", "RSA PRIVATE KEY");
         assert_eq!(found(&format!("{cut}\n\nWhat is wrong with this key?")), [cut]);
+    }
+
+    #[test]
+    fn a_block_is_found_on_one_line_and_without_its_beginning() {
+        let flat = block("PRIVATE KEY", " ");
+        assert_eq!(found(&format!("KEY='{flat}'")), [flat]);
+        for newline in ["\n", "\\n"] {
+            let whole = block("RSA PRIVATE KEY", newline);
+            let tail = &whole[whole.find(LINE).unwrap()..];
+            assert_eq!(found(&format!("the rest of it:\n{tail}\nthanks")), [tail]);
+            assert_eq!(found(&format!("{whole}\n{tail}")), [whole.as_str(), tail]);
+        }
+        assert!(found("It ends in -----END PRIVATE KEY----- as everybody knows.").is_empty());
     }
 
     #[test]
