@@ -15,6 +15,12 @@ const PRINTED: &[&str] = &[
     "c2y6ydjf5/r+ob0n8a7cgv",
     // The token that jwt.io opens with: its payload.
     "eyjzdwiioiixmjm0nty3odkwiiwibmftzsi6ikpvag4grg9l",
+    // RFC 7617 (Aladdin's), RFC 6749 and RFC 6750.
+    "qwxhzgrpbjpvcgvu",
+    "czzcagrsa3f0mzpnwdfmqmf0m2jw",
+    "2yotnfzfejr1zcsicmwpaa",
+    "tgzv3jokf0xg5qx2tlkwia",
+    "mf_9.b5f-4.1jqm",
     // GitHub's announcement of its formats.
     "16c7e42f292c6912e7710c838347ae178b4a",
 ];
