@@ -1,6 +1,7 @@
 //! Redaction inside JSON: of values, and of JSON documents that stand in strings.
 
 use crate::guard::Guard;
+use crate::trail::Step;
 use crate::vault::{Blocked, Vault};
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
@@ -38,15 +39,19 @@ pub(crate) fn redact(
             }
         }
         Value::Array(items) => {
-            for item in items {
+            for (number, item) in items.iter_mut().enumerate() {
+                vault.trail.enter(|| Step::Item(number));
                 changed |= redact(vault, guard, item, path, skip)?;
+                vault.trail.leave();
             }
         }
         Value::Object(map) => {
             changed |= redact_keys(vault, guard, map)?;
             for (key, item) in map {
                 let path: Vec<&str> = path.iter().copied().chain([key.as_str()]).collect();
+                vault.trail.enter(|| Step::Key(key.clone()));
                 changed |= redact(vault, guard, item, &path, skip)?;
+                vault.trail.leave();
             }
         }
         Value::Null | Value::Bool(_) | Value::String(_) => {}
@@ -56,8 +61,10 @@ pub(crate) fn redact(
 
 fn redact_keys(vault: &mut Vault, guard: &Guard, map: &mut Map<String, Value>) -> Result<bool, Blocked> {
     let mut redacted = Vec::with_capacity(map.len());
-    for key in map.keys() {
+    for (number, key) in map.keys().enumerate() {
+        vault.trail.enter(|| Step::Name(number));
         redacted.push(vault.redact(guard, key)?);
+        vault.trail.leave();
     }
     let changed = redacted.iter().any(Option::is_some);
     if changed {
@@ -84,7 +91,10 @@ fn redact_string(
         && text.trim_start().starts_with(['{', '['])
         && serde_json::from_str::<IgnoredAny>(text).is_ok();
     if document {
-        redact_document(vault, guard, text, label, depth)
+        vault.trail.enter(|| Step::Document);
+        let redacted = redact_document(vault, guard, text, label, depth);
+        vault.trail.leave();
+        redacted
     } else {
         vault.redact_labelled(guard, text, label)
     }
@@ -101,7 +111,7 @@ fn redact_document(
     let mut label = label.to_owned();
     let mut out = String::new();
     // Everything before `copied` is in `out`.
-    let (mut copied, mut at) = (0, 0);
+    let (mut copied, mut at, mut number) = (0, 0, 0);
     while let Some(&byte) = text.as_bytes().get(at) {
         let token = match byte {
             b'"' => &text[at..at + string_len(&text[at..])],
@@ -113,6 +123,8 @@ fn redact_document(
         };
         let start = at;
         at += token.len();
+        vault.trail.enter(|| Step::Item(number));
+        number += 1;
         let redacted = if byte == b'"' {
             // A lone surrogate is JSON and no string; then the token is read as it is written.
             let inner = serde_json::from_str(token).unwrap_or_else(|_| token[1..token.len() - 1].to_owned());
@@ -130,6 +142,7 @@ fn redact_document(
         } else {
             None
         };
+        vault.trail.leave();
         if let Some(redacted) = redacted {
             out.push_str(&text[copied..start]);
             out.push_str(&Value::String(redacted).to_string());
@@ -171,11 +184,26 @@ fn is_long(number: &str) -> bool {
     number.bytes().filter(u8::is_ascii_digit).count() >= LONG_NUMBER
 }
 
-/// Whether `text` is a `data:` URL (RFC 2397) of an image, a sound or a film in base64.
+/// Whether `text` is a `data:` URL (RFC 2397) of an image, a sound or a film in base64, and nothing else: so that nothing
+/// hides behind such a beginning.
 fn is_media(text: &str) -> bool {
     let Some(kind) = text.strip_prefix("data:") else { return false };
-    let head = kind.split_once(',').map_or("", |(head, _)| head);
-    head.ends_with(";base64") && ["image/", "audio/", "video/"].iter().any(|media| head.starts_with(media))
+    let Some((head, data)) = kind.split_once(',') else { return false };
+    let Some(media) = head.strip_suffix(";base64") else { return false };
+    let kinds = ["image/", "audio/", "video/"];
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+-./;=".contains(&byte);
+    let digits = media.bytes().filter(u8::is_ascii_digit).count();
+    kinds.iter().any(|kind| media.starts_with(kind))
+        && media.bytes().all(plain)
+        && digits < LONG_NUMBER
+        && is_base64(data)
+}
+
+/// Whether all of it are characters of base64, padding at the end.
+fn is_base64(text: &str) -> bool {
+    let inner = text.trim_end_matches('=');
+    text.len() - inner.len() <= 2
+        && inner.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/-_".contains(&byte))
 }
 
 #[cfg(test)]
@@ -262,6 +290,9 @@ mod tests {
         };
         assert_eq!(vault.redact_json(&guard, &mut value, &skip), Ok(false));
         assert_eq!(value, before);
+        for hidden in ["data:image/png;base64,ada@example.org", "data:image/ada@example.org;base64,QUJD"] {
+            assert!(!redacted(json!({ "url": hidden })).0.to_string().contains("ada"), "{hidden}");
+        }
         let text = json!({"url": "data:text/plain,ada@example.org"});
         assert_eq!(redacted(text).0, json!({"url": "data:text/plain,[EMAIL_ADDRESS_1]"}));
     }

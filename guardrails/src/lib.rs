@@ -38,11 +38,17 @@ pub mod measure;
 mod json;
 pub mod placeholder;
 pub mod stream;
+mod trail;
 pub mod vault;
+
+// That it worked.
+pub mod proof;
 
 pub use guard::{Class, Finding, Guard, InjectionReport, Recogniser};
 pub use placeholder::placeholders;
 pub use policy::{Action, InjectionAction, Policy};
+pub use proof::{Leak, Proof};
 pub use score::Band;
 pub use stream::Rehydrator;
+pub use trail::{Decision, Step};
 pub use vault::{Blocked, Form, Vault};

@@ -6,7 +6,9 @@
 use crate::guard::{Class, Finding, Guard};
 use crate::placeholder;
 use crate::policy::Action;
+use crate::proof::Proof;
 use crate::stream::{Rehydrator, Table};
+use crate::trail::{Decision, Origins, Trail};
 use crate::{json, pii, pipeline};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -25,6 +27,7 @@ pub struct Vault {
     index: HashMap<(&'static str, String), usize>,
     /// The highest number in use, by entity.
     highest: BTreeMap<&'static str, u64>,
+    pub(crate) trail: Trail,
 }
 
 struct Entry {
@@ -59,6 +62,22 @@ impl Vault {
     /// An empty vault.
     pub fn new() -> Vault {
         Vault::default()
+    }
+
+    /// From now on every decision is kept, for [`Vault::decisions`].
+    pub fn keep_decisions(&mut self) {
+        self.trail.begin();
+    }
+
+    /// Takes the decisions so far, those of a text that was refused, too.
+    pub fn decisions(&mut self) -> Vec<Decision> {
+        self.trail.take()
+    }
+
+    /// What must not stand in anything that is sent; none if nothing was replaced.
+    pub fn proof(&self) -> Option<Proof> {
+        let originals = self.entries.iter().map(|entry| (entry.entity, entry.original.as_str()));
+        (!self.is_empty()).then(|| Proof::new(originals, self.issued().map(str::to_owned).collect()))
     }
 
     /// Notes the placeholders a user wrote: numbering starts above them, so they are never restored. Call it for
@@ -104,7 +123,8 @@ impl Vault {
         label: &str,
     ) -> Result<Option<String>, Blocked> {
         self.reserve(text);
-        let mut redacted: Option<String> = None;
+        let (mut redacted, mut origins) = (None::<String>, Origins::default());
+        self.trail.next_text();
         // A replacement moves context closer, which may show more; the second round rarely finds anything.
         for _ in 0..ROUNDS {
             let current = redacted.as_deref().unwrap_or(text);
@@ -112,9 +132,20 @@ impl Vault {
             if found.is_empty() {
                 break;
             }
+            self.note(guard, (text, &origins), &found);
             redacted = Some(self.operate(guard, current, &found)?);
+            origins.replaced(&self.trail.parts);
         }
         Ok(redacted)
+    }
+
+    /// Keeps what is decided about these findings, where that is wanted.
+    fn note(&mut self, guard: &Guard, (text, origins): (&str, &Origins), found: &[Finding]) {
+        let found = if self.trail.is_on() { found } else { &[] };
+        for finding in found {
+            let action = pipeline::decide(guard.policy(), finding.class);
+            self.trail.note(finding, action, text, origins.of(&finding.span));
+        }
     }
 
     /// Replaces resolved findings, left to right.
@@ -125,9 +156,12 @@ impl Vault {
         }
         let mut out = String::with_capacity(text.len());
         let mut from = 0;
+        self.trail.parts.clear();
         for finding in found {
             out.push_str(&text[from..finding.span.start]);
+            let begun = out.len();
             out.push_str(self.issue(finding, &text[finding.span.clone()]));
+            self.trail.replaced(&finding.span, out.len() - begun);
             from = finding.span.end;
         }
         out.push_str(&text[from..]);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::Policy;
+use crate::trail::Step;
 use proptest::prelude::*;
 use serde_json::json;
 use std::sync::LazyLock;
@@ -221,4 +222,56 @@ proptest! {
         }
         prop_assert!(rest.is_empty());
     }
+}
+
+#[test]
+fn decisions_say_where_and_what_and_never_the_value() {
+    let guard = Guard::new(&Policy::default());
+    let mut vault = Vault::new();
+    vault.keep_decisions();
+    let mut value = serde_json::json!({
+        "messages": [{"content": "hi"}, {"content": "é to ada@example.org and 4111 1111 1111 1111"}],
+        "arguments": "{\"a\": 1, \"to\": \"ada@example.org\"}",
+        "bob@example.org": 1,
+    });
+    vault.reserve_json(&value);
+    vault.redact_json(&guard, &mut value, &|_, _| false).unwrap();
+    let decisions = vault.decisions();
+    let seen: Vec<_> =
+        decisions.iter().map(|d| (d.entity, d.path.clone(), d.bytes.clone(), d.chars.clone())).collect();
+    let key = |name: &str| Step::Key(name.to_owned());
+    let content = [key("messages"), Step::Item(1), key("content")];
+    let arguments = [key("arguments"), Step::Document, Step::Item(3)];
+    assert_eq!(
+        seen,
+        [
+            ("EMAIL_ADDRESS", vec![Step::Name(2)], 0..15, 0..15),
+            ("EMAIL_ADDRESS", content.to_vec(), 6..21, 5..20),
+            ("CREDIT_CARD", content.to_vec(), 26..45, 25..44),
+            ("EMAIL_ADDRESS", arguments.to_vec(), 0..15, 0..15),
+        ]
+    );
+    assert!(!format!("{decisions:?}").contains("ada"));
+    assert!(vault.decisions().is_empty());
+}
+
+#[test]
+fn what_is_refused_is_a_decision_too_and_nothing_is_kept_unasked() {
+    let guard = Guard::new(&Policy { pii: Action::Block, ..Policy::default() });
+    let mut vault = Vault::new();
+    assert!(vault.redact(&guard, "ada@example.org").is_err());
+    assert!(vault.decisions().is_empty());
+    vault.keep_decisions();
+    assert!(vault.redact(&guard, "ada@example.org").is_err());
+    assert_eq!(vault.decisions()[0].action, Action::Block);
+}
+
+#[test]
+fn a_proof_holds_what_was_replaced() {
+    let guard = Guard::new(&Policy::default());
+    let mut vault = Vault::new();
+    assert!(vault.proof().is_none());
+    let sent = vault.redact(&guard, "I am ada@example.org").unwrap().unwrap();
+    let proof = vault.proof().unwrap();
+    assert!(proof.check(sent.as_bytes()).is_ok() && proof.check(b"x=ada%40example.org").is_err());
 }

@@ -1,0 +1,299 @@
+//! The post-condition of redaction: none of a request's originals stands in the bytes that go out.
+//!
+//! What the redactor replaced is looked for once more in what is really sent, in every spelling that somebody at the
+//! other end would read as the same: raw, escaped as in JSON however often, percent-encoded, and numbers with other
+//! separators or none. It knows nothing of how redaction works, so that a mistake there, or a field that was
+//! forgotten, shows here.
+//!
+//! When a value counts as found:
+//! - Values of fewer than [`LEAST`] characters are exempt; [`Proof::exempt`] says how many there are.
+//! - One of four characters must stand by itself: no letter or digit at either side.
+//! - A number of fewer than [`STRONG`] digits must not be the part of a longer number.
+//! - Everything else counts wherever it stands, also within a word.
+//! - The numbers and names within placeholders that this vault issued are ours, and do not count.
+
+mod compact;
+mod matcher;
+mod readings;
+mod spot;
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use compact::Compact;
+use matcher::Matcher;
+pub use spot::{Kind, Spot};
+
+/// Values of fewer characters are exempt: they stand everywhere.
+pub const LEAST: usize = 4;
+/// Values of fewer characters count only by themselves.
+const ALONE: usize = 5;
+/// A number of so many digits counts also within a longer one: chance does not write it there.
+const STRONG: usize = 9;
+/// A number of fewer digits is not looked for with other separators.
+const LEAST_LOOSE: usize = 7;
+/// Entities that are no numbers or ids, whose separators mean something.
+const SPELLED: &[&str] = &[
+    "ADDRESS",
+    "AGE",
+    "COORDINATES",
+    "DATE_TIME",
+    "DOMAIN_NAME",
+    "EMAIL_ADDRESS",
+    "GEO_COORDINATES",
+    "IP_ADDRESS",
+    "NRP",
+    "SECRET",
+    "TITLE",
+    "URL",
+];
+
+/// The originals of one request, to be looked for in what goes out. Never logged: its `Debug` prints counts.
+pub struct Proof {
+    originals: Vec<Original>,
+    placeholders: Vec<String>,
+    exempt: usize,
+    /// Made when it is first needed: an answer out of memory needs none.
+    search: OnceLock<Search>,
+}
+
+struct Original {
+    entity: &'static str,
+    text: String,
+    /// The same without separators, where that says the same.
+    loose: Option<Vec<u8>>,
+    stands: Stands,
+}
+
+/// How an original must stand to count.
+#[derive(Clone, Copy, PartialEq)]
+enum Stands {
+    Anywhere,
+    /// No letter or digit at either side.
+    Alone,
+    /// No digit at either side.
+    OwnNumber,
+}
+
+struct Search {
+    exact: Matcher,
+    loose: Option<(Matcher, usize)>,
+}
+
+/// An original stands in what was to be sent. Names the kind, never the value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a redacted value ({entity}) stands in what was to be sent")]
+pub struct Leak {
+    /// The value's entity.
+    pub entity: &'static str,
+}
+
+/// Whether a hit is excused.
+type Excuse<'e> = &'e dyn Fn(&Range<usize>, Stands) -> bool;
+
+impl Proof {
+    /// A proof of these originals by entity, for which these placeholders were issued.
+    pub(crate) fn new<'v>(
+        originals: impl Iterator<Item = (&'static str, &'v str)>,
+        placeholders: Vec<String>,
+    ) -> Proof {
+        let (mut kept, mut exempt) = (Vec::new(), 0);
+        for (entity, text) in originals {
+            if text.chars().nth(LEAST - 1).is_none() {
+                exempt += 1;
+            } else {
+                kept.push(Original::new(entity, text));
+            }
+        }
+        Proof { originals: kept, placeholders, exempt, search: OnceLock::new() }
+    }
+
+    /// How many originals are too short to be looked for.
+    pub fn exempt(&self) -> usize {
+        self.exempt
+    }
+
+    /// Looks for the originals in bytes that are sent as they are: a path with its query, a header's value.
+    ///
+    /// # Errors
+    /// [`Leak`] if one of them is there.
+    pub fn check(&self, bytes: &[u8]) -> Result<(), Leak> {
+        self.all_readings(bytes, &|_, _| false)
+    }
+
+    /// Looks for the originals in a JSON document. `protocol` says whether a key, text or number is a word of the
+    /// protocol, which stands in the document whoever wrote it; numbers and texts are excused by it only for
+    /// originals that must stand alone, keys for all.
+    ///
+    /// # Errors
+    /// [`Leak`] if one of them is there.
+    pub fn check_json(&self, bytes: &[u8], protocol: &dyn Fn(&Spot<'_>) -> bool) -> Result<(), Leak> {
+        let excuse = |hit: &Range<usize>, stands: Stands| {
+            spot::at(bytes, hit).is_some_and(|(spot, place)| match spot.kind {
+                // Another number, and its fraction or exponent.
+                Kind::Number if stands != Stands::Anywhere && place != *hit => true,
+                Kind::Number => stands != Stands::Anywhere && protocol(&spot),
+                Kind::Key | Kind::Text => protocol(&spot),
+            })
+        };
+        self.scan(bytes, &excuse)?;
+        for token in spot::strings(bytes) {
+            if readings::is_encoded(token) {
+                self.all_readings(token, &|_, _| false)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks into the bytes as they are and as whoever decodes them will read them.
+    fn all_readings(&self, bytes: &[u8], excuse: Excuse<'_>) -> Result<(), Leak> {
+        readings::each(bytes, &mut |reading| self.scan(reading, excuse))
+    }
+
+    fn scan(&self, bytes: &[u8], excuse: Excuse<'_>) -> Result<(), Leak> {
+        if self.originals.is_empty() {
+            return Ok(());
+        }
+        let Search { exact, loose } = self.search.get_or_init(|| Search::of(&self.originals));
+        let mut from = 0;
+        while let Some(start) = exact.find(bytes, from) {
+            if let Some(leak) = self.starting_at(bytes, start, excuse) {
+                return Err(leak);
+            }
+            from = start + 1;
+        }
+        let Some((loose, reach)) = loose else { return Ok(()) };
+        let compact = Compact::of(bytes, *reach);
+        let mut from = 0;
+        while let Some(start) = loose.find(&compact.bytes, from) {
+            if let Some(leak) = self.starting_loosely_at(bytes, &compact, start, excuse) {
+                return Err(leak);
+            }
+            from = start + 1;
+        }
+        Ok(())
+    }
+
+    /// The first original that starts here, and counts.
+    fn starting_at(&self, bytes: &[u8], start: usize, excuse: Excuse<'_>) -> Option<Leak> {
+        let counts = |original: &&Original| {
+            original.spellings().any(|spelling| {
+                let hit = start..start + spelling.len();
+                bytes[start..].starts_with(spelling.as_bytes())
+                    && self.counts(bytes, &hit, original.stands, excuse)
+            })
+        };
+        self.originals.iter().find(counts).map(|original| Leak { entity: original.entity })
+    }
+
+    fn starting_loosely_at(
+        &self,
+        bytes: &[u8],
+        compact: &Compact,
+        start: usize,
+        excuse: Excuse<'_>,
+    ) -> Option<Leak> {
+        let counts = |original: &&Original| {
+            original.loose.as_ref().is_some_and(|loose| {
+                compact.bytes[start..].starts_with(loose)
+                    && self.counts(
+                        bytes,
+                        &compact.place(start..start + loose.len()),
+                        original.stands_loosely(loose),
+                        excuse,
+                    )
+            })
+        };
+        self.originals.iter().find(counts).map(|original| Leak { entity: original.entity })
+    }
+
+    fn counts(&self, bytes: &[u8], hit: &Range<usize>, stands: Stands, excuse: Excuse<'_>) -> bool {
+        stands.holds(bytes, hit) && !self.is_in_placeholder(bytes, hit) && !excuse(hit, stands)
+    }
+
+    /// Whether a hit is within a placeholder that this vault issued.
+    fn is_in_placeholder(&self, bytes: &[u8], hit: &Range<usize>) -> bool {
+        self.placeholders.iter().any(|placeholder| {
+            let first = hit.end.saturating_sub(placeholder.len());
+            (first..=hit.start.min(bytes.len())).any(|at| bytes[at..].starts_with(placeholder.as_bytes()))
+        })
+    }
+}
+
+impl Original {
+    fn new(entity: &'static str, text: &str) -> Original {
+        let digits = text.bytes().filter(u8::is_ascii_digit).count();
+        let number = digits > 0 && !text.chars().any(char::is_alphabetic);
+        let stands = if text.chars().nth(ALONE - 1).is_none() {
+            Stands::Alone
+        } else if number && digits < STRONG {
+            Stands::OwnNumber
+        } else {
+            Stands::Anywhere
+        };
+        let loose = (!SPELLED.contains(&entity)).then(|| compact::whole(text.as_bytes())).flatten();
+        let loose = loose.filter(|loose| {
+            let digits = loose.iter().filter(|byte| byte.is_ascii_digit()).count();
+            // An id with letters has enough of them both.
+            loose.len() >= LEAST_LOOSE && (digits == loose.len() || digits >= LEAST)
+        });
+        Original { entity, text: text.to_owned(), loose, stands }
+    }
+
+    /// The value, and as forms send it: with a plus for each space.
+    fn spellings(&self) -> impl Iterator<Item = std::borrow::Cow<'_, str>> {
+        let form = self.text.contains(' ').then(|| self.text.replace(' ', "+").into());
+        std::iter::once(self.text.as_str().into()).chain(form)
+    }
+
+    fn stands_loosely(&self, loose: &[u8]) -> Stands {
+        match (loose.len() >= STRONG, loose.iter().all(u8::is_ascii_digit)) {
+            (true, _) => Stands::Anywhere,
+            (false, true) => Stands::OwnNumber,
+            (false, false) => Stands::Alone,
+        }
+    }
+}
+
+impl Stands {
+    fn holds(self, bytes: &[u8], hit: &Range<usize>) -> bool {
+        let joins = |neighbour: Option<char>| {
+            neighbour.is_some_and(|c| match self {
+                Stands::Anywhere => false,
+                Stands::Alone => c.is_alphanumeric(),
+                Stands::OwnNumber => c.is_numeric(),
+            })
+        };
+        self == Stands::Anywhere
+            || !(joins(compact::last_char(&bytes[..hit.start]))
+                || joins(compact::first_char(&bytes[hit.end..])))
+    }
+}
+
+impl Search {
+    fn of(originals: &[Original]) -> Search {
+        let exact: Vec<Vec<u8>> = originals
+            .iter()
+            .flat_map(Original::spellings)
+            .map(|spelling| spelling.into_owned().into_bytes())
+            .collect();
+        let loose: Vec<&Vec<u8>> = originals.iter().filter_map(|original| original.loose.as_ref()).collect();
+        // Letters near a number belong to it only where there are ids with letters.
+        let reach = loose.iter().map(|id| compact::reach(id)).max().unwrap_or_default();
+        let loose = (!loose.is_empty()).then(|| (Matcher::new(&loose), reach));
+        Search { exact: Matcher::new(&exact), loose }
+    }
+}
+
+impl fmt::Debug for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proof")
+            .field("originals", &self.originals.len())
+            .field("exempt", &self.exempt)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
