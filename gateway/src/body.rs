@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::error::ApiError;
+use crate::raw::Raw;
 
 /// The body of a response.
 pub enum Body {
@@ -69,9 +70,9 @@ impl HttpBody for Body {
 ///
 /// # Errors
 /// [`ApiError::BodyTooLarge`] and [`ApiError::BodyUnreadable`].
-pub async fn read(body: Incoming, limit: u64, within: Duration) -> Result<Bytes, ApiError> {
+pub async fn read(body: Incoming, limit: u64, within: Duration) -> Result<Raw<Bytes>, ApiError> {
     let late = |_| ApiError::BodyUnreadable("it did not arrive in time (timeouts.client)");
-    timeout(within, read_all(body, limit)).await.map_err(late)?
+    timeout(within, read_all(body, limit)).await.map_err(late)?.map(Raw::new)
 }
 
 async fn read_all(mut body: Incoming, limit: u64) -> Result<Bytes, ApiError> {

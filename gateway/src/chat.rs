@@ -1,6 +1,7 @@
 //! The life of a chat request, from top to bottom.
 
 mod account;
+mod audited;
 mod coalesce;
 mod flight;
 mod guards;
@@ -35,6 +36,7 @@ use crate::error::ApiError;
 use crate::gateway::{Core, Gateway};
 use crate::ids;
 use crate::keys::Caller;
+use crate::raw::Raw;
 use crate::relay::{Relay, replay};
 use crate::route::Target;
 use crate::route::answer::{Answer, Asking};
@@ -78,13 +80,13 @@ pub struct Call {
 ///
 /// # Errors
 /// An [`ApiError`] as long as nothing was sent; what breaks later ends the stream with an error event.
-pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Bytes) -> Result<Response<Body>, ApiError> {
+pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Raw<Bytes>) -> Result<Response<Body>, ApiError> {
     let gateway = &core.gateway;
     let small = body.len() < LARGE_BODY;
     let wishes = Wishes::read(&call.headers)?;
     let memory = gateway.memory.as_ref();
     let repeat = memory.filter(|_| small);
-    let repeat = repeat.map(|memory| memory.repeat_key(&call.caller.tenant, &wishes, &body));
+    let repeat = repeat.map(|memory| memory.repeat_key(&call.caller.tenant, &wishes, body.expose()));
     if let (Some(memory), Some(key)) = (memory, &repeat)
         && let Some((delivery, remembered)) = again(gateway, memory, &wishes, key)?
     {
@@ -185,6 +187,7 @@ async fn first_answer(
         retry: &gateway.retry,
         max_answer: gateway.limits.max_answer.0,
         metrics: &gateway.metrics,
+        audit: gateway.audit.as_deref(),
     };
     asking.first_answer(targets, request).await
 }
@@ -247,11 +250,11 @@ async fn spot_check(
 fn read(
     gateway: &Gateway,
     call: &Call,
-    body: &Bytes,
+    body: &Raw<Bytes>,
 ) -> Result<(ChatRequest, Vec<Target>, Inspected), ApiError> {
-    let mut request = openai_chat::parse(body)?;
+    let mut request = openai_chat::parse(body.expose())?;
     let targets = gateway.routes.resolve(&request.model)?;
-    let inspected = guards::input(gateway, call, &mut request)?;
+    let inspected = guards::input(gateway, call, &mut request, &targets)?;
     Ok((request, targets, inspected))
 }
 

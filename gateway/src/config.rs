@@ -1,5 +1,6 @@
 //! What the operator wrote: one YAML file, every field documented, unknown fields refused.
 
+mod audit;
 mod cache;
 mod decide;
 mod file;
@@ -17,6 +18,7 @@ use sluice_engine::{CacheConfig, IndexKind};
 use sluice_guardrails::Policy;
 use sluice_models::Precision;
 
+pub use audit::{AuditSection, OnError};
 pub use cache::{JudgeSection, RouteCacheSection};
 pub use decide::{CachePolicy, Shadow};
 pub use file::{ConfigError, load, parse, schema};
@@ -47,6 +49,8 @@ pub struct Config {
     pub embedding: EmbeddingSection,
     /// What is done about personal data, secrets and prompt injection.
     pub guardrails: Policy,
+    /// Where it is written down what the guardrails decided.
+    pub audit: AuditSection,
     /// How long to wait for providers.
     pub timeouts: TimeoutSection,
     /// How often to try again.
@@ -66,6 +70,7 @@ impl Default for Config {
             cache: CacheSection::default(),
             embedding: EmbeddingSection::default(),
             guardrails: Policy::default(),
+            audit: AuditSection::default(),
             timeouts: TimeoutSection::default(),
             retry: RetrySection::default(),
             limits: LimitSection::default(),

@@ -15,6 +15,7 @@ use crate::chat::Call;
 use crate::endpoints::json_response;
 use crate::error::ApiError;
 use crate::gateway::Core;
+use crate::raw::Raw;
 use crate::wire::json as strict;
 
 /// Until a text of a list asks for a place in a full queue again.
@@ -32,8 +33,8 @@ pub fn public_name(embedder: &EmbedPool) -> &str {
 ///
 /// # Errors
 /// An [`ApiError`] that names the field, or says that the model is not there or busy.
-pub async fn embeddings(core: &Core, call: &Call, body: &Bytes) -> Result<Response<Body>, ApiError> {
-    let Value::Object(fields) = strict::parse(body).map_err(ApiError::Json)? else {
+pub async fn embeddings(core: &Core, call: &Call, body: &Raw<Bytes>) -> Result<Response<Body>, ApiError> {
+    let Value::Object(fields) = strict::parse(body.expose()).map_err(ApiError::Json)? else {
         return Err(ApiError::Json("expected an object".to_owned()));
     };
     let Some(model) = fields.get("model").and_then(Value::as_str) else {

@@ -146,7 +146,7 @@ async fn answer(
     let call = Arc::new(Call { caller, id, headers: head.headers, started });
     match endpoint {
         Endpoint::Chat => chat::chat(core, &call, body).await,
-        Endpoint::Feedback => feedback::feedback(gateway, &call, &body),
+        Endpoint::Feedback => feedback::feedback(gateway, &call, body.expose()),
         // Boxed, since a hit is to be light.
         _ => Box::pin(embeddings::embeddings(core, &call, &body)).await,
     }
@@ -210,7 +210,7 @@ async fn answer_admin(
             let gateway = Arc::clone(gateway);
             // Looking at every answer takes a while, which nobody else is to wait.
             let invalidating = tokio::task::spawn_blocking(move || {
-                Handle::current().block_on(admin::invalidate(&gateway, &body))
+                Handle::current().block_on(admin::invalidate(&gateway, body.expose()))
             });
             Ok(json_response(&invalidating.await.map_err(|_| ApiError::Internal)??))
         }
@@ -221,7 +221,7 @@ async fn answer_admin(
             let (gateway, id) = (Arc::clone(gateway), id.to_owned());
             // Reading and scanning the lines would keep the clients' connections waiting.
             let importing = tokio::task::spawn_blocking(move || {
-                Handle::current().block_on(admin::import(&gateway, &id, only.as_deref(), &body))
+                Handle::current().block_on(admin::import(&gateway, &id, only.as_deref(), body.expose()))
             });
             Ok(json_response(&importing.await.map_err(|_| ApiError::Internal)??))
         }

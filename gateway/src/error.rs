@@ -72,6 +72,19 @@ pub enum ApiError {
         /// The setting that says so.
         setting: &'static str,
     },
+    /// What was redacted stood in what was to be sent: a mistake of ours, after which nothing is sent.
+    #[error(
+        "a redacted value ({entity}) stood in what was to be sent to the provider, so nothing was sent; please tell whoever runs this gateway"
+    )]
+    Postcondition {
+        /// The value's entity.
+        entity: &'static str,
+    },
+    /// The audit log can't be written, and is not to have gaps.
+    #[error(
+        "the audit log can't be written at the moment, and without it nothing is answered (audit.on_error: closed)"
+    )]
+    AuditUnavailable,
     /// Feedback on a hit that is not known (any more).
     #[error(
         "no hit of this name can be judged: it is not one of this tenant's recent ones, or was judged already"
@@ -154,6 +167,12 @@ impl ApiError {
                 row(StatusCode::METHOD_NOT_ALLOWED, request, "method_not_allowed")
             }
             Self::Blocked { code, .. } => row(StatusCode::BAD_REQUEST, "guardrail_blocked", code),
+            Self::Postcondition { .. } => {
+                row(StatusCode::UNPROCESSABLE_ENTITY, "guardrail_blocked", "guardrail_postcondition")
+            }
+            Self::AuditUnavailable => {
+                row(StatusCode::SERVICE_UNAVAILABLE, "server_error", "audit_unavailable")
+            }
             Self::LocalModel { busy: true, .. } => {
                 row(StatusCode::SERVICE_UNAVAILABLE, "overloaded_error", "gateway_overloaded")
             }
@@ -186,7 +205,7 @@ impl ApiError {
     pub fn retry_after(&self) -> Option<u64> {
         match self {
             Self::TargetsFailed { retry_after, .. } => *retry_after,
-            Self::LocalModel { busy: true, .. } => Some(1),
+            Self::LocalModel { busy: true, .. } | Self::AuditUnavailable => Some(1),
             _ => None,
         }
     }

@@ -8,6 +8,7 @@ use sluice_engine::{CacheConfig, SemanticCache};
 use sluice_guardrails::Guard;
 use sluice_models::EmbedPool;
 
+use crate::audit::Audit;
 use crate::chat::judge::Judge;
 use crate::chat::remember::Memory;
 use crate::chat::shadow_log::ShadowLog;
@@ -44,6 +45,8 @@ pub struct Gateway {
     pub limits: LimitSection,
     /// Who is asked where answers can't be compared otherwise.
     pub judge: Option<Judge>,
+    /// Where it is written down what the guards decided.
+    pub audit: Option<Arc<Audit>>,
 }
 
 /// What the configuration alone can't give.
@@ -129,6 +132,13 @@ impl Gateway {
         } else {
             None
         };
+        let audit = match config.audit.path.as_ref().filter(|_| parts.serving) {
+            Some(path) => {
+                let opened = Audit::start(path, &config.audit, guard.fingerprint(), metrics.audit_events());
+                Some(opened.map_err(|problem| internal(format!("audit.path: {problem}")))?)
+            }
+            None => None,
+        };
         let gateway = Self {
             keys,
             guard,
@@ -141,6 +151,7 @@ impl Gateway {
             retry: config.retry.clone(),
             limits: config.limits.clone(),
             judge,
+            audit,
         };
         Ok((gateway, notes))
     }
@@ -148,6 +159,7 @@ impl Gateway {
     /// Writes what waits to be written. To be called when nothing more is asked; it may wait for a disk.
     pub fn flush(&self) {
         self.memory.iter().for_each(Memory::flush);
+        self.audit.iter().for_each(|audit| audit.flush());
     }
 
     /// The metrics as a scrape sees them.
@@ -233,6 +245,7 @@ fn check_values(config: &Config) -> Vec<String> {
     expect(config.limits.threads != Some(0), "limits.threads: at least 1");
     expect(config.limits.max_body.0 > 0, "limits.max_body: must be larger than 0");
     problems.extend(config.cache_problems());
+    problems.extend(config.audit.problems());
     if let Err(unknown) = sluice_models::exists(&config.embedding.model) {
         problems.push(format!("embedding.model: {unknown}"));
     }

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod audit;
 pub mod body;
 pub mod chat;
 pub mod client_api;
@@ -23,6 +24,7 @@ pub mod ledger;
 pub mod local;
 pub mod mock;
 pub mod provider_api;
+pub mod raw;
 pub mod relay;
 pub mod route;
 pub mod secret;

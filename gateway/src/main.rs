@@ -6,7 +6,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use sluice::commands::{bench, cache, config, demo, eval, mock, model, scan, serve, tune};
+use sluice::commands::{audit, bench, cache, config, demo, eval, mock, model, scan, serve, tune};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -40,6 +40,9 @@ enum Command {
     /// Warm a running gateway's cache up, or move its answers to another one.
     #[command(subcommand)]
     Cache(cache::CacheCommand),
+    /// Look at the log of what the guards decided.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Try out policies on labelled traffic.
     #[command(subcommand)]
     Eval(eval::EvalCommand),
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         | Command::Eval(_)
         | Command::Tune(_)
         | Command::Cache(_)
+        | Command::Audit(_)
         | Command::Scan(_) => "error,sluice_models=warn",
         _ => "info",
     });
@@ -72,6 +76,7 @@ fn main() -> ExitCode {
         Command::Model(command) => model::run(command),
         Command::Bench(command) => bench::run(command),
         Command::Cache(command) => cache::run(command, &mut std::io::stderr()),
+        Command::Audit(command) => audit::run(command, &mut std::io::BufWriter::new(std::io::stdout())),
         Command::Eval(command) => eval::run(command),
         Command::Scan(args) => {
             let mut out = std::io::BufWriter::new(std::io::stdout());

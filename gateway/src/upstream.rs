@@ -12,6 +12,8 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use sluice_guardrails::proof::Spot;
+use sluice_guardrails::{Leak, Proof};
 use tower_service::Service;
 
 /// A pool of connections to providers. Each I/O thread has its own: a connection's tasks live where it was opened.
@@ -53,6 +55,70 @@ pub enum UpstreamError {
     Broken(String),
 }
 
+/// A request that may leave: nothing that was redacted stands in it. There is no other way to make one, and none to send
+/// anything else.
+pub struct Outgoing(Request<Full<Bytes>>);
+
+/// Where a request goes.
+pub struct Destination<'a> {
+    /// The whole address.
+    pub uri: Uri,
+    /// What of the address the operator and the provider API say: it is the same for every request, and not looked into.
+    pub fixed: &'a str,
+    /// The provider's credential. It is not looked into, either: it goes only where it belongs, and a client could learn by
+    /// guessing whether it holds what was redacted.
+    pub authorization: Option<&'a HeaderValue>,
+}
+
+/// Why nothing is sent.
+#[derive(Debug, thiserror::Error)]
+pub enum Unsent {
+    /// What was redacted stands in it after all.
+    #[error("{0}")]
+    Leak(Leak),
+    /// It is no request.
+    #[error("{0}")]
+    Malformed(#[from] http::Error),
+}
+
+impl Outgoing {
+    /// A request with a JSON body, if `proof` finds none of its originals in body, address or headers. No proof: nothing was
+    /// redacted. `protocol` tells the words that stand in a body whoever wrote it.
+    ///
+    /// # Errors
+    /// [`Unsent`].
+    pub fn json(
+        to: Destination<'_>,
+        stream: bool,
+        body: Bytes,
+        (proof, protocol): (Option<&Proof>, &dyn Fn(&Spot<'_>) -> bool),
+    ) -> Result<Self, Unsent> {
+        if let Some(proof) = proof {
+            proof.check_json(&body, protocol).map_err(Unsent::Leak)?;
+            let address = to.uri.to_string();
+            let own = address.strip_prefix(to.fixed).unwrap_or(&address);
+            proof.check(own.as_bytes()).map_err(Unsent::Leak)?;
+        }
+        // Whatever of the client's headers is ever passed on has to be here already.
+        let mut request = Request::post(to.uri).body(Full::new(body))?;
+        if let Some(proof) = proof {
+            for value in request.headers().values() {
+                proof.check(value.as_bytes()).map_err(Unsent::Leak)?;
+            }
+        }
+        let headers = request.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let accept = if stream { "text/event-stream" } else { "application/json" };
+        headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+        let agent = concat!("sluice/", env!("CARGO_PKG_VERSION"));
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(agent));
+        if let Some(authorization) = to.authorization {
+            headers.insert(header::AUTHORIZATION, authorization.clone());
+        }
+        Ok(Self(request))
+    }
+}
+
 impl Upstream {
     /// A pool without connections yet. Needs the process's TLS provider to be installed.
     pub fn new(connect_timeout: Duration) -> Self {
@@ -72,28 +138,12 @@ impl Upstream {
         Self { client }
     }
 
-    /// Posts JSON and gives the answer's head.
+    /// Sends a request and gives the answer's head.
     ///
     /// # Errors
     /// [`UpstreamError`].
-    pub async fn post(
-        &self,
-        uri: Uri,
-        authorization: Option<&HeaderValue>,
-        stream: bool,
-        body: Bytes,
-    ) -> Result<Response<Incoming>, UpstreamError> {
-        let accept = if stream { "text/event-stream" } else { "application/json" };
-        let mut request = Request::post(uri)
-            .header(header::CONTENT_TYPE, "application/json")
-            .header(header::ACCEPT, accept)
-            .header(header::USER_AGENT, concat!("sluice/", env!("CARGO_PKG_VERSION")))
-            .body(Full::new(body))
-            .map_err(|e| UpstreamError::Connect(e.to_string()))?;
-        if let Some(authorization) = authorization {
-            request.headers_mut().insert(header::AUTHORIZATION, authorization.clone());
-        }
-        self.client.request(request).await.map_err(|error| {
+    pub async fn send(&self, outgoing: Outgoing) -> Result<Response<Incoming>, UpstreamError> {
+        self.client.request(outgoing.0).await.map_err(|error| {
             let words = chain(&error);
             if error.is_connect() { UpstreamError::Connect(words) } else { UpstreamError::Broken(words) }
         })
@@ -110,4 +160,27 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sluice_guardrails::{Guard, Policy, Vault};
+
+    #[test]
+    fn an_address_that_holds_what_was_redacted_is_not_sent_to() {
+        let mut vault = Vault::new();
+        let guard = Guard::new(&Policy::default());
+        assert!(vault.redact(&guard, "I am zoe@example.org").is_ok());
+        let proof = vault.proof();
+        let sent = |uri: &'static str, fixed| {
+            let to = Destination { uri: Uri::from_static(uri), fixed, authorization: None };
+            Outgoing::json(to, false, Bytes::from_static(b"{}"), (proof.as_ref(), &|_| false)).is_ok()
+        };
+        let fixed = "https://models.example/v1/chat";
+        assert!(sent("https://models.example/v1/chat", fixed));
+        assert!(!sent("https://models.example/v1/chat/zoe@example.org", fixed));
+        assert!(!sent("https://models.example/v1/chat?user=zoe%40example.org", fixed));
+        assert!(sent("https://models.example/zoe@example.org", "https://models.example/zoe@example.org"));
+    }
 }

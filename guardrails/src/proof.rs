@@ -123,18 +123,21 @@ impl Proof {
     }
 
     /// Looks for the originals in a JSON document. `protocol` says whether a key, text or number is a word of the
-    /// protocol, which stands in the document whoever wrote it; numbers and texts are excused by it only for
-    /// originals that must stand alone, keys for all.
+    /// protocol, which stands in the document whoever wrote it, and is excused; numbers are only where they may be
+    /// there by chance.
     ///
     /// # Errors
     /// [`Leak`] if one of them is there.
     pub fn check_json(&self, bytes: &[u8], protocol: &dyn Fn(&Spot<'_>) -> bool) -> Result<(), Leak> {
         let excuse = |hit: &Range<usize>, stands: Stands| {
-            spot::at(bytes, hit).is_some_and(|(spot, place)| match spot.kind {
-                // Another number, and its fraction or exponent.
-                Kind::Number if stands != Stands::Anywhere && place != *hit => true,
-                Kind::Number => stands != Stands::Anywhere && protocol(&spot),
-                Kind::Key | Kind::Text => protocol(&spot),
+            let by_chance = stands != Stands::Anywhere;
+            spot::at(bytes, hit).is_some_and(|(spot, place)| {
+                let spot = Spot { by_chance, ..spot };
+                match spot.kind {
+                    // Another number, with a fraction or exponent.
+                    Kind::Number => by_chance && (place != *hit || protocol(&spot)),
+                    Kind::Key | Kind::Text => protocol(&spot),
+                }
             })
         };
         self.scan(bytes, &excuse)?;

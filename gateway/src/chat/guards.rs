@@ -1,12 +1,17 @@
 //! The guards on the way in: every string of the request, before anything else sees it.
 
 use serde_json::Value;
-use sluice_guardrails::{Guard, InjectionReport, Vault};
+use sluice_guardrails::{Guard, InjectionReport, Proof, Vault};
 
-use super::Call;
 use super::request::ChatRequest;
+use super::{Call, audited};
+use crate::audit::Audit;
 use crate::error::ApiError;
 use crate::gateway::Gateway;
+use crate::route::Target;
+
+/// Less than this in base64 is not a hundredth of a second of sound.
+const SHORTEST_SOUND: usize = 64;
 
 /// What the guards made of a request.
 pub(super) struct Inspected {
@@ -16,16 +21,18 @@ pub(super) struct Inspected {
     pub(super) clean: bool,
 }
 
-/// Redacts the request in place.
+/// Redacts the request in place, writes down what was decided, and ties the request to the proof that it worked.
 ///
 /// # Errors
-/// [`ApiError::Blocked`] where the policy says so.
+/// [`ApiError::Blocked`] where the policy says so; [`ApiError::AuditUnavailable`].
 pub(super) fn input(
     gateway: &Gateway,
     call: &Call,
     request: &mut ChatRequest,
+    targets: &[Target],
 ) -> Result<Inspected, ApiError> {
-    let guard = &gateway.guard;
+    let (guard, audit) = (&gateway.guard, gateway.audit.as_deref());
+    audit.map_or(Ok(()), Audit::ready)?;
     let injection = worst_injection(guard, request);
     if let Some(report) = &injection {
         gateway.metrics.injection();
@@ -37,10 +44,24 @@ pub(super) fn input(
         return Err(ApiError::invalid("model", "'model' holds what looks like personal data or a secret"));
     }
     let mut vault = Vault::new();
+    if audit.is_some() {
+        vault.keep_decisions();
+    }
     let redacted = request.rewrite(|fields| {
         vault.reserve_json(fields);
         vault.redact_json(guard, fields, &is_structure)
     });
+    let proof = vault.proof();
+    let exempt = proof.as_ref().map_or(0, Proof::exempt);
+    let subject =
+        (audit.is_some() || proof.is_some()).then(|| audited::subject(call, &request.model, targets));
+    if let (Some(audit), Some(subject)) = (audit, &subject) {
+        let (about, decisions) = ((subject, audit.policy()), vault.decisions());
+        audit.record(audited::events(about, request.fields(), &decisions, injection.as_ref(), exempt))?;
+    }
+    if let (Some(proof), Some(subject)) = (proof, subject) {
+        request.secure(proof, subject);
+    }
     let changed = redacted.map_err(|blocked| {
         let error = ApiError::from(blocked);
         gateway.metrics.refused(error.code());
@@ -70,6 +91,13 @@ fn worst_injection(guard: &Guard, request: &ChatRequest) -> Option<InjectionRepo
     texts.filter_map(|text| guard.injection(text)).max_by(|a, b| a.score.total_cmp(&b.score))
 }
 
+/// Whether a text is long and of base64's characters alone, as sound is; random digits in it would look like anything.
+fn is_sound(text: &str) -> bool {
+    text.len() >= SHORTEST_SOUND
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(&b))
+        && text.bytes().any(|b| b.is_ascii_alphabetic())
+}
+
 /// What is a word of the API and not of people: the model's name, the roles and kinds of messages and parts (where they
 /// are words, so that nothing hides there), a number as seed, and sound in base64.
 fn is_structure(path: &[&str], text: &str) -> bool {
@@ -78,7 +106,8 @@ fn is_structure(path: &[&str], text: &str) -> bool {
             text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
         }
         ["seed"] => text.bytes().all(|b| b.is_ascii_digit() || b == b'-'),
-        ["model"] | ["messages", "content", "input_audio", "data"] => true,
+        ["model"] => true,
+        ["messages", "content", "input_audio", "data"] => is_sound(text),
         _ => false,
     }
 }

@@ -123,9 +123,9 @@ fn understand(
 ) -> Result<Ready, ApiError> {
     let Line { mut request, answer, tenant, wishes } = line::read(bytes)?;
     let caller = caller(gateway, only, tenant.as_deref())?;
-    gateway.routes.resolve(&request.model)?;
+    let targets = gateway.routes.resolve(&request.model)?;
     let call = Call { caller, id: id.to_owned(), headers: HeaderMap::new(), started: Instant::now() };
-    let vault = guards::input(gateway, &call, &mut request)?.vault;
+    let vault = guards::input(gateway, &call, &mut request, &targets)?.vault;
     let answer = line::answer(&request.model, vault.hide_known(&gateway.guard, &answer).into_owned());
     Ok(Ready { call, request, vault, wishes, answer })
 }

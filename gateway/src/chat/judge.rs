@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use serde_json::json;
 use sluice_engine::decide::same_answer::Verdict;
-use sluice_guardrails::{Blocked, Guard, Vault};
+use sluice_guardrails::{Blocked, Guard, Proof, Vault};
 
 use super::labels;
 use super::request::ChatRequest;
+use crate::audit::Subject;
 use crate::client_api::openai_chat;
 use crate::config::{JudgeSection, RetrySection, Span, TimeoutSection};
 use crate::gateway::{Core, Gateway};
@@ -112,8 +113,11 @@ impl Judge {
         if !self.budget.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now()) {
             return Outcome::OverBudget;
         }
-        let Ok(texts) = redacted(&core.gateway.guard, case) else { return Outcome::Blocked };
-        let Some(request) = self.request(&texts) else { return Outcome::Failed };
+        let Ok((texts, proof)) = redacted(&core.gateway.guard, case) else { return Outcome::Blocked };
+        let Some(mut request) = self.request(&texts) else { return Outcome::Failed };
+        if let Some(proof) = proof {
+            request.secure(proof, Subject::of_judge(case.tenant, &self.model));
+        }
         // However it goes on, nobody waits for it longer than this.
         let asked = tokio::time::timeout(self.timeouts.total.0, self.ask(core, case.tenant, &request)).await;
         let Ok(Some(answer)) = asked else { return Outcome::Failed };
@@ -129,6 +133,7 @@ impl Judge {
             retry: &RetrySection { rounds: 0, ..gateway.retry.clone() },
             max_answer: gateway.limits.max_answer.0,
             metrics: &gateway.metrics,
+            audit: gateway.audit.as_deref(),
         };
         let mut answer = asking.first_answer(&self.targets, request).await.ok()?;
         let mut whole = Assembler::default();
@@ -176,12 +181,13 @@ impl Judge {
 
 /// Question and answers as any provider may see them: the answers may name values that their own provider put there. Equal ones
 /// have equal placeholders, so what differs still does.
-fn redacted(guard: &Guard, case: &Case<'_>) -> Result<[String; 3], Blocked> {
+fn redacted(guard: &Guard, case: &Case<'_>) -> Result<([String; 3], Option<Proof>), Blocked> {
     let (mut vault, texts) = (Vault::new(), [case.question, case.remembered, case.fresh]);
     texts.iter().for_each(|text| vault.reserve(text));
     let mut redact = |text: &str| Ok(vault.redact(guard, text)?.unwrap_or_else(|| text.to_owned()));
     let [question, remembered, fresh] = texts;
-    Ok([redact(question)?, redact(remembered)?, redact(fresh)?])
+    let texts = [redact(question)?, redact(remembered)?, redact(fresh)?];
+    Ok((texts, vault.proof()))
 }
 
 /// What judging costs is spent like anything else, but no client asked for it.
@@ -295,7 +301,7 @@ mod tests {
         let texts = |remembered, fresh| {
             let question = "Who helps [EMAIL_ADDRESS_1]?";
             let case = Case { tenant: "t", question, remembered, fresh };
-            redacted(&Guard::new(&Policy::default()), &case).ok().unwrap()
+            redacted(&Guard::new(&Policy::default()), &case).ok().unwrap().0
         };
         let [question, remembered, fresh] = texts("Ask a.bell@example.org.", "Ask b.bell@example.org.");
         assert_eq!(question, "Who helps [EMAIL_ADDRESS_1]?");

@@ -1,23 +1,37 @@
 //! A chat request on its way: what the client sent, as one JSON object, and what the pipeline needs to know of it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
+use sluice_guardrails::Proof;
+
+use crate::audit::Subject;
+use crate::raw::Raw;
 
 /// A chat completion request. No `Debug`: it holds what people wrote.
 pub struct ChatRequest {
     fields: Map<String, Value>,
     /// The client's own bytes, as long as they say the same as `fields`.
-    original: Option<Bytes>,
+    original: Option<Raw<Bytes>>,
     /// The model asked for.
     pub model: String,
     /// Whether the answer is to be streamed.
     pub stream: bool,
     /// Whether the client asked for token counts at the end of the stream.
     pub include_usage: bool,
+    secured: Option<Arc<Secured>>,
+}
+
+/// What goes with a request in which something was redacted.
+pub struct Secured {
+    /// What must not stand in anything that is sent.
+    pub proof: Proof,
+    /// Whom the audit log names.
+    pub subject: Arc<Subject>,
 }
 
 /// How a client takes its answer.
@@ -38,7 +52,17 @@ impl ChatRequest {
         stream: bool,
         include_usage: bool,
     ) -> Self {
-        Self { fields, original: Some(original), model, stream, include_usage }
+        Self { fields, original: Some(Raw::new(original)), model, stream, include_usage, secured: None }
+    }
+
+    /// From now on the request is sent only where nothing that was redacted stands in it.
+    pub fn secure(&mut self, proof: Proof, subject: Arc<Subject>) {
+        self.secured = Some(Arc::new(Secured { proof, subject }));
+    }
+
+    /// What must hold for whatever of it is sent; none if nothing was redacted.
+    pub fn secured(&self) -> Option<&Secured> {
+        self.secured.as_deref()
     }
 
     /// How the client takes its answer.
@@ -94,9 +118,9 @@ impl ChatRequest {
     /// stream token counts are asked for as well, since the ledger needs them, or not at all where the provider would
     /// refuse the question (`stream_usage` false).
     pub fn upstream_body(&self, model: &str, stream_usage: bool) -> Bytes {
-        let original =
-            self.original.as_ref().and_then(|bytes| serde_json::from_slice::<RawObject>(bytes).ok());
-        let mut out = Vec::with_capacity(self.original.as_ref().map_or(1024, |o| o.len() + 64));
+        let original = self.original.as_ref().map(Raw::expose);
+        let mut out = Vec::with_capacity(original.map_or(1024, |o| o.len() + 64));
+        let original = original.and_then(|bytes| serde_json::from_slice::<RawObject>(bytes).ok());
         out.push(b'{');
         member(&mut out, "model", json!(model).to_string().as_bytes());
         match &original {

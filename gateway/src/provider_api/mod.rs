@@ -4,6 +4,7 @@ pub mod openai;
 
 use bytes::Bytes;
 use serde_json::Value;
+use sluice_guardrails::proof::Spot;
 
 use crate::chat::request::ChatRequest;
 use crate::wire::chat::Chunk;
@@ -15,6 +16,9 @@ pub trait ProviderApi: Send + Sync {
 
     /// The request's body for this model. `stream_usage`: the provider can be asked for token counts in a stream.
     fn encode(&self, request: &ChatRequest, model: &str, stream_usage: bool) -> Bytes;
+
+    /// Whether this in a body is a word of the format, or a number that means nothing to people, whoever asks.
+    fn is_protocol(&self, spot: &Spot<'_>) -> bool;
 
     /// Reads a whole answer.
     ///

@@ -1,7 +1,10 @@
 //! The OpenAI API, spoken by OpenAI and by most others.
 
+pub mod words;
+
 use bytes::Bytes;
 use serde_json::Value;
+use sluice_guardrails::proof::Spot;
 
 use super::{DecodeError, ProviderApi, StreamDecoder, StreamEvent};
 use crate::chat::request::ChatRequest;
@@ -18,6 +21,10 @@ impl ProviderApi for OpenAi {
 
     fn encode(&self, request: &ChatRequest, model: &str, stream_usage: bool) -> Bytes {
         request.upstream_body(model, stream_usage)
+    }
+
+    fn is_protocol(&self, spot: &Spot<'_>) -> bool {
+        words::is_protocol(spot)
     }
 
     fn decode_whole(&self, body: &[u8]) -> Result<Chunk, DecodeError> {

@@ -9,16 +9,18 @@ use bytes::{Bytes, BytesMut};
 use http::{Response, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use sluice_guardrails::proof::Spot;
 use tokio::time::{Instant, timeout_at};
 
 use super::Target;
 use super::failure::{Failure, Next, retry_after};
+use crate::audit::Audit;
 use crate::chat::request::ChatRequest;
 use crate::config::{RetrySection, TimeoutSection};
 use crate::error::ApiError;
 use crate::provider_api::{StreamDecoder, StreamEvent};
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::Upstream;
+use crate::upstream::{Destination, Outgoing, Unsent, Upstream};
 use crate::wire::chat::Chunk;
 
 /// Error bodies are short; what is longer is a page for people.
@@ -36,6 +38,8 @@ pub struct Asking<'a> {
     pub max_answer: u64,
     /// Where attempts are counted.
     pub metrics: &'a Metrics,
+    /// Where it is written down that nothing was sent.
+    pub audit: Option<&'a Audit>,
 }
 
 /// An answer whose first content is there.
@@ -124,6 +128,34 @@ impl Asking<'_> {
         full.mul_f64(0.5 + fastrand::f64() / 2.0)
     }
 
+    /// What is sent to a target, if nothing in it was redacted.
+    fn outgoing(&self, target: &Target, request: &ChatRequest) -> Result<Outgoing, Failure> {
+        let provider = &target.provider;
+        let fixed = format!("{}{}", provider.base_url, provider.api.path());
+        let uri = provider.uri(provider.api.path()).map_err(|e| Failure::Connection(e.to_string()))?;
+        let body = provider.api.encode(request, &target.model, provider.stream_usage);
+        let to = Destination { uri, fixed: &fixed, authorization: provider.authorization.as_ref() };
+        let secured = request.secured();
+        let proof = secured.map(|secured| &secured.proof);
+        let protocol = |spot: &Spot<'_>| provider.api.is_protocol(spot);
+        Outgoing::json(to, request.stream, body, (proof, &protocol)).map_err(|unsent| match unsent {
+            Unsent::Malformed(error) => Failure::Connection(error.to_string()),
+            Unsent::Leak(leak) => {
+                self.metrics.postcondition();
+                tracing::error!(
+                    request_id = secured.map(|secured| secured.subject.request_id.as_str()),
+                    target = target.name(),
+                    entity = leak.entity,
+                    "a redacted value stood in what was to be sent, so nothing was: please report how that came about"
+                );
+                if let (Some(audit), Some(secured)) = (self.audit, secured) {
+                    audit.unsent(secured, leak.entity);
+                }
+                Failure::Leak(leak)
+            }
+        })
+    }
+
     async fn attempt(
         &self,
         target: &Target,
@@ -131,10 +163,9 @@ impl Asking<'_> {
         deadline: Instant,
     ) -> Result<Chunks, Failure> {
         let provider = &target.provider;
-        let uri = provider.uri(provider.api.path()).map_err(|e| Failure::Connection(e.to_string()))?;
-        let body = provider.api.encode(request, &target.model, provider.stream_usage);
+        let outgoing = self.outgoing(target, request)?;
         let first = (Instant::now() + self.timeouts.until_first_byte(request.stream)).min(deadline);
-        let sent = self.upstream.post(uri, provider.authorization.as_ref(), request.stream, body);
+        let sent = self.upstream.send(outgoing);
         let response = timeout_at(first, sent)
             .await
             .map_err(|_| Failure::Timeout("first_byte"))?

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
+use sluice_guardrails::Leak;
 
 use crate::error::ApiError;
 
@@ -15,6 +16,8 @@ pub(super) enum Failure {
     Timeout(&'static str),
     /// The provider answered with an error status.
     Status { status: StatusCode, error: Option<Value>, retry_after: Option<Duration> },
+    /// Nothing was sent, since what was redacted stood in it.
+    Leak(Leak),
     /// The provider sent an error, or an end, where the answer should begin.
     NoAnswer(String),
 }
@@ -37,6 +40,7 @@ impl Failure {
             Self::Connection(_) | Self::NoAnswer(_) => Next::Again,
             // It may be working on the answer still: asking again would be billed twice.
             Self::Timeout(_) => Next::Never,
+            Self::Leak(_) => Next::Stop,
             Self::Status { error: Some(error), .. } if error["code"] == "insufficient_quota" => Next::Never,
             Self::Status { status, .. } => match status.as_u16() {
                 408 | 409 | 425 | 429 | 500..=599 => Next::Again,
@@ -52,6 +56,7 @@ impl Failure {
         match self {
             Self::Connection(_) => "no_connection".to_owned(),
             Self::Timeout(which) => format!("timeout_{which}"),
+            Self::Leak(_) => "guardrail_postcondition".to_owned(),
             Self::Status { status, .. } => status.as_u16().to_string(),
             Self::NoAnswer(_) => "no_answer".to_owned(),
         }
@@ -62,6 +67,7 @@ impl Failure {
         match self {
             Self::Connection(words) | Self::NoAnswer(words) => words,
             Self::Timeout(_) => "",
+            Self::Leak(leak) => leak.entity,
             Self::Status { error, .. } => {
                 let word = |name: &str| error.as_ref()?.get(name)?.as_str().filter(|word| is_code(word));
                 word("code").or_else(|| word("type")).unwrap_or_default()
@@ -91,6 +97,7 @@ impl Failure {
     pub(super) fn into_error(self, attempts: Vec<String>, retry_after: Option<Duration>) -> ApiError {
         let next = self.next();
         let status = match self {
+            Self::Leak(Leak { entity }) => return ApiError::Postcondition { entity },
             Self::Status { status, error, .. } if next == Next::Stop || status == StatusCode::NOT_FOUND => {
                 let error = error.unwrap_or_else(|| {
                     serde_json::json!({ "message": format!("the provider refused the request with status {}", status.as_u16()),

@@ -102,6 +102,8 @@ pub struct Metrics {
     embedding_time: Histogram,
     judged: Family<VerdictLabels, Counter>,
     shadow_lines: Family<OutcomeLabels, Counter>,
+    postconditions: Counter,
+    audit_events: Family<OutcomeLabels, Counter>,
 }
 
 /// What became of the lines of a log.
@@ -160,11 +162,14 @@ impl Default for Metrics {
             embedding_time: histogram(),
             judged: Family::default(),
             shadow_lines: Family::default(),
+            postconditions: Counter::default(),
+            audit_events: Family::default(),
         };
         metrics.register();
         metrics.register_learning();
         metrics.register_journal();
         metrics.register_store();
+        metrics.register_audit();
         metrics
     }
 }
@@ -316,6 +321,31 @@ impl Metrics {
         for (name, help, gauge) in gauges {
             self.registry.register(name, help, gauge.clone());
         }
+    }
+
+    fn register_audit(&mut self) {
+        let r = &mut self.registry;
+        r.register(
+            "guardrail_postcondition_failures",
+            "Requests that were not sent because a redacted value stood in them: each is a mistake of ours",
+            self.postconditions.clone(),
+        );
+        r.register(
+            "audit_events",
+            "Events for the audit log, by what became of them: written, dropped (the queue was full), failed (the disk)",
+            self.audit_events.clone(),
+        );
+    }
+
+    /// Counts a request that was not sent, since a redacted value stood in it.
+    pub fn postcondition(&self) {
+        self.postconditions.inc();
+    }
+
+    /// The counters of the audit log's events.
+    pub fn audit_events(&self) -> LineCounts {
+        let counter = |outcome| self.audit_events.get_or_create(&OutcomeLabels { outcome }).clone();
+        LineCounts { written: counter("written"), dropped: counter("dropped"), failed: counter("failed") }
     }
 
     /// Counts a finished request.

@@ -15,6 +15,8 @@ pub struct Spot<'d> {
     pub key: &'d str,
     /// What is written there, without quotes.
     pub text: &'d str,
+    /// The original that was found is one that must stand by itself, so short that it may also be there by chance.
+    pub by_chance: bool,
 }
 
 /// What a [`Spot`] is.
@@ -58,7 +60,7 @@ pub(super) fn at<'d>(document: &'d [u8], hit: &Range<usize>) -> Option<(Spot<'d>
         };
         let text = std::str::from_utf8(document.get(place.clone())?).ok()?;
         if place.start <= hit.start && hit.end <= place.end {
-            return Some((Spot { kind, depth, key, text }, place));
+            return Some((Spot { kind, depth, key, text, by_chance: false }, place));
         }
         if kind == Kind::Key {
             key = text;

@@ -1,0 +1,171 @@
+//! One decision, as it is written down.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+use sluice_guardrails::{Action, Decision};
+
+/// Whom and what a request's events are about.
+#[derive(Debug, Serialize)]
+pub struct Subject {
+    /// The request's id.
+    pub request_id: String,
+    /// Whose it is.
+    pub tenant: String,
+    /// The virtual key's name.
+    pub key: String,
+    /// The model that was asked for.
+    pub route: String,
+    /// Where it goes first: provider and model.
+    pub model: String,
+}
+
+impl Subject {
+    /// A question of ours to the judge, on behalf of a tenant.
+    pub(crate) fn of_judge(tenant: &str, model: &str) -> Arc<Self> {
+        let (request_id, key) = ("judge".to_owned(), String::new());
+        let (tenant, route, model) = (tenant.to_owned(), model.to_owned(), model.to_owned());
+        Arc::new(Self { request_id, tenant, key, route, model })
+    }
+}
+
+/// Where something was decided about.
+#[derive(Debug, Default, Serialize)]
+pub struct Place {
+    /// Who said it: `system`, `user`, `assistant`, `tool`, or `parameters` for everything beside the messages.
+    pub channel: &'static str,
+    /// The way to the field, with the names that the API has; others are `*`.
+    pub field: String,
+    /// In bytes of the field's text as it came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<usize>,
+    /// Where it ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end: Option<usize>,
+    /// In code points.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_char: Option<usize>,
+    /// Where it ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end_char: Option<usize>,
+}
+
+/// A decision, ready to be written.
+#[derive(Debug, Serialize)]
+pub struct Event {
+    ts: String,
+    #[serde(flatten)]
+    subject: Arc<Subject>,
+    policy: String,
+    direction: &'static str,
+    #[serde(flatten)]
+    place: Place,
+    detector: String,
+    entity: String,
+    action: &'static str,
+    band: &'static str,
+    score: f32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<usize>,
+    shadow: bool,
+}
+
+impl Event {
+    fn new(subject: &Arc<Subject>, policy: &str, what: (&str, &str), action: &'static str) -> Self {
+        let (detector, entity) = what;
+        Self {
+            ts: timestamp(SystemTime::now()),
+            subject: Arc::clone(subject),
+            policy: policy.to_owned(),
+            direction: "request",
+            place: Place::default(),
+            detector: detector.to_owned(),
+            entity: entity.to_owned(),
+            action,
+            band: "certain",
+            score: 1.0,
+            count: None,
+            shadow: false,
+        }
+    }
+
+    /// What the policy decided about a finding.
+    pub(crate) fn decided(subject: &Arc<Subject>, policy: &str, decision: &Decision, place: Place) -> Self {
+        let action = match decision.action {
+            Action::Redact => "redact",
+            Action::Block => "block",
+            Action::Off => "off",
+        };
+        let (bytes, chars, score) = (&decision.bytes, &decision.chars, decision.score);
+        let place = Place {
+            start: Some(bytes.start),
+            end: Some(bytes.end),
+            start_char: Some(chars.start),
+            end_char: Some(chars.end),
+            ..place
+        };
+        let event = Self::new(subject, policy, (decision.rule, decision.entity), action);
+        Self { place, score, band: band(score), ..event }
+    }
+
+    /// A prompt that looks like an injection, which is reported.
+    pub(crate) fn injection(subject: &Arc<Subject>, policy: &str, score: f32, signals: &[&str]) -> Self {
+        let event = Self::new(subject, policy, (&signals.join("+"), "PROMPT_INJECTION"), "report");
+        Self { score, band: band(score), ..event }
+    }
+
+    /// Redacted values too short to be looked for in what is sent.
+    pub(crate) fn exempt(subject: &Arc<Subject>, policy: &str, count: usize) -> Self {
+        Self { count: Some(count), ..Self::new(subject, policy, ("postcondition", ""), "exempt") }
+    }
+
+    /// A redacted value that stood in what was to be sent.
+    pub(super) fn unsent(subject: &Arc<Subject>, policy: &str, entity: &str) -> Self {
+        Self::new(subject, policy, ("postcondition", entity), "block")
+    }
+}
+
+/// The name of how likely something is.
+fn band(score: f32) -> &'static str {
+    match score {
+        score if score >= 0.9 => "certain",
+        score if score >= 0.6 => "likely",
+        _ => "possible",
+    }
+}
+
+/// A time in UTC as RFC 3339 writes it, to the millisecond: later ones sort behind earlier ones.
+pub(super) fn timestamp(at: SystemTime) -> String {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (seconds, millis) = (since.as_secs(), since.subsec_millis());
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    // Days to a date by eras of 400 years that begin in March, so that the leap day is the last of a year.
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn times_are_written_as_everybody_reads_them() {
+        let at = |millis: u64| timestamp(UNIX_EPOCH + Duration::from_millis(millis));
+        assert_eq!(at(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(at(951_782_400_123), "2000-02-29T00:00:00.123Z");
+        assert_eq!(at(951_868_799_999), "2000-02-29T23:59:59.999Z");
+        assert_eq!(at(1_709_251_199_000), "2024-02-29T23:59:59.000Z");
+        assert_eq!(at(1_735_689_599_000), "2024-12-31T23:59:59.000Z");
+        assert_eq!(at(4_107_542_400_000), "2100-03-01T00:00:00.000Z");
+    }
+}
