@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail their test, too")]
 
+// What the guards decided is written down, and changes of it show.
+mod audit;
 // What the cache remembers survives the process, however it ends.
 mod cache_durable;
 // The same question asked many times at once is asked upstream once.
@@ -36,6 +38,8 @@ mod cache_tiers;
 mod cache_stale;
 // What a request may ask of the cache: less than is allowed, never more.
 mod cache_wishes;
+// A canary in every field reaches nobody.
+mod canaries;
 // The configurations in fixtures/: good ones are read, bad ones are refused with place and reason.
 mod configs;
 // A chat request waits for the embedding model no longer than it may.
@@ -52,6 +56,8 @@ mod hardening;
 mod keys;
 // The real OpenAI Python SDK.
 mod openai_sdk;
+// What redaction misses is not sent.
+mod postcondition;
 // Personal data never reaches a provider, and comes back to its owner.
 mod redaction;
 // Secrets leave in no form and come back in none.
