@@ -70,6 +70,14 @@ pub struct Destination<'a> {
     pub authorization: Option<&'a HeaderValue>,
 }
 
+/// What must hold for what is sent.
+pub struct Check<'a> {
+    /// What was redacted; none if nothing was.
+    pub proof: Option<&'a Proof>,
+    /// Tells the words that stand in a body whoever wrote it.
+    pub protocol: &'a dyn Fn(&Spot<'_>) -> bool,
+}
+
 /// Why nothing is sent.
 #[derive(Debug, thiserror::Error)]
 pub enum Unsent {
@@ -82,17 +90,12 @@ pub enum Unsent {
 }
 
 impl Outgoing {
-    /// A request with a JSON body, if `proof` finds none of its originals in body, address or headers. No proof: nothing was
-    /// redacted. `protocol` tells the words that stand in a body whoever wrote it.
+    /// A request with a JSON body, if nothing that was redacted stands in body, address or headers.
     ///
     /// # Errors
     /// [`Unsent`].
-    pub fn json(
-        to: Destination<'_>,
-        stream: bool,
-        body: Bytes,
-        (proof, protocol): (Option<&Proof>, &dyn Fn(&Spot<'_>) -> bool),
-    ) -> Result<Self, Unsent> {
+    pub fn json(to: Destination<'_>, stream: bool, body: Bytes, check: &Check<'_>) -> Result<Self, Unsent> {
+        let Check { proof, protocol } = *check;
         if let Some(proof) = proof {
             proof.check_json(&body, protocol).map_err(Unsent::Leak)?;
             let address = to.uri.to_string();
@@ -173,9 +176,10 @@ mod tests {
         let guard = Guard::new(&Policy::default());
         assert!(vault.redact(&guard, "I am zoe@example.org").is_ok());
         let proof = vault.proof();
+        let check = Check { proof: proof.as_ref(), protocol: &|_| false };
         let sent = |uri: &'static str, fixed| {
             let to = Destination { uri: Uri::from_static(uri), fixed, authorization: None };
-            Outgoing::json(to, false, Bytes::from_static(b"{}"), (proof.as_ref(), &|_| false)).is_ok()
+            Outgoing::json(to, false, Bytes::from_static(b"{}"), &check).is_ok()
         };
         let fixed = "https://models.example/v1/chat";
         assert!(sent("https://models.example/v1/chat", fixed));

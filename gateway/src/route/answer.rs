@@ -20,7 +20,7 @@ use crate::config::{RetrySection, TimeoutSection};
 use crate::error::ApiError;
 use crate::provider_api::{StreamDecoder, StreamEvent};
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::{Destination, Outgoing, Unsent, Upstream};
+use crate::upstream::{Check, Destination, Outgoing, Unsent, Upstream};
 use crate::wire::chat::Chunk;
 
 /// Error bodies are short; what is longer is a page for people.
@@ -136,9 +136,9 @@ impl Asking<'_> {
         let body = provider.api.encode(request, &target.model, provider.stream_usage);
         let to = Destination { uri, fixed: &fixed, authorization: provider.authorization.as_ref() };
         let secured = request.secured();
-        let proof = secured.map(|secured| &secured.proof);
         let protocol = |spot: &Spot<'_>| provider.api.is_protocol(spot);
-        Outgoing::json(to, request.stream, body, (proof, &protocol)).map_err(|unsent| match unsent {
+        let check = Check { proof: secured.map(|secured| &secured.proof), protocol: &protocol };
+        Outgoing::json(to, request.stream, body, &check).map_err(|unsent| match unsent {
             Unsent::Malformed(error) => Failure::Connection(error.to_string()),
             Unsent::Leak(leak) => {
                 self.metrics.postcondition();
