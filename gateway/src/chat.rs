@@ -62,7 +62,7 @@ use wishes::Wishes;
 const PARTS_IN_FLIGHT: usize = 16;
 
 /// Bodies from this size on are read off the I/O thread.
-const LARGE_BODY: usize = 64 * 1024;
+pub(crate) const LARGE_BODY: usize = 64 * 1024;
 
 /// Who asks what, beside the body.
 pub struct Call {

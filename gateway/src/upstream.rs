@@ -60,14 +60,14 @@ pub enum UpstreamError {
 pub struct Outgoing(Request<Full<Bytes>>);
 
 /// Where a request goes.
-pub struct Destination<'a> {
+pub struct Destination {
     /// The whole address.
     pub uri: Uri,
     /// What of the address the operator and the provider API say: it is the same for every request, and not looked into.
-    pub fixed: &'a str,
+    pub fixed: String,
     /// The provider's credential. It is not looked into, either: it goes only where it belongs, and a client could learn by
     /// guessing whether it holds what was redacted.
-    pub authorization: Option<&'a HeaderValue>,
+    pub authorization: Option<HeaderValue>,
 }
 
 /// What must hold for what is sent.
@@ -94,12 +94,12 @@ impl Outgoing {
     ///
     /// # Errors
     /// [`Unsent`].
-    pub fn json(to: Destination<'_>, stream: bool, body: Bytes, check: &Check<'_>) -> Result<Self, Unsent> {
+    pub fn json(to: Destination, stream: bool, body: Bytes, check: &Check<'_>) -> Result<Self, Unsent> {
         let Check { proof, protocol } = *check;
         if let Some(proof) = proof {
             proof.check_json(&body, protocol).map_err(Unsent::Leak)?;
             let address = to.uri.to_string();
-            let own = address.strip_prefix(to.fixed).unwrap_or(&address);
+            let own = address.strip_prefix(&to.fixed).unwrap_or(&address);
             proof.check(own.as_bytes()).map_err(Unsent::Leak)?;
         }
         // Whatever of the client's headers is ever passed on has to be here already.
@@ -116,7 +116,7 @@ impl Outgoing {
         let agent = concat!("sluice/", env!("CARGO_PKG_VERSION"));
         headers.insert(header::USER_AGENT, HeaderValue::from_static(agent));
         if let Some(authorization) = to.authorization {
-            headers.insert(header::AUTHORIZATION, authorization.clone());
+            headers.insert(header::AUTHORIZATION, authorization);
         }
         Ok(Self(request))
     }
@@ -177,8 +177,8 @@ mod tests {
         assert!(vault.redact(&guard, "I am zoe@example.org").is_ok());
         let proof = vault.proof();
         let check = Check { proof: proof.as_ref(), protocol: &|_| false };
-        let sent = |uri: &'static str, fixed| {
-            let to = Destination { uri: Uri::from_static(uri), fixed, authorization: None };
+        let sent = |uri: &'static str, fixed: &str| {
+            let to = Destination { uri: Uri::from_static(uri), fixed: fixed.to_owned(), authorization: None };
             Outgoing::json(to, false, Bytes::from_static(b"{}"), &check).is_ok()
         };
         let fixed = "https://models.example/v1/chat";

@@ -21,7 +21,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::OnceLock;
 
-use compact::Compact;
+use compact::{Compact, Form};
 use matcher::Matcher;
 pub use spot::{Kind, Spot};
 
@@ -78,7 +78,7 @@ enum Stands {
 
 struct Search {
     exact: Matcher,
-    loose: Option<(Matcher, usize)>,
+    loose: Option<(Matcher, Form)>,
 }
 
 /// An original stands in what was to be sent. Names the kind, never the value.
@@ -119,7 +119,7 @@ impl Proof {
     /// # Errors
     /// [`Leak`] if one of them is there.
     pub fn check(&self, bytes: &[u8]) -> Result<(), Leak> {
-        self.all_readings(bytes, &|_, _| false)
+        readings::each(bytes, &mut |reading| self.reading(reading))
     }
 
     /// Looks for the originals in a JSON document. `protocol` says whether a key, text or number is a word of the
@@ -140,25 +140,31 @@ impl Proof {
                 }
             })
         };
-        self.scan(bytes, &excuse)?;
+        self.exact(bytes, &excuse)?;
+        let mut done = 0;
         for token in spot::strings(bytes) {
-            if readings::is_encoded(token) {
-                self.all_readings(token, &|_, _| false)?;
+            if readings::is_encoded(&bytes[token.clone()]) {
+                self.loose(bytes, done..token.start, &excuse)?;
+                done = token.end;
+                readings::of_string(&bytes[token], &mut |reading| self.reading(reading))?;
             }
         }
-        Ok(())
+        self.loose(bytes, done..bytes.len(), &excuse)
     }
 
-    /// Looks into the bytes as they are and as whoever decodes them will read them.
-    fn all_readings(&self, bytes: &[u8], excuse: Excuse<'_>) -> Result<(), Leak> {
-        readings::each(bytes, &mut |reading| self.scan(reading, excuse))
+    /// Looks into one reading of bytes, where nothing is excused.
+    fn reading(&self, bytes: &[u8]) -> Result<(), Leak> {
+        self.exact(bytes, &|_, _| false)?;
+        self.loose(bytes, 0..bytes.len(), &|_, _| false)
     }
 
-    fn scan(&self, bytes: &[u8], excuse: Excuse<'_>) -> Result<(), Leak> {
-        if self.originals.is_empty() {
-            return Ok(());
-        }
-        let Search { exact, loose } = self.search.get_or_init(|| Search::of(&self.originals));
+    /// What is searched with; none if there is nothing to look for.
+    fn search(&self) -> Option<&Search> {
+        (!self.originals.is_empty()).then(|| self.search.get_or_init(|| Search::of(&self.originals)))
+    }
+
+    fn exact(&self, bytes: &[u8], excuse: Excuse<'_>) -> Result<(), Leak> {
+        let Some(Search { exact, .. }) = self.search() else { return Ok(()) };
         let mut from = 0;
         while let Some(start) = exact.find(bytes, from) {
             if let Some(leak) = self.starting_at(bytes, start, excuse) {
@@ -166,8 +172,15 @@ impl Proof {
             }
             from = start + 1;
         }
-        let Some((loose, reach)) = loose else { return Ok(()) };
-        let compact = Compact::of(bytes, *reach);
+        Ok(())
+    }
+
+    /// Looks for numbers and ids with other separators in a part of the bytes.
+    fn loose(&self, bytes: &[u8], part: Range<usize>, excuse: Excuse<'_>) -> Result<(), Leak> {
+        let Some((loose, form)) = self.search().and_then(|search| search.loose.as_ref()) else {
+            return Ok(());
+        };
+        let compact = Compact::of(bytes, part, form);
         let mut from = 0;
         while let Some(start) = loose.find(&compact.bytes, from) {
             if let Some(leak) = self.starting_loosely_at(bytes, &compact, start, excuse) {
@@ -282,9 +295,7 @@ impl Search {
             .map(|spelling| spelling.into_owned().into_bytes())
             .collect();
         let loose: Vec<&Vec<u8>> = originals.iter().filter_map(|original| original.loose.as_ref()).collect();
-        // Letters near a number belong to it only where there are ids with letters.
-        let reach = loose.iter().map(|id| compact::reach(id)).max().unwrap_or_default();
-        let loose = (!loose.is_empty()).then(|| (Matcher::new(&loose), reach));
+        let loose = (!loose.is_empty()).then(|| (Matcher::new(&loose), Form::of(&loose)));
         Search { exact: Matcher::new(&exact), loose }
     }
 }

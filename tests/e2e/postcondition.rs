@@ -37,6 +37,19 @@ async fn a_redacted_value_in_another_field_stops_the_request_before_anything_is_
 }
 
 #[tokio::test]
+async fn a_large_request_is_checked_like_any_other() {
+    let gate = Gate::with("");
+    let mut body = leaking();
+    let padding = "Nothing of interest here, \"line\"\n".repeat(5_000);
+    body["messages"][0]["content"] = json!(format!("{padding} I pay by {CARD}"));
+    assert_eq!(gate.client.chat(&body).await.status, 422);
+    assert_eq!((gate.primary.count(), gate.backup.count()), (0, 0));
+    body["seed"] = json!(1);
+    assert_eq!((gate.client.chat(&body).await.status, gate.primary.count()), (200, 1));
+    assert!(!holds(&gate.received(), CARD));
+}
+
+#[tokio::test]
 async fn it_is_the_same_behind_a_fallback_as_for_the_first_target() {
     let gate = Gate::with("");
     gate.primary.script(sluice_tests::script("reply: {status: 503}"));

@@ -61,8 +61,8 @@ impl ChatRequest {
     }
 
     /// What must hold for whatever of it is sent; none if nothing was redacted.
-    pub fn secured(&self) -> Option<&Secured> {
-        self.secured.as_deref()
+    pub fn secured(&self) -> Option<&Arc<Secured>> {
+        self.secured.as_ref()
     }
 
     /// How the client takes its answer.

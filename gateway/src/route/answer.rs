@@ -9,12 +9,14 @@ use bytes::{Bytes, BytesMut};
 use http::{Response, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use sluice_guardrails::Leak;
 use sluice_guardrails::proof::Spot;
 use tokio::time::{Instant, timeout_at};
 
 use super::Target;
 use super::failure::{Failure, Next, retry_after};
 use crate::audit::Audit;
+use crate::chat::LARGE_BODY;
 use crate::chat::request::ChatRequest;
 use crate::config::{RetrySection, TimeoutSection};
 use crate::error::ApiError;
@@ -128,32 +130,46 @@ impl Asking<'_> {
         full.mul_f64(0.5 + fastrand::f64() / 2.0)
     }
 
-    /// What is sent to a target, if nothing in it was redacted.
-    fn outgoing(&self, target: &Target, request: &ChatRequest) -> Result<Outgoing, Failure> {
+    /// What is sent to a target, if nothing that was redacted stands in it.
+    async fn outgoing(&self, target: &Target, request: &ChatRequest) -> Result<Outgoing, Failure> {
         let provider = &target.provider;
         let fixed = format!("{}{}", provider.base_url, provider.api.path());
         let uri = provider.uri(provider.api.path()).map_err(|e| Failure::Connection(e.to_string()))?;
+        let to = Destination { uri, fixed, authorization: provider.authorization.clone() };
         let body = provider.api.encode(request, &target.model, provider.stream_usage);
-        let to = Destination { uri, fixed: &fixed, authorization: provider.authorization.as_ref() };
-        let secured = request.secured();
-        let protocol = |spot: &Spot<'_>| provider.api.is_protocol(spot);
-        let check = Check { proof: secured.map(|secured| &secured.proof), protocol: &protocol };
-        Outgoing::json(to, request.stream, body, &check).map_err(|unsent| match unsent {
+        let (api, stream, secured) = (provider.api, request.stream, request.secured().cloned());
+        let is_large = secured.is_some() && body.len() >= LARGE_BODY;
+        let make = move || {
+            let protocol = |spot: &Spot<'_>| api.is_protocol(spot);
+            let proof = secured.as_ref().map(|secured| &secured.proof);
+            Outgoing::json(to, stream, body, &Check { proof, protocol: &protocol })
+        };
+        let made = if is_large {
+            // As with reading it.
+            let making = tokio::task::spawn_blocking(make).await;
+            making.map_err(|_| Failure::Connection("the request could not be made".to_owned()))?
+        } else {
+            make()
+        };
+        made.map_err(|unsent| match unsent {
             Unsent::Malformed(error) => Failure::Connection(error.to_string()),
-            Unsent::Leak(leak) => {
-                self.metrics.postcondition();
-                tracing::error!(
-                    request_id = secured.map(|secured| secured.subject.request_id.as_str()),
-                    target = target.name(),
-                    entity = leak.entity,
-                    "a redacted value stood in what was to be sent, so nothing was: please report how that came about"
-                );
-                if let (Some(audit), Some(secured)) = (self.audit, secured) {
-                    audit.unsent(secured, leak.entity);
-                }
-                Failure::Leak(leak)
-            }
+            Unsent::Leak(leak) => self.leaked(target, request, leak),
         })
+    }
+
+    fn leaked(&self, target: &Target, request: &ChatRequest, leak: Leak) -> Failure {
+        let (secured, entity) = (request.secured(), leak.entity);
+        self.metrics.postcondition();
+        tracing::error!(
+            request_id = secured.map(|secured| secured.subject.request_id.as_str()),
+            tried = target.name(),
+            entity,
+            "a redacted value stood in what was to be sent, so nothing was: please report how that came about"
+        );
+        if let (Some(audit), Some(secured)) = (self.audit, secured) {
+            audit.unsent(secured, entity);
+        }
+        Failure::Leak(leak)
     }
 
     async fn attempt(
@@ -163,7 +179,7 @@ impl Asking<'_> {
         deadline: Instant,
     ) -> Result<Chunks, Failure> {
         let provider = &target.provider;
-        let outgoing = self.outgoing(target, request)?;
+        let outgoing = self.outgoing(target, request).await?;
         let first = (Instant::now() + self.timeouts.until_first_byte(request.stream)).min(deadline);
         let sent = self.upstream.send(outgoing);
         let response = timeout_at(first, sent)

@@ -34,12 +34,21 @@ const ROLES: [u8; 128] = {
 };
 
 impl Compact {
-    /// `reach`: how many bytes before the first and behind the last digit may belong to it; 0: letters do not.
-    pub(super) fn of(text: &[u8], reach: usize) -> Compact {
+    /// The part of `text` in this range, as far as one of the ids of this form may stand there.
+    pub(super) fn of(text: &[u8], range: Range<usize>, form: &Form) -> Compact {
         let mut compact = Compact { bytes: Vec::new(), at: Vec::new() };
-        let mut done = 0;
-        while let Some(digit) = next_digit(text, done) {
-            done = compact.region(text, digit, digit.saturating_sub(reach).max(done), reach);
+        let text = &text[..range.end];
+        let (mut done, mut from) = (range.start, range.start);
+        while let Some(digit) = next_digit(text, from) {
+            let window = &text[digit..text.len().min(digit.saturating_add(form.window))];
+            // Without letters a region ends soon by itself.
+            if form.reach > 0 && count_digits(window) < form.digits {
+                // No id has its first digit here, since it would have more of them. Whatever is further in one has it before.
+                from = digit + 1;
+                continue;
+            }
+            done = compact.region(text, digit, digit.saturating_sub(form.reach).max(done), form.reach);
+            from = done;
         }
         compact
     }
@@ -108,10 +117,30 @@ pub(super) fn whole(text: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// How many bytes before, between and behind its digits an id may take, with a separator behind each letter.
-pub(super) fn reach(id: &[u8]) -> usize {
-    let longest = id.split(u8::is_ascii_digit).map(<[u8]>::len).max().unwrap_or_default();
-    if longest == 0 { 0 } else { longest * 2 + 2 * GAP_BYTES }
+/// What ids without separators have in common, so that most places need not be looked at.
+pub(super) struct Form {
+    /// How many bytes before, between and behind digits may belong to one, with a separator for each letter and more around
+    /// them; 0: there are no letters in any.
+    reach: usize,
+    /// The fewest digits of one.
+    digits: usize,
+    /// The most bytes that one may take, with separators everywhere.
+    window: usize,
+}
+
+impl Form {
+    pub(super) fn of(ids: &[&Vec<u8>]) -> Form {
+        let letters =
+            |id: &&&Vec<u8>| id.split(u8::is_ascii_digit).map(<[u8]>::len).max().unwrap_or_default();
+        let longest = ids.iter().map(|id| letters(&id)).max().unwrap_or_default();
+        let digits = |id: &&Vec<u8>| id.iter().filter(|byte| byte.is_ascii_digit()).count();
+        let most = ids.iter().map(|id| id.len()).max().unwrap_or_default();
+        Form {
+            reach: if longest == 0 { 0 } else { longest * 2 + 2 * GAP_BYTES },
+            digits: ids.iter().map(digits).min().unwrap_or_default(),
+            window: most * (1 + GAP_BYTES),
+        }
+    }
 }
 
 /// The first digit from `from` on, or what begins like one of full width.
@@ -121,6 +150,12 @@ fn next_digit(text: &[u8], from: usize) -> Option<usize> {
     let any = |stride: &[u8]| stride.iter().fold(0, |any, byte| any | u8::from(is_digit_like(*byte))) != 0;
     let whole = rest.chunks_exact(STRIDE).take_while(|stride| !any(stride)).count() * STRIDE;
     rest[whole..].iter().position(|byte| is_digit_like(*byte)).map(|place| from + whole + place)
+}
+
+fn count_digits(text: &[u8]) -> usize {
+    // In bytes, of which vector instructions take many at once.
+    let count = |stride: &[u8]| stride.iter().map(|byte| u8::from(is_digit_like(*byte))).sum::<u8>();
+    text.chunks(usize::from(u8::MAX)).map(|stride| usize::from(count(stride))).sum()
 }
 
 /// A digit, or the first byte of one of full width.

@@ -17,13 +17,22 @@ pub(super) fn is_encoded(bytes: &[u8]) -> bool {
 /// Calls `look` with the bytes as they are, and for each layer of escapes with what is under it.
 pub(super) fn each(bytes: &[u8], look: &mut dyn FnMut(&[u8]) -> Result<(), Leak>) -> Result<(), Leak> {
     with_percents(bytes, look)?;
+    under(bytes, look)
+}
+
+/// The same for a string of a JSON document, which with escapes is read by nobody as it is.
+pub(super) fn of_string(bytes: &[u8], look: &mut dyn FnMut(&[u8]) -> Result<(), Leak>) -> Result<(), Leak> {
+    if memchr(b'\\', bytes).is_some() { under(bytes, look) } else { with_percents(bytes, look) }
+}
+
+fn under(bytes: &[u8], look: &mut dyn FnMut(&[u8]) -> Result<(), Leak>) -> Result<(), Leak> {
     let mut current: Option<Vec<u8>> = None;
     for _ in 0..LAYERS {
         let reading = current.as_deref().unwrap_or(bytes);
         let Some(first) = memchr(b'\\', reading) else { break };
-        let under = unescaped(reading, first);
-        with_percents(&under, look)?;
-        current = Some(under);
+        let next = unescaped(reading, first);
+        with_percents(&next, look)?;
+        current = Some(next);
     }
     Ok(())
 }

@@ -69,14 +69,14 @@ pub(super) fn at<'d>(document: &'d [u8], hit: &Range<usize>) -> Option<(Spot<'d>
     None
 }
 
-/// The strings of a document as they are written, without quotes; keys, too.
-pub(super) fn strings(document: &[u8]) -> impl Iterator<Item = &[u8]> {
+/// Where the strings of a document are, without quotes; keys, too.
+pub(super) fn strings(document: &[u8]) -> impl Iterator<Item = Range<usize>> {
     let mut at = 0;
     std::iter::from_fn(move || {
         let start = at + memchr(b'"', document.get(at..)?)? + 1;
         let end = string_end(document, start - 1);
         at = end + 1;
-        document.get(start..end)
+        (start <= end).then_some(start..end)
     })
 }
 
