@@ -1,3 +1,5 @@
+//! What the audit log promises: over restarts, failures of the disk and changes by others.
+
 use super::*;
 use crate::telemetry::metrics::Metrics;
 use std::fs;

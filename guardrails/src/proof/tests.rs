@@ -1,3 +1,5 @@
+//! What a proof sees, and what it excuses, by example and by property.
+
 use super::*;
 use proptest::prelude::*;
 use serde_json::{Value, json};
