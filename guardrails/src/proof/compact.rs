@@ -154,7 +154,8 @@ fn next_digit(text: &[u8], from: usize) -> Option<usize> {
 
 fn count_digits(text: &[u8]) -> usize {
     // In bytes, of which vector instructions take many at once.
-    let count = |stride: &[u8]| stride.iter().map(|byte| u8::from(is_digit_like(*byte))).sum::<u8>();
+    let count =
+        |stride: &[u8]| stride.iter().fold(0_u8, |n, byte| n.wrapping_add(u8::from(is_digit_like(*byte))));
     text.chunks(usize::from(u8::MAX)).map(|stride| usize::from(count(stride))).sum()
 }
 
