@@ -158,6 +158,8 @@ fn a_cut_tail_shows_against_a_hash_that_was_noted() {
     assert_eq!(check(&place).unwrap().lines, 3, "by itself it can't be seen");
     let told = verify(&place.files(), Some(&head)).unwrap_err();
     assert!(told.contains("cut off"), "{told}");
+    fs::write(place.path(), lines.join("\n").replace("\"C\"", "\"X\"") + "\n").unwrap();
+    assert!(check(&place).is_ok() && verify(&place.files(), Some(&head)).is_err(), "nor a changed last line");
 }
 
 #[test]

@@ -12,9 +12,8 @@ use crate::audit::verify;
 #[derive(Subcommand)]
 pub enum AuditCommand {
     /// Follows the chain of hashes through the files and names the first line that was changed, removed, moved or put in. Lines
-    /// cut off at the end show only against a hash that was noted before (--head), as the gateway's own log does when it
-    /// opens and closes the file. Whoever can write the file could also compute the whole chain anew: that shows against
-    /// such a hash alone, too.
+    /// cut off at the end, a changed last line, and a chain computed anew by somebody who can write the file show only against
+    /// a hash that was noted before (--head); the gateway's own log notes one when it opens and closes the file.
     Verify(VerifyArgs),
     /// Writes events to standard output.
     Export(ExportArgs),
@@ -82,7 +81,7 @@ pub fn run(command: &AuditCommand, out: &mut dyn Write) -> Result<String, String
             }
             text += &match verified.behind_known {
                 Some(behind) => format!("{behind} lines follow the one with the hash that was noted\n"),
-                None => "whether lines were cut off at the end shows only against a hash that was noted (--head)\n"
+                None => "whether lines were cut off at the end, or the last one changed, shows only against a hash that was noted (--head)\n"
                     .to_owned(),
             };
             Ok(text)
