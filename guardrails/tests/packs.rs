@@ -124,7 +124,7 @@ const FIELDS: &[(&str, &str, &str)] = &[
     ("tcKimlikNo", "10000000146", "TR_NATIONAL_ID"),
     ("vergiNo", "4540536920", "TR_TAX_ID"),
     ("saIdNumber", "8001015009087", "ZA_ID_NUMBER"),
-    ("sin", "130692544", "CA_SIN"),
+    ("sin", "274618354", "CA_SIN"),
     ("niss", "85073003328", "BE_NATIONAL_NUMBER"),
     ("nif", "123456789", "PT_NIF"),
     ("cprNummer", "0707614285", "DK_CPR"),
