@@ -94,7 +94,7 @@ impl Guard {
         let Policy { pii, secrets, injection: _ } = &self.policy;
         let mut hash = Fnv::new();
         hash.write(env!("CARGO_PKG_VERSION"));
-        hash.write(&format!("{pii:?} {secrets:?}"));
+        hash.write(&format!("{pii:?} {secrets:?} {}", secrets::VERSION));
         if let Some(engine) = &self.pii {
             engine.rows().for_each(|row| hash.write(row));
         }
