@@ -6,7 +6,7 @@ use crate::vault::{Blocked, Vault};
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
-/// Numbers with fewer digits hold no personal data that a pattern could tell.
+/// Numbers with fewer digits hold no personal data that a pattern could tell; values found elsewhere are looked for in them.
 const LONG_NUMBER: usize = 9;
 /// How deep documents within strings within documents are read; deeper ones are read as text.
 const DEEPEST: usize = 4;
@@ -30,7 +30,7 @@ pub(crate) fn redact(
         Value::Number(number) => {
             let text = number.to_string();
             let text = whole_part(&text);
-            if is_long(text)
+            if (is_long(text) || vault.is_known(text))
                 && !skip(path, text)
                 && let Some(redacted) = vault.redact_labelled(guard, text, label)?
             {
@@ -63,7 +63,7 @@ fn redact_keys(vault: &mut Vault, guard: &Guard, map: &mut Map<String, Value>) -
     let mut redacted = Vec::with_capacity(map.len());
     for (number, key) in map.keys().enumerate() {
         vault.trail.enter(|| Step::Name(number));
-        redacted.push(vault.redact(guard, key)?);
+        redacted.push(redact_key(vault, guard, key)?);
         vault.trail.leave();
     }
     let changed = redacted.iter().any(Option::is_some);
@@ -78,6 +78,12 @@ fn redact_keys(vault: &mut Vault, guard: &Guard, map: &mut Map<String, Value>) -
         }
     }
     Ok(changed)
+}
+
+/// A value that is known may also be a word, and a word as key belongs to the protocol.
+fn redact_key(vault: &mut Vault, guard: &Guard, key: &str) -> Result<Option<String>, Blocked> {
+    let word = key.bytes().all(|byte| byte.is_ascii_alphabetic() || b"_$".contains(&byte));
+    if word && vault.is_repeating() { Ok(None) } else { vault.redact(guard, key) }
 }
 
 fn redact_string(
@@ -129,7 +135,7 @@ fn redact_document(
             // A lone surrogate is JSON and no string; then the token is read as it is written.
             let inner = serde_json::from_str(token).unwrap_or_else(|_| token[1..token.len() - 1].to_owned());
             if text[at..].trim_start().starts_with(':') {
-                let redacted = vault.redact(guard, &inner)?;
+                let redacted = redact_key(vault, guard, &inner)?;
                 label = inner;
                 redacted
             } else if is_media(&inner) {
@@ -137,7 +143,7 @@ fn redact_document(
             } else {
                 redact_string(vault, guard, &inner, &label, depth + 1)?
             }
-        } else if is_long(token) {
+        } else if is_long(token) || vault.is_known(whole_part(token)) {
             vault.redact_labelled(guard, whole_part(token), &label)?
         } else {
             None
@@ -231,7 +237,7 @@ mod tests {
             value,
             json!({
                 "messages": [{"content": [{"text": "I am [EMAIL_ADDRESS_1]"}, "[EMAIL_ADDRESS_1]"]}],
-                "by": {"[EMAIL_ADDRESS_1]": 1, "card": "[CREDIT_CARD_1]", "ssn": "[US_SSN_1]", "n": 536228143},
+                "by": {"[EMAIL_ADDRESS_1]": 1, "card": "[CREDIT_CARD_1]", "ssn": "[US_SSN_1]", "n": "[US_SSN_1]"},
                 "float": "[CREDIT_CARD_1]",
                 "document": "{\"card\": \"[CREDIT_CARD_1]\"}",
             })

@@ -21,6 +21,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::OnceLock;
 
+use crate::text::ceil_boundary;
 use compact::{Compact, Form};
 use matcher::Matcher;
 pub use spot::{Kind, Spot};
@@ -39,6 +40,7 @@ const SPELLED: &[&str] = &[
     "AGE",
     "COORDINATES",
     "DATE_TIME",
+    "DE_KFZ",
     "DOMAIN_NAME",
     "EMAIL_ADDRESS",
     "GEO_COORDINATES",
@@ -59,6 +61,8 @@ pub struct Proof {
 }
 
 struct Original {
+    /// Which of those given it is.
+    number: usize,
     entity: &'static str,
     text: String,
     /// The same without separators, where that says the same.
@@ -99,11 +103,11 @@ impl Proof {
         placeholders: Vec<String>,
     ) -> Proof {
         let (mut kept, mut exempt) = (Vec::new(), 0);
-        for (entity, text) in originals {
+        for (number, (entity, text)) in originals.enumerate() {
             if text.chars().nth(LEAST - 1).is_none() {
                 exempt += 1;
             } else {
-                kept.push(Original::new(entity, text));
+                kept.push(Original::new(number, entity, text));
             }
         }
         Proof { originals: kept, placeholders, exempt, search: OnceLock::new() }
@@ -152,6 +156,35 @@ impl Proof {
         self.loose(bytes, done..bytes.len(), &excuse)
     }
 
+    /// Where originals stand in a text as it is, and which; in no order and possibly overlapping.
+    pub(crate) fn places(&self, text: &str) -> Vec<(usize, Range<usize>)> {
+        let mut places = Vec::new();
+        let Some(Search { exact, loose }) = self.search() else { return places };
+        let bytes = text.as_bytes();
+        let mut from = 0;
+        while let Some(start) = exact.find(bytes, from) {
+            let found = self.exactly_at(bytes, start, &|_, _| false);
+            places.extend(found.map(|(original, place)| (original.number, place)));
+            from = start + 1;
+        }
+        let Some((loose, form)) = loose else { return places };
+        let (compact, mut from) = (Compact::of(bytes, 0..bytes.len(), form), 0);
+        while let Some(start) = loose.find(&compact.bytes, from) {
+            let found = self.loosely_at(bytes, &compact, start, &|_, _| false);
+            let whole = |place: Range<usize>| place.start..ceil_boundary(text, place.end);
+            places.extend(found.map(|(original, place)| (original.number, whole(place))));
+            from = start + 1;
+        }
+        places
+    }
+
+    /// Whether a text is an original and nothing else.
+    pub(crate) fn is_one(&self, text: &str) -> bool {
+        self.originals.iter().any(|original| {
+            original.text == text || original.loose.as_ref().is_some_and(|loose| loose == text.as_bytes())
+        })
+    }
+
     /// Looks into one reading of bytes, where nothing is excused.
     fn reading(&self, bytes: &[u8]) -> Result<(), Leak> {
         self.exact(bytes, &|_, _| false)?;
@@ -167,8 +200,8 @@ impl Proof {
         let Some(Search { exact, .. }) = self.search() else { return Ok(()) };
         let mut from = 0;
         while let Some(start) = exact.find(bytes, from) {
-            if let Some(leak) = self.starting_at(bytes, start, excuse) {
-                return Err(leak);
+            if let Some((leaked, _)) = self.exactly_at(bytes, start, excuse).next() {
+                return Err(Leak { entity: leaked.entity });
             }
             from = start + 1;
         }
@@ -183,45 +216,42 @@ impl Proof {
         let compact = Compact::of(bytes, part, form);
         let mut from = 0;
         while let Some(start) = loose.find(&compact.bytes, from) {
-            if let Some(leak) = self.starting_loosely_at(bytes, &compact, start, excuse) {
-                return Err(leak);
+            if let Some((leaked, _)) = self.loosely_at(bytes, &compact, start, excuse).next() {
+                return Err(Leak { entity: leaked.entity });
             }
             from = start + 1;
         }
         Ok(())
     }
 
-    /// The first original that starts here, and counts.
-    fn starting_at(&self, bytes: &[u8], start: usize, excuse: Excuse<'_>) -> Option<Leak> {
-        let counts = |original: &&Original| {
-            original.spellings().any(|spelling| {
-                let hit = start..start + spelling.len();
-                bytes[start..].starts_with(spelling.as_bytes())
-                    && self.counts(bytes, &hit, original.stands, excuse)
-            })
-        };
-        self.originals.iter().find(counts).map(|original| Leak { entity: original.entity })
+    /// The originals that start here, and count; and where they stand.
+    fn exactly_at<'p>(
+        &'p self,
+        bytes: &'p [u8],
+        start: usize,
+        excuse: Excuse<'p>,
+    ) -> impl Iterator<Item = (&'p Original, Range<usize>)> {
+        self.originals.iter().filter_map(move |original| {
+            let hits = original.spellings().map(|spelling| (start..start + spelling.len(), spelling));
+            let mut hits = hits.filter(|(_, spelling)| bytes[start..].starts_with(spelling.as_bytes()));
+            let (hit, _) = hits.find(|(hit, _)| self.counts(bytes, hit, original.stands, excuse))?;
+            Some((original, hit))
+        })
     }
 
-    fn starting_loosely_at(
-        &self,
-        bytes: &[u8],
-        compact: &Compact,
+    fn loosely_at<'p>(
+        &'p self,
+        bytes: &'p [u8],
+        compact: &'p Compact,
         start: usize,
-        excuse: Excuse<'_>,
-    ) -> Option<Leak> {
-        let counts = |original: &&Original| {
-            original.loose.as_ref().is_some_and(|loose| {
-                compact.bytes[start..].starts_with(loose)
-                    && self.counts(
-                        bytes,
-                        &compact.place(start..start + loose.len()),
-                        original.stands_loosely(loose),
-                        excuse,
-                    )
-            })
-        };
-        self.originals.iter().find(counts).map(|original| Leak { entity: original.entity })
+        excuse: Excuse<'p>,
+    ) -> impl Iterator<Item = (&'p Original, Range<usize>)> {
+        self.originals.iter().filter_map(move |original| {
+            let loose = original.loose.as_ref().filter(|loose| compact.bytes[start..].starts_with(loose))?;
+            let hit = compact.place(start..start + loose.len());
+            let counts = self.counts(bytes, &hit, original.stands_loosely(loose), excuse);
+            counts.then_some((original, hit))
+        })
     }
 
     fn counts(&self, bytes: &[u8], hit: &Range<usize>, stands: Stands, excuse: Excuse<'_>) -> bool {
@@ -238,12 +268,12 @@ impl Proof {
 }
 
 impl Original {
-    fn new(entity: &'static str, text: &str) -> Original {
+    fn new(number: usize, entity: &'static str, text: &str) -> Original {
         let digits = text.bytes().filter(u8::is_ascii_digit).count();
-        let number = digits > 0 && !text.chars().any(char::is_alphabetic);
+        let numeric = digits > 0 && !text.chars().any(char::is_alphabetic);
         let stands = if text.chars().nth(ALONE - 1).is_none() {
             Stands::Alone
-        } else if number && digits < STRONG {
+        } else if numeric && digits < STRONG {
             Stands::OwnNumber
         } else {
             Stands::Anywhere
@@ -254,7 +284,7 @@ impl Original {
             // An id with letters has enough of them both.
             loose.len() >= LEAST_LOOSE && (digits == loose.len() || digits >= LEAST)
         });
-        Original { entity, text: text.to_owned(), loose, stands }
+        Original { number, entity, text: text.to_owned(), loose, stands }
     }
 
     /// The value, and as forms send it: with a plus for each space.

@@ -1,5 +1,7 @@
 //! What was decided about each finding, and where: for an audit log. Never what was found.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::ops::Range;
 
 use crate::guard::{Class, Finding};
@@ -27,7 +29,7 @@ pub struct Decision {
 }
 
 /// A step on the way into a JSON value.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
     /// The member of this name, after redaction.
     Key(String),
@@ -49,6 +51,8 @@ pub(crate) struct Trail {
     counted: (usize, usize),
     /// What the last round replaced, left to right: where it was, and how long what stands there now is.
     pub(crate) parts: Vec<(Range<usize>, usize)>,
+    /// Texts that were changed, as they came, and where their parts stood: they may be changed again.
+    changed: HashMap<Vec<Step>, (String, Origins)>,
 }
 
 impl Trail {
@@ -80,6 +84,26 @@ impl Trail {
         if self.on {
             self.parts.push((span.clone(), length));
         }
+    }
+
+    /// Keeps a text as it came, since what became of it may be read again.
+    pub(crate) fn keep(&mut self, text: &str, origins: Origins) {
+        if self.on {
+            self.changed.insert(self.path.clone(), (text.to_owned(), origins));
+        }
+    }
+
+    /// What was kept of the text that stands here; the text itself if nothing was.
+    pub(crate) fn kept<'t>(&mut self, text: &'t str) -> (Cow<'t, str>, Origins) {
+        match self.changed.remove(&self.path) {
+            Some((came, origins)) => (Cow::Owned(came), origins),
+            None => (Cow::Borrowed(text), Origins::default()),
+        }
+    }
+
+    /// Forgets the texts that were kept.
+    pub(crate) fn forget(&mut self) {
+        self.changed.clear();
     }
 
     /// What is noted from now on stands in another text.

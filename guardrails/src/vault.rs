@@ -28,6 +28,8 @@ pub struct Vault {
     /// The highest number in use, by entity.
     highest: BTreeMap<&'static str, u64>,
     pub(crate) trail: Trail,
+    /// What has a placeholder, while a request is read again for it.
+    known: Option<Proof>,
 }
 
 struct Entry {
@@ -35,6 +37,9 @@ struct Entry {
     class: Class,
     placeholder: String,
     original: String,
+    /// The rule that found it first, and how likely it was then.
+    rule: &'static str,
+    score: f32,
 }
 
 /// The policy refuses a text because of what is in it. Names the kind, never the value.
@@ -123,20 +128,41 @@ impl Vault {
         label: &str,
     ) -> Result<Option<String>, Blocked> {
         self.reserve(text);
-        let (mut redacted, mut origins) = (None::<String>, Origins::default());
+        let again = self.known.as_ref().map(|known| self.repeated(guard, known, text));
+        if again.as_ref().is_some_and(Vec::is_empty) {
+            return Ok(None);
+        }
+        let (came, mut origins) = match again {
+            Some(_) => self.trail.kept(text),
+            None => (Cow::Borrowed(text), Origins::default()),
+        };
         self.trail.next_text();
+        let mut found = again.unwrap_or_else(|| guard.inspect_labelled(text, label));
+        let mut redacted: Option<String> = None;
         // A replacement moves context closer, which may show more; the second round rarely finds anything.
         for _ in 0..ROUNDS {
-            let current = redacted.as_deref().unwrap_or(text);
-            let found = guard.inspect_labelled(current, label);
             if found.is_empty() {
                 break;
             }
-            self.note(guard, (text, &origins), &found);
-            redacted = Some(self.operate(guard, current, &found)?);
+            self.note(guard, (&came, &origins), &found);
+            let next = self.operate(guard, redacted.as_deref().unwrap_or(text), &found)?;
             origins.replaced(&self.trail.parts);
+            found = guard.inspect_labelled(&next, label);
+            redacted = Some(next);
+        }
+        if redacted.is_some() {
+            self.trail.keep(&came, origins);
         }
         Ok(redacted)
+    }
+
+    /// Where values that have a placeholder stand in a text.
+    fn repeated(&self, guard: &Guard, known: &Proof, text: &str) -> Vec<Finding> {
+        let findings = known.places(text).into_iter().map(|(number, span)| {
+            let &Entry { entity, rule, class, score, .. } = &self.entries[number];
+            Finding { entity, rule, class, span, score }
+        });
+        pipeline::resolve(findings.collect(), guard.policy())
     }
 
     /// Keeps what is decided about these findings, where that is wanted.
@@ -179,18 +205,22 @@ impl Vault {
                 class: finding.class,
                 placeholder: placeholder::write(finding.entity, *highest),
                 original: original.to_owned(),
+                rule: finding.rule,
+                score: finding.score,
             });
             self.entries.len() - 1
         });
         &self.entries[at].placeholder
     }
 
-    /// Redacts every string and every key of a JSON value in place, and tells whether anything changed.
+    /// Redacts every string and every key of a JSON value in place, and tells whether anything changed. What is found in
+    /// one place is replaced in all, also where nothing around it tells what it is, as far as [`Proof`] would see it
+    /// there; only keys that are words of letters are left then, since they may be the protocol's.
     ///
     /// A number of nine digits or more is read as text and becomes a string if something is found in it. A string
     /// that is itself a JSON object or array (a tool call's arguments) is redacted inside, its layout kept. The
     /// key over a value counts as context. Left alone are `data:` URLs with images, audio or video in base64, and
-    /// what `skip` says: it is asked for each string and long number with the keys that lead to it (those of
+    /// what `skip` says: it is asked for each string and number that is read with the keys that lead to it (those of
     /// arrays' items are those of the array) and its text. Keys are always read.
     ///
     /// # Errors
@@ -201,7 +231,28 @@ impl Vault {
         value: &mut Value,
         skip: &dyn Fn(&[&str], &str) -> bool,
     ) -> Result<bool, Blocked> {
-        json::redact(self, guard, value, &[], skip)
+        self.trail.forget();
+        let mut changed = json::redact(self, guard, value, &[], skip)?;
+        // Reading again may show more, which is then looked for, too.
+        let (mut looked_for, mut rounds) = (0, 0..ROUNDS);
+        while looked_for < self.entries.len() && rounds.next().is_some() {
+            looked_for = self.entries.len();
+            self.known = self.proof();
+            let again = json::redact(self, guard, value, &[], skip);
+            self.known = None;
+            changed |= again?;
+        }
+        Ok(changed)
+    }
+
+    /// Whether values that have a placeholder are being looked for everywhere, and not other ones.
+    pub(crate) fn is_repeating(&self) -> bool {
+        self.known.is_some()
+    }
+
+    /// Whether this is a value that is being looked for.
+    pub(crate) fn is_known(&self, text: &str) -> bool {
+        self.known.as_ref().is_some_and(|known| known.is_one(text))
     }
 
     /// `text` with placeholders in place of the values that have one already, however they are printed; whatever else

@@ -8,6 +8,7 @@ use super::{Call, audited};
 use crate::audit::Audit;
 use crate::error::ApiError;
 use crate::gateway::Gateway;
+use crate::provider_api::openai::words;
 use crate::route::Target;
 
 /// Less than this in base64 is not a hundredth of a second of sound.
@@ -108,6 +109,6 @@ fn is_structure(path: &[&str], text: &str) -> bool {
         ["seed"] => text.bytes().all(|b| b.is_ascii_digit() || b == b'-'),
         ["model"] => true,
         ["messages", "content", "input_audio", "data"] => is_sound(text),
-        _ => false,
+        _ => words::is_value(path, text),
     }
 }

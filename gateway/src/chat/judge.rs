@@ -182,12 +182,12 @@ impl Judge {
 /// Question and answers as any provider may see them: the answers may name values that their own provider put there. Equal ones
 /// have equal placeholders, so what differs still does.
 fn redacted(guard: &Guard, case: &Case<'_>) -> Result<([String; 3], Option<Proof>), Blocked> {
-    let (mut vault, texts) = (Vault::new(), [case.question, case.remembered, case.fresh]);
-    texts.iter().for_each(|text| vault.reserve(text));
-    let mut redact = |text: &str| Ok(vault.redact(guard, text)?.unwrap_or_else(|| text.to_owned()));
-    let [question, remembered, fresh] = texts;
-    let texts = [redact(question)?, redact(remembered)?, redact(fresh)?];
-    Ok((texts, vault.proof()))
+    let mut vault = Vault::new();
+    let mut texts = json!([case.question, case.remembered, case.fresh]);
+    vault.reserve_json(&texts);
+    vault.redact_json(guard, &mut texts, &|_, _| false)?;
+    let text = |number: usize| texts[number].as_str().unwrap_or_default().to_owned();
+    Ok(([text(0), text(1), text(2)], vault.proof()))
 }
 
 /// What judging costs is spent like anything else, but no client asked for it.

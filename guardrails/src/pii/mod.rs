@@ -26,6 +26,7 @@ pub(crate) fn normalised(entity: &str, value: &str) -> String {
         "URL",
         "DOMAIN_NAME",
         "DATE_TIME",
+        "DE_KFZ",
         "ADDRESS",
         "AGE",
         "CRYPTO",

@@ -97,6 +97,8 @@ fn originals_are_escaped_inside_json() {
         class: Class::Pii,
         placeholder: "[EMAIL_ADDRESS_1]".to_owned(),
         original: "\"a\\b\"@example.org".to_owned(),
+        rule: "email",
+        score: 1.0,
     });
     let arguments = r#"{"to":"[EMAIL_ADDRESS_1]"}"#;
     let restored = vault.rehydrate(arguments, Form::Json);
@@ -274,4 +276,76 @@ fn a_proof_holds_what_was_replaced() {
     let sent = vault.redact(&guard, "I am ada@example.org").unwrap().unwrap();
     let proof = vault.proof().unwrap();
     assert!(proof.check(sent.as_bytes()).is_ok() && proof.check(b"x=ada%40example.org").is_err());
+}
+
+/// Redacts a request and gives it back with the vault.
+fn request(mut value: Value) -> (Value, Vault) {
+    let mut vault = Vault::new();
+    vault.keep_decisions();
+    vault.reserve_json(&value);
+    vault.redact_json(guard(), &mut value, &|path, _| path == ["max_tokens"]).unwrap();
+    (value, vault)
+}
+
+#[test]
+fn a_value_found_in_one_place_is_replaced_wherever_it_stands() {
+    let (value, vault) = request(json!({
+        "first": "Is 624108837 taken? Or 624-10-8837, or x624108837y?",
+        "key": { "624108837": { "name": "n" } },
+        "number": 624108837,
+        "arguments": "{\"id\": 624108837, \"624108837\": [\"a 624108837\"]}",
+        "last": "ssn=624108837",
+        "max_tokens": 624108837,
+        "other": "1624108838 and 62410883",
+    }));
+    assert_eq!(
+        value,
+        json!({
+            "first": "Is [US_SSN_1] taken? Or [US_SSN_1], or x[US_SSN_1]y?",
+            "key": { "[US_SSN_1]": { "name": "n" } },
+            "number": "[US_SSN_1]",
+            "arguments": "{\"id\": \"[US_SSN_1]\", \"[US_SSN_1]\": [\"a [US_SSN_1]\"]}",
+            "last": "ssn=[US_SSN_1]",
+            "max_tokens": 624108837,
+            "other": "1624108838 and 62410883",
+        })
+    );
+    let mut sent = value;
+    sent["max_tokens"] = json!(1);
+    let proof = vault.proof().unwrap();
+    assert_eq!(proof.check_json(sent.to_string().as_bytes(), &|_| false), Ok(()));
+}
+
+#[test]
+fn a_known_value_that_is_short_must_stand_by_itself_and_a_word_as_key_is_left() {
+    let mut vault = Vault::new();
+    for (at, original) in ["1234", "90210", "content", "né4"].into_iter().enumerate() {
+        let finding =
+            Finding { entity: "US_SSN", rule: "r", class: Class::Pii, span: 0..original.len(), score: 0.9 };
+        assert_eq!(vault.issue(&finding, original), format!("[US_SSN_{}]", at + 1));
+    }
+    let mut value = json!({
+        "content": "My content: 1234, 12345, A1234, x90210, 902101, né4",
+        "n": [1234, 12345, 1234.5, 90210.0, -90210],
+    });
+    vault.redact_json(guard(), &mut value, &|_, _| false).unwrap();
+    assert_eq!(
+        value,
+        json!({
+            "content": "My [US_SSN_3]: [US_SSN_1], 12345, A1234, x[US_SSN_2], 902101, né4",
+            "n": ["[US_SSN_1]", 12345, 1234.5, "[US_SSN_2]", -90210],
+        })
+    );
+}
+
+#[test]
+fn decisions_about_repeated_values_say_where_they_stood_at_first() {
+    let text = "é ada@example.org 624108837 bob@example.org";
+    let (value, mut vault) = request(json!({ "a": text, "b": "ssn 624108837" }));
+    assert_eq!(value["a"], "é [EMAIL_ADDRESS_1] [US_SSN_1] [EMAIL_ADDRESS_2]");
+    let decisions = vault.decisions();
+    let repeated = decisions.iter().find(|d| d.entity == "US_SSN" && d.path == [Step::Key("a".to_owned())]);
+    let repeated = repeated.unwrap();
+    assert_eq!(&text[repeated.bytes.clone()], "624108837");
+    assert_eq!((repeated.chars.start, decisions.len()), (repeated.bytes.start - 1, 4));
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use serde_json::Value;
 use sluice_guardrails::{Guard, Vault};
 use sluice_models::EmbedPool;
 
@@ -145,9 +146,11 @@ fn answers_by_redacted_prompt(stream: &Stream) -> HashMap<String, String> {
     let guard = Guard::new(&sluice_guardrails::Policy::default());
     let answer = |question: &Question| {
         let mut vault = Vault::new();
-        vault.reserve(&question.prompt);
-        let redacted = vault.redact(&guard, &question.prompt).ok().flatten();
-        let prompt = redacted.unwrap_or_else(|| question.prompt.clone());
+        let mut prompt = Value::from(question.prompt.as_str());
+        vault.reserve_json(&prompt);
+        // The policy blocks nothing.
+        drop(vault.redact_json(&guard, &mut prompt, &|_, _| false));
+        let prompt = prompt.as_str().unwrap_or_default().to_owned();
         let mut text = stream.answer(question).to_owned();
         if !vault.is_empty() {
             let list: Vec<&str> = vault.issued().collect();

@@ -145,6 +145,16 @@ const NUMBERS: &[&str] = &[
     "top_p",
 ];
 
+/// Whether what stands under the last of these keys is a word of the API, or one of its numbers.
+pub fn is_value(path: &[&str], text: &str) -> bool {
+    let holds = |words: &[&str], word: &str| words.binary_search(&word).is_ok();
+    match path {
+        [key] if holds(NUMBERS, key) => text.bytes().filter(u8::is_ascii_digit).count() < 9,
+        [.., key] => ENUMERATIONS.contains(key) && holds(WORDS, text),
+        [] => false,
+    }
+}
+
 /// Whether this is a word of the API, or one of its numbers.
 pub fn is_protocol(spot: &Spot<'_>) -> bool {
     let holds = |words: &[&str], word: &str| words.binary_search(&word).is_ok();
