@@ -72,3 +72,23 @@ async fn a_seed_and_other_numbers_that_are_none_of_the_redacted_values_go_throug
     assert_eq!((reply.status, gate.primary.count()), (200, 1), "{:?}", reply.body);
     assert!(gate.metrics().await.contains("sluice_guardrail_postcondition_failures_total 0"));
 }
+
+#[tokio::test]
+async fn a_value_that_only_one_place_gives_away_is_replaced_in_all_others_and_the_request_goes_through() {
+    let gate = Gate::with("");
+    let mut body = question("My SSN is 624-10-8837.");
+    body["messages"] = json!([
+        { "role": "user", "content": "Is 624108837 taken? And 624-10-8837?" },
+        { "role": "assistant", "content": "It is.", "name": "n624108837" },
+        body["messages"][0].clone(),
+    ]);
+    body["metadata"] = json!({ "order": 624_108_837, "624108837": "x" });
+    body["max_tokens"] = json!(624);
+    let reply = gate.client.chat(&body).await;
+    assert_eq!((reply.status, gate.primary.count()), (200, 1), "{:?}", reply.body);
+    let sent = gate.received();
+    assert!(!holds(&sent, "624108837") && !holds(&sent, "624-10-8837"));
+    let sent: Value = serde_json::from_slice(&gate.primary.seen()[0].body).unwrap();
+    assert_eq!(sent["messages"][0]["content"], "Is [US_SSN_1] taken? And [US_SSN_1]?");
+    assert_eq!((&sent["metadata"]["order"], &sent["max_tokens"]), (&json!("[US_SSN_1]"), &json!(624)));
+}
