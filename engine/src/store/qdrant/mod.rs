@@ -19,6 +19,7 @@ pub(crate) use feed::{Clock as FeedClock, Event};
 use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -271,23 +272,19 @@ impl SharedStore {
             told: AtomicU64::new(0),
             heard: AtomicU64::new(0),
         });
-        let first = runtime.spawn({
-            let core = Arc::clone(&core);
-            async move { tokio::time::timeout(collection::PATIENCE, core.reach()).await }
-        });
+        let reaching = Arc::clone(&core);
+        let first =
+            wait(&runtime, async move { tokio::time::timeout(collection::PATIENCE, reaching.reach()).await });
         // From here on it is dropped as it must be.
         let store = Self { core, runtime: Some(runtime) };
-        match wait(first) {
+        match first {
             Some(Ok(Ok(()))) => store.core.health.came_up(),
             Some(Ok(Err(Trouble::Refused(problem)))) => return Err(Refused(problem)),
             Some(Ok(Err(Trouble::Unreachable(why)))) => drop(store.core.health.still_down(&why)),
             Some(Err(_)) | None => drop(store.core.health.still_down("no answer")),
         }
         if let Some(runtime) = &store.runtime {
-            runtime.spawn(sync::keep_connected(Arc::clone(&store.core)));
-            runtime.spawn(writer::write_on(Arc::clone(&store.core)));
-            runtime.spawn(sync::exchange(Arc::clone(&store.core)));
-            runtime.spawn(removal::sweep(Arc::clone(&store.core)));
+            tasks(&store.core).into_iter().for_each(|task| drop(runtime.spawn(task)));
         }
         Ok(store)
     }
@@ -372,24 +369,22 @@ impl SharedStore {
     /// Waits until all that was to be written so far is, at most so long; says whether it was.
     pub(crate) fn flush(&self, patience: Duration) -> bool {
         let core = Arc::clone(&self.core);
-        let Some(runtime) = &self.runtime else { return false };
-        let flushed = runtime.spawn(async move {
+        let flushed = async move {
             let all = async {
                 core.flushed().await;
                 sync::send(&core).await;
             };
             tokio::time::timeout(patience, all).await.is_ok()
-        });
-        wait(flushed).unwrap_or(false)
+        };
+        self.runtime.as_ref().and_then(|runtime| wait(runtime, flushed)).unwrap_or(false)
     }
 
     /// Sweeps without waiting for the time.
     #[cfg(test)]
     pub(crate) fn sweep_now(&self) {
         let core = Arc::clone(&self.core);
-        let swept =
-            self.runtime.as_ref().map(|runtime| runtime.spawn(async move { core.sweep().await.is_ok() }));
-        assert_eq!(swept.and_then(wait), Some(true));
+        let sweep = async move { core.sweep().await.is_ok() };
+        assert_eq!(self.runtime.as_ref().and_then(|runtime| wait(runtime, sweep)), Some(true));
     }
 
     /// Runs something on the store's own runtime; nothing if the store is ending.
@@ -398,18 +393,20 @@ impl SharedStore {
     }
 }
 
-/// Waits for a task from a thread that may be one of another runtime's.
-fn wait<T: Send + 'static>(task: tokio::task::JoinHandle<T>) -> Option<T> {
-    // A thread of its own: one that works for a runtime must not wait for another.
-    std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| futures_executor(task));
-        waiting.join().ok().flatten()
-    })
+/// What works for a store as long as it is there.
+fn tasks(core: &Arc<Core>) -> [Pin<Box<dyn Future<Output = ()> + Send>>; 4] {
+    let core = || Arc::clone(core);
+    [
+        Box::pin(sync::keep_connected(core())),
+        Box::pin(writer::write_on(core())),
+        Box::pin(sync::exchange(core())),
+        Box::pin(removal::sweep(core())),
+    ]
 }
 
-fn futures_executor<T>(task: tokio::task::JoinHandle<T>) -> Option<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().ok()?;
-    runtime.block_on(task).ok()
+/// Waits for a task of the runtime; in a thread of its own, since one that works for another runtime must not wait.
+fn wait<T: Send + 'static>(runtime: &Runtime, task: impl Future<Output = T> + Send + 'static) -> Option<T> {
+    std::thread::scope(|scope| scope.spawn(|| runtime.block_on(task)).join().ok())
 }
 
 impl Drop for SharedStore {
