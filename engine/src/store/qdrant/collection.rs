@@ -38,7 +38,9 @@ impl From<QdrantError> for Trouble {
 pub(super) fn said(error: &QdrantError) -> String {
     match error {
         QdrantError::ResponseError { status } => {
-            let message: String = status.message().chars().take(200).collect();
+            // Behind the address that could not be reached comes the whole chain of causes, as a program spells it.
+            let message = status.message().split(": tonic::").next().unwrap_or_default();
+            let message: String = message.chars().take(200).collect();
             format!("{:?}: {message}", status.code())
         }
         other => other.to_string().chars().take(200).collect(),

@@ -77,7 +77,8 @@ impl Health {
         let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
         if pace.said != why {
             why.clone_into(&mut pace.said);
-            tracing::warn!(why, "Qdrant is still not to be had: the cache is bypassed until it is");
+            let again = if self.state.load(Ordering::Acquire) == DOWN { "still " } else { "" };
+            tracing::warn!(why, "Qdrant is {again}not to be had: the cache is bypassed until it is");
         }
         self.state.store(DOWN, Ordering::Release);
         let pause = pace.pause;
