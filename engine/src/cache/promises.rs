@@ -1,6 +1,7 @@
 //! What learning promises: labels count, answers that changed are dropped, a judge that is gone ends serving, and the share of
 //! wrong hits stays below the bound.
 
+use super::contract::wait;
 use super::*;
 use crate::decide::Tightening;
 use crate::decide::control::Control;
@@ -17,7 +18,7 @@ fn partition(name: &str) -> PartitionKey {
 }
 
 /// A vector near the axis of its topic.
-fn near(topic: usize, rng: &mut fastrand::Rng) -> Vec<f32> {
+pub(super) fn near(topic: usize, rng: &mut fastrand::Rng) -> Vec<f32> {
     let mut vector: Vec<f32> = (0..32).map(|_| 0.04 * (rng.f32() - 0.5)).collect();
     vector[topic] += 1.0;
     vector
@@ -78,8 +79,8 @@ fn wording(number: usize) -> String {
     format!("{how} {what} how the thing works {end}")
 }
 
-/// What a client would do: look up, ask upstream on a miss or for a spot check, remember. Answers with what was served.
-fn ask(
+/// What a client would do, wherever the entries are: look up, ask upstream on a miss or for a spot check, remember. Answers with what was served.
+pub(super) fn ask(
     cache: &SemanticCache,
     key: PartitionKey,
     number: usize,
@@ -89,7 +90,8 @@ fn ask(
     let text = wording(number);
     let profile = Profile::of(&text);
     let question = question(&key, vector, &profile);
-    let (served, ticket) = match cache.look_up(&question, &|_| true) {
+    let surroundings = wait(cache.survey(&question)).unwrap();
+    let (served, ticket) = match cache.look_up_in(&question, surroundings, &|_| true) {
         Decision::Serve { hit, spot_check, .. } => {
             (Some(String::from_utf8(hit.entry.payload().to_vec()).unwrap()), spot_check)
         }

@@ -5,6 +5,7 @@ use std::time::Instant;
 use sluice_qdrant_stand_in::Fault;
 
 use super::*;
+use crate::cache::promises::{ask as ask_promising, near};
 use crate::store::qdrant::Unavailable;
 
 /// Another clock than the tests' own would be of no use: deadlines are of the machine.
@@ -55,6 +56,33 @@ fn what_one_instance_stores_another_finds_and_what_one_forgets_is_forgotten_by_a
     assert_eq!(found(&one, "blue").unwrap(), "blue");
     assert_eq!(wait(one.forget_tagged(None, false)).unwrap(), Ok(1));
     assert_eq!(wait(two.shared_entries()).unwrap().unwrap().len(), 0);
+}
+
+#[test]
+fn instances_that_share_the_traffic_serve_nearly_as_much_as_one_that_has_it_all_and_nothing_wrong() {
+    const REQUESTS: usize = 400;
+    let run = |caches: &[SemanticCache]| {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let mut hits = 0;
+        for number in 0..REQUESTS {
+            let topic = number % 5;
+            let fresh = format!("answer {topic}");
+            let cache = &caches[rng.usize(..caches.len())];
+            let served = ask_promising(cache, partition("a"), number, &near(topic, &mut rng), &fresh);
+            assert!(served.as_ref().is_none_or(|served| *served == fresh), "{served:?} instead of {fresh}");
+            hits += usize::from(served.is_some());
+        }
+        hits
+    };
+    let alone = run(&[SemanticCache::with_clock(CacheConfig::default(), system())]);
+    let server = Server::any();
+    let cache = || {
+        let config = SharedConfig { timeout: HOUR, ..server.config() };
+        SemanticCache::sharing(CacheConfig::default(), config, space(32), system()).unwrap()
+    };
+    let together = run(&[cache(), cache(), cache()]);
+    // What one learns reaches the others within some hundred milliseconds, in which these requests are many.
+    assert!(alone > REQUESTS / 2 && together > REQUESTS / 3, "{together} of {REQUESTS}, alone {alone}");
 }
 
 #[test]
