@@ -45,6 +45,7 @@ use account::{Account, Bill, Source};
 use coalesce::{Followed, Place};
 use flight::Role;
 use guards::Inspected;
+pub(crate) use guards::{is_structure, worst_injection};
 pub use head::error_response;
 use head::{
     CACHE, CACHE_CONFIDENCE, CACHE_ENTRY, CACHE_ID, CACHE_REASON, CACHE_SIMILARITY, CACHE_TIER, HEADERS,

@@ -22,6 +22,7 @@ use crate::error::ApiError;
 use crate::feedback;
 use crate::gateway::{Core, Gateway};
 use crate::ids;
+use crate::inspect;
 use crate::local::is_loopback_name;
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -40,6 +41,7 @@ enum Endpoint {
     Chat,
     Embeddings,
     Feedback,
+    Inspect,
     Models,
     Live,
     Ready,
@@ -52,6 +54,7 @@ impl Endpoint {
             "/chat/completions" => Some(Self::Chat),
             "/embeddings" => Some(Self::Embeddings),
             "/cache/feedback" => Some(Self::Feedback),
+            "/guardrails/inspect" => Some(Self::Inspect),
             "/models" => Some(Self::Models),
             model if model.starts_with("/models/") => Some(Self::Models),
             "/health/live" => Some(Self::Live),
@@ -65,6 +68,7 @@ impl Endpoint {
             Self::Chat => "chat_completions",
             Self::Embeddings => "embeddings",
             Self::Feedback => "cache_feedback",
+            Self::Inspect => "guardrails_inspect",
             Self::Models => "models",
             Self::Live | Self::Ready => "health",
         }
@@ -72,7 +76,7 @@ impl Endpoint {
 
     fn method(self) -> (Method, &'static str) {
         match self {
-            Self::Chat | Self::Embeddings | Self::Feedback => (Method::POST, "POST"),
+            Self::Chat | Self::Embeddings | Self::Feedback | Self::Inspect => (Method::POST, "POST"),
             Self::Models | Self::Live | Self::Ready => (Method::GET, "GET"),
         }
     }
@@ -126,7 +130,8 @@ async fn answer(
     match endpoint {
         Endpoint::Live => return Ok(json_response(&json!({ "status": "ok" }))),
         Endpoint::Ready => return Ok(ready(gateway)),
-        Endpoint::Chat | Endpoint::Embeddings | Endpoint::Feedback | Endpoint::Models => {}
+        Endpoint::Chat | Endpoint::Embeddings | Endpoint::Feedback | Endpoint::Inspect | Endpoint::Models => {
+        }
     }
     let caller = gateway.keys.authenticate(request.headers())?;
     if gateway.keys.are_none() {
@@ -147,6 +152,7 @@ async fn answer(
     match endpoint {
         Endpoint::Chat => chat::chat(core, &call, body).await,
         Endpoint::Feedback => feedback::feedback(gateway, &call, body.expose()),
+        Endpoint::Inspect => inspect::inspect(gateway, body).await,
         // Boxed, since a hit is to be light.
         _ => Box::pin(embeddings::embeddings(core, &call, &body)).await,
     }

@@ -18,6 +18,7 @@ pub mod error;
 mod feedback;
 pub mod gateway;
 pub mod ids;
+mod inspect;
 mod journal;
 pub mod keys;
 pub mod ledger;

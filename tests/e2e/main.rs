@@ -52,6 +52,8 @@ mod embeddings;
 mod fallback;
 // What comes over the wire and is no clean request.
 mod hardening;
+// A dry run of the guards.
+mod inspect;
 // Who may ask, and which credentials go where.
 mod keys;
 // The real OpenAI Python SDK.

@@ -1,6 +1,6 @@
 //! The guards on the way in: every string of the request, before anything else sees it.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sluice_guardrails::{Guard, InjectionReport, Proof, Vault};
 
 use super::request::ChatRequest;
@@ -34,7 +34,7 @@ pub(super) fn input(
 ) -> Result<Inspected, ApiError> {
     let (guard, audit) = (&gateway.guard, gateway.audit.as_deref());
     audit.map_or(Ok(()), Audit::ready)?;
-    let injection = worst_injection(guard, request);
+    let injection = worst_injection(guard, request.fields());
     if let Some(report) = &injection {
         gateway.metrics.injection();
         tracing::warn!(request_id = call.id, key = call.caller.key, score = report.score, signals = ?report.signals,
@@ -76,8 +76,8 @@ pub(super) fn input(
 }
 
 /// What looks most like an injection among the texts that do not come from the operator or the model.
-fn worst_injection(guard: &Guard, request: &ChatRequest) -> Option<InjectionReport> {
-    let messages = request.fields().get("messages")?.as_array()?;
+pub(crate) fn worst_injection(guard: &Guard, fields: &Map<String, Value>) -> Option<InjectionReport> {
+    let messages = fields.get("messages")?.as_array()?;
     let foreign = |message: &&Value| {
         matches!(message.get("role").and_then(Value::as_str), Some("user" | "tool" | "function"))
     };
@@ -101,7 +101,7 @@ fn is_sound(text: &str) -> bool {
 
 /// What is a word of the API and not of people: the model's name, the roles and kinds of messages and parts (where they
 /// are words, so that nothing hides there), a number as seed, and sound in base64.
-fn is_structure(path: &[&str], text: &str) -> bool {
+pub(crate) fn is_structure(path: &[&str], text: &str) -> bool {
     match path {
         ["messages", "role"] | ["messages", "content", "type"] => {
             text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
