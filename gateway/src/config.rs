@@ -4,6 +4,7 @@ mod audit;
 mod cache;
 mod decide;
 mod file;
+mod presidio;
 mod qdrant;
 mod units;
 
@@ -22,6 +23,7 @@ pub use audit::{AuditSection, OnError};
 pub use cache::{JudgeSection, RouteCacheSection};
 pub use decide::{CachePolicy, Shadow};
 pub use file::{ConfigError, load, parse, schema};
+pub use presidio::PresidioSection;
 pub use qdrant::{CacheStore, QdrantSection, Quantisation};
 pub use units::{ByteSize, Portion, Span, TimeSensitive};
 
@@ -51,6 +53,8 @@ pub struct Config {
     pub guardrails: Policy,
     /// Where it is written down what the guardrails decided.
     pub audit: AuditSection,
+    /// Presidio's REST API for its clients, on an address of its own.
+    pub presidio: PresidioSection,
     /// How long to wait for providers.
     pub timeouts: TimeoutSection,
     /// How often to try again.
@@ -71,6 +75,7 @@ impl Default for Config {
             embedding: EmbeddingSection::default(),
             guardrails: Policy::default(),
             audit: AuditSection::default(),
+            presidio: PresidioSection::default(),
             timeouts: TimeoutSection::default(),
             retry: RetrySection::default(),
             limits: LimitSection::default(),

@@ -160,7 +160,7 @@ async fn answer(
 
 /// A page that the user happens to visit can reach loopback, by a form or by a name that it makes point there. Browsers
 /// say where a request comes from; other clients send neither header.
-fn refuse_foreign_pages(headers: &HeaderMap) -> Result<(), ApiError> {
+pub(crate) fn refuse_foreign_pages(headers: &HeaderMap) -> Result<(), ApiError> {
     let text = |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     let foreign_origin = text(&header::ORIGIN).is_some_and(|origin| {
         let host = origin.parse::<Uri>().ok().and_then(|uri| uri.host().map(is_loopback_name));
@@ -288,7 +288,7 @@ pub fn json_response(value: &serde_json::Value) -> Response<Body> {
 }
 
 /// The client's own `x-request-id` where it is a plain word, else a new one.
-fn request_id(request: &Request<Incoming>) -> String {
+pub(crate) fn request_id(request: &Request<Incoming>) -> String {
     let own = request.headers().get(&REQUEST_ID).and_then(|v| v.to_str().ok());
     match own {
         Some(id)

@@ -15,6 +15,7 @@ use crate::chat::shadow_log::ShadowLog;
 use crate::config::{Config, ConfigError, LimitSection, RetrySection, TimeoutSection};
 use crate::keys::Keys;
 use crate::ledger::Prices;
+use crate::presidio::Presidio;
 use crate::route::catalogue::Catalogue;
 use crate::route::{RouteNotes, Routes};
 use crate::telemetry::metrics::Metrics;
@@ -47,6 +48,8 @@ pub struct Gateway {
     pub judge: Option<Judge>,
     /// Where it is written down what the guards decided.
     pub audit: Option<Arc<Audit>>,
+    /// What answers Presidio's clients, unless it is off.
+    pub presidio: Option<Presidio>,
 }
 
 /// What the configuration alone can't give.
@@ -152,6 +155,7 @@ impl Gateway {
             limits: config.limits.clone(),
             judge,
             audit,
+            presidio: Presidio::build(&config.presidio).map_err(internal)?,
         };
         Ok((gateway, notes))
     }
@@ -246,6 +250,7 @@ fn check_values(config: &Config) -> Vec<String> {
     expect(config.limits.max_body.0 > 0, "limits.max_body: must be larger than 0");
     problems.extend(config.cache_problems());
     problems.extend(config.audit.problems());
+    problems.extend(config.presidio.problems(open, &[config.listen, config.admin]));
     if let Err(unknown) = sluice_models::exists(&config.embedding.model) {
         problems.push(format!("embedding.model: {unknown}"));
     }

@@ -1,15 +1,16 @@
 //! Sockets: accept, spread over the I/O threads, drain at the end.
 //!
 //! One current-thread runtime per core answers requests; a multi-thread runtime on few cores costs milliseconds at the
-//! tail (`benches/runs` holds the measurement). One background runtime accepts and serves the admin address.
+//! tail (`benches/runs` holds the measurement). One background runtime accepts and serves the admin address and that for Presidio's clients.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use http::Request;
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -19,8 +20,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
 
+use crate::body::Body;
 use crate::endpoints;
 use crate::gateway::{Core, Gateway};
+use crate::presidio;
 use crate::upstream::Upstream;
 
 /// About the largest head of a request; hyper's default of 400 KiB is more than any client needs.
@@ -32,6 +35,8 @@ pub struct Server {
     pub address: SocketAddr,
     /// Where operators connect.
     pub admin: SocketAddr,
+    /// Where Presidio's clients connect, unless that is off.
+    pub presidio: Option<SocketAddr>,
     stop: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
     background: Option<Runtime>,
@@ -39,13 +44,14 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds both addresses (port 0 takes a free one) and starts to serve.
+    /// Binds the addresses, also that for Presidio's clients if there is one (port 0 takes a free one) and starts to serve.
     ///
     /// # Errors
     /// What the system says about the addresses or threads; the address is part of the message.
     pub fn start(gateway: Arc<Gateway>, listen: SocketAddr, admin: SocketAddr) -> io::Result<Self> {
         let clients = bind(listen)?;
         let operators = bind(admin)?;
+        let others = gateway.presidio.as_ref().map(|presidio| bind(presidio.listen)).transpose()?;
         let (address, admin) = (clients.local_addr()?, operators.local_addr()?);
         let (stop, stopped) = watch::channel(false);
         let cores = thread::available_parallelism().map_or(1, usize::from);
@@ -66,8 +72,16 @@ impl Server {
             .build()?;
         background.spawn(accept(clients, queues, stopped.clone()));
         background.spawn(housekeeping(Arc::clone(&gateway)));
-        background.spawn(serve_admin(operators, Arc::clone(&gateway), !admin.ip().is_loopback(), stopped));
-        Ok(Self { address, admin, stop, threads, background: Some(background), gateway })
+        let presidio = others.as_ref().map(StdListener::local_addr).transpose()?;
+        if let (Some(listener), Some(address)) = (others, presidio) {
+            let public = !address.ip().is_loopback();
+            let answer = move |gateway, request| presidio::handle(gateway, public, request);
+            background.spawn(serve_aside(listener, Arc::clone(&gateway), answer, stopped.clone()));
+        }
+        let public = !admin.ip().is_loopback();
+        let answer = move |gateway, request| endpoints::handle_admin(gateway, public, request);
+        background.spawn(serve_aside(operators, Arc::clone(&gateway), answer, stopped));
+        Ok(Self { address, admin, presidio, stop, threads, background: Some(background), gateway })
     }
 
     /// Stops accepting and waits until the answers under way are sent, at most for `timeouts.shutdown`, and what the cache
@@ -197,12 +211,15 @@ fn http_server(client_timeout: Duration) -> http1::Builder {
     builder
 }
 
-async fn serve_admin(
+/// Serves an address on the background runtime, with `answer` for each request.
+async fn serve_aside<F>(
     listener: StdListener,
     gateway: Arc<Gateway>,
-    public: bool,
+    answer: impl Fn(Arc<Gateway>, Request<Incoming>) -> F + Copy + Send + Sync + 'static,
     mut stopped: watch::Receiver<bool>,
-) {
+) where
+    F: Future<Output = Result<Response<Body>, Infallible>> + Send + 'static,
+{
     let Ok(listener) = TcpListener::from_std(listener) else { return };
     loop {
         let stream = tokio::select! {
@@ -211,13 +228,11 @@ async fn serve_admin(
         };
         let gateway = Arc::clone(&gateway);
         tokio::spawn(async move {
-            let service = service_fn(|request: Request<Incoming>| {
-                endpoints::handle_admin(Arc::clone(&gateway), public, request)
-            });
+            let service = service_fn(|request: Request<Incoming>| answer(Arc::clone(&gateway), request));
             let served =
                 http_server(gateway.timeouts.client.0).serve_connection(TokioIo::new(stream), service).await;
             if let Err(error) = served {
-                tracing::debug!(%error, "an admin connection ended early");
+                tracing::debug!(%error, "a connection ended early");
             }
         });
     }

@@ -119,7 +119,12 @@ impl Guard {
     /// Everything in `text` from a band on, for reports: sorted by start, with one finding of an entity where several
     /// overlap. Findings of different entities may overlap if none is much likelier than the other.
     pub fn report(&self, text: &str, least: Band) -> Vec<Finding> {
-        pipeline::report(self.find(text, "", least))
+        self.report_labelled(text, "", least)
+    }
+
+    /// Like [`Guard::report`], with `label` as context, as in [`Guard::inspect_labelled`].
+    pub fn report_labelled(&self, text: &str, label: &str, least: Band) -> Vec<Finding> {
+        pipeline::report(self.find(text, label, least))
     }
 
     /// What the rules find in the canonical form of a text and in the texts that it holds, by places of the text itself.

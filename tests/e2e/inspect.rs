@@ -63,7 +63,7 @@ async fn a_chat_request_is_read_in_every_field_as_the_chat_endpoint_reads_it() {
         fields,
         ["messages[0].content", "messages[1].tool_calls[0].function.arguments#[1]", "metadata.card"]
     );
-    assert!(told["injection"]["score"].as_f64().unwrap() > 0.5, "{told}");
+    assert_eq!(told["injection"]["signals"], json!(["override-instructions"]));
     gate.client.chat(&body).await;
     let mut sent: Value = serde_json::from_slice(&gate.primary.seen()[0].body).unwrap();
     sent["model"] = json!("chat");

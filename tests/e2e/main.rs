@@ -60,6 +60,8 @@ mod keys;
 mod openai_sdk;
 // What redaction misses is not sent.
 mod postcondition;
+// Programs that speak Presidio's REST API switch by URL.
+mod presidio;
 // Personal data never reaches a provider, and comes back to its owner.
 mod redaction;
 // Secrets leave in no form and come back in none.

@@ -39,6 +39,8 @@ pub struct Gate {
     pub address: SocketAddr,
     /// Where operators connect.
     pub admin: SocketAddr,
+    /// Where Presidio's clients connect, if the configuration has an address for them.
+    pub presidio: Option<SocketAddr>,
     /// A client without a key.
     pub client: Client,
     server: Option<Server>,
@@ -124,9 +126,9 @@ impl Gate {
         let parts = Parts { embedder, mock: None, serving: true };
         let (gateway, _) = Gateway::build(&config, parts, &env).expect("the configuration is right");
         let server = Server::start(Arc::new(gateway), loopback, loopback).expect("ports for the gateway");
-        let (address, admin) = (server.address, server.admin);
+        let (address, admin, presidio) = (server.address, server.admin, server.presidio);
         let client = Client::new(address);
-        Self { primary, backup, address, admin, client, server: Some(server), store }
+        Self { primary, backup, address, admin, presidio, client, server: Some(server), store }
     }
 
     /// Asks the model `chat` one question, whole.

@@ -50,6 +50,9 @@ pub fn run(args: &ServeArgs) -> Result<(), String> {
     let (gateway, _) = Gateway::build(&config, parts, &env).map_err(|e| e.to_string())?;
     let server = Server::start(Arc::new(gateway), config.listen, config.admin).map_err(|e| e.to_string())?;
     tracing::info!(listen = %server.address, admin = %server.admin, "ready: point your OpenAI client at http://{}/v1", server.address);
+    if let Some(address) = server.presidio {
+        tracing::info!(presidio = %address, "Presidio's clients are answered, too");
+    }
     block_on(end_signal())?;
     tracing::info!("stopping: no new connections, answers under way are sent (ask again to stop at once)");
     std::thread::spawn(|| {

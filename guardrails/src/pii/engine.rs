@@ -139,6 +139,11 @@ impl Engine {
         self.rules.iter().map(|rule| rule.source.as_str())
     }
 
+    /// The names of the rows, each once.
+    pub fn ids(&self) -> impl Iterator<Item = &'static str> {
+        self.rules.iter().map(|rule| rule.id)
+    }
+
     /// The entities that the rows find, sorted, each once.
     pub fn entities(&self) -> Vec<&'static str> {
         let mut entities: Vec<_> = self.rules.iter().map(|rule| rule.entity).collect();
