@@ -159,3 +159,14 @@ async fn it_is_off_unless_it_has_an_address_and_web_pages_and_large_bodies_are_k
     assert!(status == 413 && told["error"].as_str().unwrap().contains("limits.max_body"), "{told}");
     assert_eq!((gate.primary.count(), gate.backup.count()), (0, 0));
 }
+
+#[tokio::test]
+async fn an_address_that_others_can_reach_asks_for_a_key() {
+    let gate = Gate::with("presidio: {listen: '0.0.0.0:0'}\nkeys: [{name: a, secret: 'env:TEST_A'}]");
+    let body = json!({ "text": EMAIL, "language": "en" }).to_string();
+    let (status, _, told) = asked(&gate, "POST /analyze", "", &body).await;
+    assert!(status == 401 && serde_json::from_str::<Value>(&told).unwrap()["error"].is_string(), "{told}");
+    assert_eq!(asked(&gate, "POST /analyze", "x-api-key: sk-test-a\r\n", &body).await.0, 200);
+    assert_eq!(asked(&gate, "GET /supportedentities", "", "").await.0, 401);
+    assert_eq!(asked(&gate, "GET /health", "", "").await.0, 200);
+}
