@@ -38,7 +38,6 @@ pub struct Audit {
     on_error: OnError,
     /// Events that may wait.
     most: usize,
-    policy: String,
     counts: LineCounts,
     thread: Option<JoinHandle<()>>,
 }
@@ -55,16 +54,10 @@ struct Shared {
 }
 
 impl Audit {
-    /// Opens the file, or goes on with one that is there. `policy` names the policy that decides.
-    ///
+    /// Opens the file, or goes on with one that is there.     ///
     /// # Errors
     /// The file or its lock can't be had, or what is there is no audit log; the sentence names the path.
-    pub fn start(
-        path: &Path,
-        section: &AuditSection,
-        policy: String,
-        counts: LineCounts,
-    ) -> Result<Arc<Self>, String> {
+    pub fn start(path: &Path, section: &AuditSection, counts: LineCounts) -> Result<Arc<Self>, String> {
         let chain = Chain::open(path, section.max_bytes.0)?;
         let shared = Arc::new(Shared::default());
         let (queue, messages) = channel();
@@ -78,15 +71,9 @@ impl Audit {
             shared,
             on_error: section.on_error,
             most: section.queue,
-            policy,
             counts,
             thread: Some(thread),
         }))
-    }
-
-    /// The name of the policy that decides.
-    pub fn policy(&self) -> &str {
-        &self.policy
     }
 
     /// Whether a request may go on: not while events can't be kept, if the operator says so.
@@ -133,7 +120,7 @@ impl Audit {
     /// Records that nothing was sent, since a redacted value stood in it. Where there is no room for it the request is
     /// refused all the same.
     pub(crate) fn unsent(&self, secured: &Secured, entity: &'static str) {
-        let event = Event::unsent(&secured.subject, &self.policy, entity);
+        let event = Event::unsent(&secured.subject, entity);
         drop(self.record(vec![event]));
     }
 

@@ -36,6 +36,7 @@ use crate::error::ApiError;
 use crate::gateway::{Core, Gateway};
 use crate::ids;
 use crate::keys::Caller;
+use crate::policy::InForce;
 use crate::raw::Raw;
 use crate::relay::{Relay, replay};
 use crate::route::Target;
@@ -75,6 +76,8 @@ pub struct Call {
     pub headers: HeaderMap,
     /// When it came in.
     pub started: Instant,
+    /// What was in force then.
+    pub policy: Arc<InForce>,
 }
 
 /// Answers one chat request: from memory, else from the first target that can.
@@ -87,7 +90,7 @@ pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Raw<Bytes>) -> Resul
     let wishes = Wishes::read(&call.headers)?;
     let memory = gateway.memory.as_ref();
     let repeat = memory.filter(|_| small);
-    let repeat = repeat.map(|memory| memory.repeat_key(&call.caller.tenant, &wishes, body.expose()));
+    let repeat = repeat.map(|memory| memory.repeat_key(call, &wishes, body.expose()));
     if let (Some(memory), Some(key)) = (memory, &repeat)
         && let Some((delivery, remembered)) = again(gateway, memory, &wishes, key)?
     {

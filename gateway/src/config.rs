@@ -16,13 +16,13 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sluice_engine::{CacheConfig, IndexKind};
-use sluice_guardrails::Policy;
+use sluice_guardrails::Rules;
 use sluice_models::Precision;
 
 pub use audit::{AuditSection, OnError};
 pub use cache::{JudgeSection, RouteCacheSection};
 pub use decide::{CachePolicy, Shadow};
-pub use file::{ConfigError, load, parse, schema};
+pub use file::{ConfigError, load, parse, parse_as, schema};
 pub use presidio::PresidioSection;
 pub use qdrant::{CacheStore, QdrantSection, Quantisation};
 pub use units::{ByteSize, Portion, Span, TimeSensitive};
@@ -50,7 +50,7 @@ pub struct Config {
     /// The local embedding model.
     pub embedding: EmbeddingSection,
     /// What is done about personal data, secrets and prompt injection.
-    pub guardrails: Policy,
+    pub guardrails: Rules,
     /// Where it is written down what the guardrails decided.
     pub audit: AuditSection,
     /// Presidio's REST API for its clients, on an address of its own.
@@ -73,7 +73,7 @@ impl Default for Config {
             routes: Vec::new(),
             cache: CacheSection::default(),
             embedding: EmbeddingSection::default(),
-            guardrails: Policy::default(),
+            guardrails: Rules::default(),
             audit: AuditSection::default(),
             presidio: PresidioSection::default(),
             timeouts: TimeoutSection::default(),

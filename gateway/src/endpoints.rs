@@ -148,7 +148,8 @@ async fn answer(
         ));
     }
     let body = body::read(incoming, gateway.limits.max_body.0, gateway.timeouts.client.0).await?;
-    let call = Arc::new(Call { caller, id, headers: head.headers, started });
+    let policy = gateway.policy.current();
+    let call = Arc::new(Call { caller, id, headers: head.headers, started, policy });
     match endpoint {
         Endpoint::Chat => chat::chat(core, &call, body).await,
         Endpoint::Feedback => feedback::feedback(gateway, &call, body.expose()),

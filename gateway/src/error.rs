@@ -233,8 +233,8 @@ impl ApiError {
 impl From<Blocked> for ApiError {
     fn from(blocked: Blocked) -> Self {
         let (code, setting) = match blocked.class {
-            Class::Secret => ("secret_detected", "guardrails.secrets: block"),
-            Class::Pii => ("pii_detected", "guardrails.pii: block"),
+            Class::Secret => ("secret_detected", "guardrails: block"),
+            Class::Pii => ("pii_detected", "guardrails: block"),
         };
         Self::Blocked { code, what: format!("{} ({})", blocked.entity, blocked.rule), setting }
     }

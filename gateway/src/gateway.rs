@@ -5,7 +5,6 @@ use std::sync::Arc;
 use rustls::crypto::ring;
 use sluice_engine::cache::Deciding;
 use sluice_engine::{CacheConfig, SemanticCache};
-use sluice_guardrails::Guard;
 use sluice_models::EmbedPool;
 
 use crate::audit::Audit;
@@ -15,6 +14,7 @@ use crate::chat::shadow_log::ShadowLog;
 use crate::config::{Config, ConfigError, LimitSection, RetrySection, TimeoutSection};
 use crate::keys::Keys;
 use crate::ledger::Prices;
+use crate::policy::LivePolicy;
 use crate::presidio::Presidio;
 use crate::route::catalogue::Catalogue;
 use crate::route::{RouteNotes, Routes};
@@ -27,7 +27,7 @@ pub struct Gateway {
     /// Who may ask.
     pub keys: Keys,
     /// What is looked for on the way in.
-    pub guard: Guard,
+    pub policy: LivePolicy,
     /// The cache, unless it is off.
     pub memory: Option<Memory>,
     /// The local embedding model, if it could be loaded.
@@ -98,11 +98,13 @@ impl Gateway {
             }
             _ => None,
         };
-        let (Ok(keys), Ok((routes, notes)), true) = (keys, routes, problems.is_empty()) else {
+        let policy = LivePolicy::open(&config.guardrails, env).map_err(|problem| problems.push(problem));
+        let (Ok(keys), Ok((routes, notes)), Ok(policy), true) = (keys, routes, policy, problems.is_empty())
+        else {
             return Err(ConfigError::Values(problems));
         };
-        let guard = Guard::new(&config.guardrails);
         let metrics = Metrics::default();
+        metrics.policy_is(&policy.current().name);
         let memory = if config.caches() {
             let settings = CacheConfig {
                 similarity: config.cache.similarity,
@@ -130,21 +132,21 @@ impl Gateway {
                 key = opened.key;
                 cache = cache.with_journal(opened.journal);
             }
-            let memory = Memory::new(cache, key, &guard, config, parts.embedder.clone());
+            let memory = Memory::new(cache, key, config, parts.embedder.clone());
             Some(memory.logging(shadow_log(config, &metrics).map_err(internal)?))
         } else {
             None
         };
         let audit = match config.audit.path.as_ref().filter(|_| parts.serving) {
             Some(path) => {
-                let opened = Audit::start(path, &config.audit, guard.fingerprint(), metrics.audit_events());
+                let opened = Audit::start(path, &config.audit, metrics.audit_events());
                 Some(opened.map_err(|problem| internal(format!("audit.path: {problem}")))?)
             }
             None => None,
         };
         let gateway = Self {
             keys,
-            guard,
+            policy,
             memory,
             embedder: parts.embedder,
             routes,

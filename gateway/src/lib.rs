@@ -24,6 +24,7 @@ pub mod keys;
 pub mod ledger;
 pub mod local;
 pub mod mock;
+pub mod policy;
 pub mod presidio;
 pub mod provider_api;
 pub mod raw;

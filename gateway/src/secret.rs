@@ -20,12 +20,7 @@ pub enum SecretSource {
 
 impl<'de> Deserialize<'de> for SecretSource {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Ok(match text.split_once(':') {
-            Some(("env", name)) => Self::Env(name.trim().to_owned()),
-            Some(("file", path)) => Self::File(path.trim().to_owned()),
-            _ => Self::Literal(Secret::new(text)),
-        })
+        Ok(Self::of(&String::deserialize(deserializer)?))
     }
 }
 
@@ -41,6 +36,15 @@ impl fmt::Debug for SecretSource {
 }
 
 impl SecretSource {
+    /// What these words name.
+    pub fn of(text: &str) -> Self {
+        match text.split_once(':') {
+            Some(("env", name)) => Self::Env(name.trim().to_owned()),
+            Some(("file", path)) => Self::File(path.trim().to_owned()),
+            _ => Self::Literal(Secret::new(text.to_owned())),
+        }
+    }
+
     /// Reads the secret. `env` looks up environment variables (a parameter so that tests need not change the process).
     ///
     /// # Errors

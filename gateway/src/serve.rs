@@ -23,6 +23,7 @@ use tokio::sync::{mpsc, watch};
 use crate::body::Body;
 use crate::endpoints;
 use crate::gateway::{Core, Gateway};
+use crate::policy::Reload;
 use crate::presidio;
 use crate::upstream::Upstream;
 
@@ -72,6 +73,7 @@ impl Server {
             .build()?;
         background.spawn(accept(clients, queues, stopped.clone()));
         background.spawn(housekeeping(Arc::clone(&gateway)));
+        background.spawn(watch_policy(Arc::clone(&gateway)));
         let presidio = others.as_ref().map(StdListener::local_addr).transpose()?;
         if let (Some(listener), Some(address)) = (others, presidio) {
             let public = !address.ip().is_loopback();
@@ -184,6 +186,58 @@ async fn io_thread(
     let grace = core.gateway.timeouts.shutdown.0;
     if tokio::time::timeout(grace, graceful.shutdown()).await.is_err() {
         tracing::warn!("answers were still under way when timeouts.shutdown ran out; they are cut");
+    }
+}
+
+/// Reads the policy file again when it changes, and when the process is told to.
+async fn watch_policy(gateway: Arc<Gateway>) {
+    let Some(file) = gateway.policy.file().map(|file| file.display().to_string()) else { return };
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    let mut hangup = Hangup::listen();
+    loop {
+        let anyway = tokio::select! {
+            _ = tick.tick() => false,
+            () = hangup.next() => true,
+        };
+        let reader = Arc::clone(&gateway);
+        let read = move || reader.policy.reload(anyway, &crate::commands::env);
+        match tokio::task::spawn_blocking(read).await {
+            Ok(Reload::New(name)) => {
+                gateway.metrics.policy_reloaded(Some(&name));
+                tracing::info!(file, sha256 = name, "the policy file was read again and is in force");
+            }
+            Ok(Reload::Wrong(problem)) => {
+                gateway.metrics.policy_reloaded(None);
+                tracing::error!(problem, "the policy file is wrong: the last right one stays in force");
+            }
+            // A panic there is logged by the hook; the next tick tries again.
+            Ok(Reload::Same) | Err(_) => {}
+        }
+    }
+}
+
+/// SIGHUP, where there is one.
+struct Hangup {
+    #[cfg(unix)]
+    signal: Option<tokio::signal::unix::Signal>,
+}
+
+impl Hangup {
+    fn listen() -> Self {
+        Self {
+            #[cfg(unix)]
+            signal: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok(),
+        }
+    }
+
+    async fn next(&mut self) {
+        #[cfg(unix)]
+        if let Some(signal) = &mut self.signal
+            && signal.recv().await.is_some()
+        {
+            return;
+        }
+        std::future::pending().await
     }
 }
 

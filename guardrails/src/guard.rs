@@ -2,10 +2,11 @@
 
 use crate::canon::{self, Canon, View};
 use crate::pii::{Engine, Selection};
-use crate::policy::{Action, InjectionAction, Policy};
+use crate::policy::{Action, InjectionAction, Plan, Policy, PolicyError, Rules, hex};
 use crate::score::Band;
 use crate::text::Scan;
-use crate::{injection, pipeline, secrets};
+use crate::{injection, pipeline, placeholder, secrets};
+use sha2::{Digest, Sha256};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -53,6 +54,8 @@ pub trait Recogniser: Send + Sync {
 /// Reads text under one policy.
 pub struct Guard {
     policy: Policy,
+    pub(crate) plan: Plan,
+    fingerprint: String,
     pii: Option<Arc<Engine>>,
     recognisers: Vec<Box<dyn Recogniser>>,
     injection: Option<injection::Detector>,
@@ -74,13 +77,31 @@ impl Guard {
         Guard::build(policy, (policy.pii != Action::Off).then_some(engine))
     }
 
+    /// Compiles everything that `rules` say, and tries their own recognisers out. `secret` reads what `env:NAME` or
+    /// `file:PATH` stand for.
+    ///
+    /// # Errors
+    /// The first thing that can't be, with its field.
+    pub fn compile(
+        rules: &Rules,
+        secret: &dyn Fn(&str) -> Result<Vec<u8>, String>,
+    ) -> Result<Guard, PolicyError> {
+        let (plan, pii) = Plan::compile(rules, secret)?;
+        Ok(Guard::assemble(&rules.policy(), plan, pii))
+    }
+
     fn build(policy: &Policy, pii: Option<Arc<Engine>>) -> Guard {
+        Guard::assemble(policy, Plan::of_classes(policy), pii)
+    }
+
+    fn assemble(policy: &Policy, plan: Plan, pii: Option<Arc<Engine>>) -> Guard {
         let mut recognisers = Vec::new();
-        if policy.secrets != Action::Off {
+        if plan.wants_secrets() {
             recognisers.extend(secrets::recognisers());
         }
         let injection = (policy.injection != InjectionAction::Off).then(injection::Detector::new);
-        Guard { policy: policy.clone(), pii, recognisers, injection }
+        let fingerprint = fingerprint(&plan, pii.as_deref());
+        Guard { policy: policy.clone(), plan, fingerprint, pii, recognisers, injection }
     }
 
     /// The policy it was built from.
@@ -88,24 +109,14 @@ impl Guard {
         &self.policy
     }
 
-    /// A short text that changes with everything that decides what redaction does to a text: the policy's
-    /// actions, the rules and this crate's version. Two guards with the same fingerprint redact alike.
-    pub fn fingerprint(&self) -> String {
-        let Policy { pii, secrets, injection: _ } = &self.policy;
-        let mut hash = Fnv::new();
-        hash.write(env!("CARGO_PKG_VERSION"));
-        hash.write(&format!("{pii:?} {secrets:?} {}", secrets::VERSION));
-        if let Some(engine) = &self.pii {
-            engine.rows().for_each(|row| hash.write(row));
-        }
-        secrets::RULES.iter().for_each(|rule| {
-            hash.write(rule.id);
-            hash.write(rule.pattern);
-        });
-        format!("{:016x}", hash.0)
+    /// A SHA-256 in hexadecimal that changes with everything that decides what redaction does to a text: the policy's
+    /// rules, the recognisers and this crate's version. Two guards with the same fingerprint redact alike.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
     }
 
-    /// What is in `text`, sorted by start and free of overlaps. Classes which the policy turns off are left out.
+    /// What is in `text` and must not leave as it is, sorted by start and free of overlaps. What the policy only logs, allows
+    /// or turns off is left out.
     pub fn inspect(&self, text: &str) -> Vec<Finding> {
         self.inspect_labelled(text, "")
     }
@@ -113,7 +124,23 @@ impl Guard {
     /// Like [`Guard::inspect`], for a text that is the value of something named `label` (a JSON key, a form's
     /// field): `label` counts as a context word, `123456789` alone is no finding, under `"ssn"` it is.
     pub fn inspect_labelled(&self, text: &str, label: &str) -> Vec<Finding> {
-        pipeline::resolve(self.find(text, label, Band::Likely), &self.policy)
+        self.examine(text, label).0
+    }
+
+    /// What [`Guard::inspect_labelled`] tells, and what the policy only logs: one of an entity where several overlap.
+    pub(crate) fn examine(&self, text: &str, label: &str) -> (Vec<Finding>, Vec<Finding>) {
+        let mut found = self.find(text, label, self.plan.least);
+        found.retain(|finding| self.plan.is_enough(finding));
+        self.plan.allowed.apply(text, &mut found);
+        if self.plan.hashes() && !found.is_empty() {
+            // What stands within a mark of ours is no value.
+            let marks: Vec<_> = placeholder::hashes(text).collect();
+            let inside =
+                |f: &Finding, mark: &Range<usize>| mark.start <= f.span.start && f.span.end <= mark.end;
+            found.retain(|finding| !marks.iter().any(|mark| inside(finding, mark)));
+        }
+        let (acting, logged) = found.into_iter().partition(|finding| self.plan.decide(finding).acts());
+        (pipeline::resolve(acting, &self.plan), pipeline::report(logged))
     }
 
     /// Everything in `text` from a band on, for reports: sorted by start, with one finding of an entity where several
@@ -176,19 +203,22 @@ impl std::fmt::Debug for Guard {
     }
 }
 
-/// FNV-1a, 64 bits (draft-eastlake-fnv): a name for a set of rules, no protection against anyone.
-struct Fnv(u64);
-
-impl Fnv {
-    fn new() -> Fnv {
-        Fnv(0xcbf2_9ce4_8422_2325)
-    }
-
-    fn write(&mut self, text: &str) {
-        for byte in text.bytes().chain([0]) {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-    }
+/// A name for what a plan does with what these rules find.
+fn fingerprint(plan: &Plan, pii: Option<&Engine>) -> String {
+    let mut hash = Sha256::new();
+    let mut write = |text: &str| {
+        hash.update((text.len() as u64).to_le_bytes());
+        hash.update(text);
+    };
+    write(env!("CARGO_PKG_VERSION"));
+    write(&plan.source);
+    write(&secrets::VERSION.to_string());
+    pii.iter().flat_map(|engine| engine.rows()).for_each(&mut write);
+    secrets::RULES.iter().for_each(|rule| {
+        write(rule.id);
+        write(rule.pattern);
+    });
+    hex(&hash.finalize())
 }
 
 #[cfg(test)]
@@ -199,7 +229,8 @@ mod tests {
 
     #[test]
     fn the_fingerprint_changes_with_the_policy_and_only_with_what_redacts() {
-        let default = Guard::new(&Policy::default()).fingerprint();
+        let default = Guard::new(&Policy::default());
+        let default = default.fingerprint();
         let blocking = Policy { pii: Action::Block, ..Policy::default() };
         let reporting = Policy { injection: InjectionAction::Off, ..Policy::default() };
         assert_ne!(default, Guard::new(&blocking).fingerprint());

@@ -46,7 +46,9 @@ pub mod proof;
 
 pub use guard::{Class, Finding, Guard, InjectionReport, Recogniser};
 pub use placeholder::placeholders;
-pub use policy::{Action, InjectionAction, Policy};
+pub use policy::{
+    Action, Allow, EntityRule, InjectionAction, Networks, Operator, Policy, PolicyError, Rules,
+};
 pub use proof::{Leak, Proof};
 pub use score::Band;
 pub use stream::Rehydrator;

@@ -1,8 +1,8 @@
 //! Find → resolve → decide: from a text to the spans that must not leave, and what is to be done with each.
 //! The last step, operate, is the vault's.
 
-use crate::guard::{Class, Finding};
-use crate::policy::{Action, Policy};
+use crate::guard::Finding;
+use crate::policy::Plan;
 use crate::score::Band;
 use std::collections::BTreeMap;
 
@@ -37,9 +37,10 @@ pub(crate) fn report(mut found: Vec<Finding>) -> Vec<Finding> {
 }
 
 /// Sorts by start and merges what overlaps into its union, so that no byte of any found value is left over.
-/// The name of a union is that of its strongest member: what blocks before what is redacted, secrets before
-/// personal data, then the longer, the likelier, the earlier.
-pub(crate) fn resolve(mut found: Vec<Finding>, policy: &Policy) -> Vec<Finding> {
+/// The name of a union is that of its strongest member: what blocks before what is replaced, secrets before personal data,
+/// what is likelier before what lies within it, what tells less of the value before what tells more, then the longer, the
+/// likelier, the earlier.
+pub(crate) fn resolve(mut found: Vec<Finding>, plan: &Plan) -> Vec<Finding> {
     found.retain(|finding| !finding.span.is_empty());
     found.sort_by_key(|finding| (finding.span.start, finding.span.end));
     let mut resolved: Vec<(Finding, Finding)> = Vec::with_capacity(found.len());
@@ -47,7 +48,7 @@ pub(crate) fn resolve(mut found: Vec<Finding>, policy: &Policy) -> Vec<Finding> 
         match resolved.last_mut() {
             Some((union, strongest)) if next.span.start < union.span.end => {
                 let end = union.span.end.max(next.span.end);
-                if outranks(&next, strongest, policy) {
+                if outranks(&next, strongest, plan) {
                     strongest.clone_from(&next);
                 }
                 *union = Finding { span: union.span.start..end, ..strongest.clone() };
@@ -58,26 +59,29 @@ pub(crate) fn resolve(mut found: Vec<Finding>, policy: &Policy) -> Vec<Finding> 
     resolved.into_iter().map(|(union, _)| union).collect()
 }
 
-fn outranks(a: &Finding, b: &Finding, policy: &Policy) -> bool {
-    let rank =
-        |f: &Finding| (decide(policy, f.class) == Action::Block, f.class == Class::Secret, f.span.len());
-    match rank(a).cmp(&rank(b)) {
+fn outranks(a: &Finding, b: &Finding, plan: &Plan) -> bool {
+    // What lies within something likelier is a part of it, as a telephone number is of a card's.
+    let within = |inner: &Finding, outer: &Finding| {
+        let covered = outer.span.start <= inner.span.start && inner.span.end <= outer.span.end;
+        let alike = plan.is_urgent(inner) == plan.is_urgent(outer);
+        covered
+            && alike
+            && (outer.score > inner.score || outer.span != inner.span && outer.score >= inner.score)
+    };
+    if within(a, b) || within(b, a) {
+        return within(b, a);
+    }
+    match plan.rank(a).cmp(&plan.rank(b)) {
         std::cmp::Ordering::Equal => a.score > b.score,
         order => order.is_gt(),
-    }
-}
-
-/// What the policy says about a class of findings.
-pub(crate) fn decide(policy: &Policy, class: Class) -> Action {
-    match class {
-        Class::Pii => policy.pii,
-        Class::Secret => policy.secrets,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guard::Class;
+    use crate::policy::{Action, Policy};
     use proptest::prelude::*;
     use std::ops::Range;
 
@@ -87,7 +91,7 @@ mod tests {
 
     #[test]
     fn what_overlaps_becomes_its_union_named_by_the_strongest() {
-        let policy = Policy::default();
+        let policy = Plan::of_classes(&Policy::default());
         let found = vec![
             finding("PHONE_NUMBER", Class::Pii, 10..30, 0.99),
             finding("SECRET", Class::Secret, 5..12, 0.7),
@@ -101,7 +105,7 @@ mod tests {
 
     #[test]
     fn what_blocks_outranks_what_is_redacted() {
-        let policy = Policy { pii: Action::Block, ..Policy::default() };
+        let policy = Plan::of_classes(&Policy { pii: Action::Block, ..Policy::default() });
         let found = vec![
             finding("SECRET", Class::Secret, 0..20, 1.0),
             finding("EMAIL_ADDRESS", Class::Pii, 15..18, 0.9),
@@ -120,7 +124,7 @@ mod tests {
                 let class = if secret { Class::Secret } else { Class::Pii };
                 finding("X", class, start..start + len, 0.9)
             }).collect();
-            let resolved = resolve(found.clone(), &Policy::default());
+            let resolved = resolve(found.clone(), &Plan::of_classes(&Policy::default()));
             for pair in resolved.windows(2) {
                 prop_assert!(pair[0].span.end <= pair[1].span.start);
             }

@@ -3,7 +3,8 @@
 //! Plain ASCII, the same in JSON, closed by a bracket (so that number 1 is no prefix of number 10), and the name
 //! tells a model what kind of thing stands there.
 
-use crate::{pii, secrets};
+use crate::{pii, policy, secrets};
+use std::ops::Range;
 
 /// Longest number of a placeholder, in digits; it fits a `u64` with room to count on.
 const MAX_DIGITS: usize = 18;
@@ -38,6 +39,26 @@ pub(crate) fn is_name(token: &str) -> bool {
 /// Writes the placeholder of `entity` with `number`.
 pub(crate) fn write(entity: &str, number: u64) -> String {
     format!("[{entity}_{number}]")
+}
+
+/// Between an entity and the letters of a hash.
+const HASH: &str = "_HASH_";
+
+/// Writes the mark of a value of `entity` whose keyed hash has these letters.
+pub(crate) fn write_hash(entity: &str, letters: &str) -> String {
+    format!("[{entity}{HASH}{letters}]")
+}
+
+/// Where the marks with hashes stand in a text, whoever wrote them: nothing but letters of a hash fits into one.
+pub(crate) fn hashes(text: &str) -> impl Iterator<Item = Range<usize>> {
+    text.match_indices(HASH).filter_map(|(at, _)| {
+        let open = text[..at].rfind('[')?;
+        let letters = at + HASH.len();
+        let close = letters + text[letters..].bytes().take(64).position(|byte| byte == b']')?;
+        let entity = &text[open + 1..at];
+        let known = entity == secrets::ENTITY || pii::entity(entity).is_some();
+        (known && policy::is_hash(&text[letters..close])).then_some(open..close + 1)
+    })
 }
 
 fn parse_name(name: &str) -> Option<(&'static str, u64)> {

@@ -1,4 +1,14 @@
-//! What an operator wants done: a plain value, read from the configuration.
+//! What an operator wants done: plain values, read from the configuration.
+
+mod allow;
+mod hash;
+mod plan;
+mod rules;
+
+pub use allow::{Allow, Networks};
+pub(crate) use hash::{are_letters as is_hash, hex};
+pub(crate) use plan::Plan;
+pub use rules::{EntityRule, PolicyError, Rules};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,7 +34,7 @@ impl Default for Policy {
     }
 }
 
-/// What is done with a finding.
+/// What is done with a class of findings, where nothing is said about their entity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
@@ -32,8 +42,62 @@ pub enum Action {
     Redact,
     /// Refuse the request.
     Block,
+    /// Count it, and write it into the audit log; it stays where it is.
+    #[serde(alias = "report")]
+    Log,
     /// Do not look for it.
     Off,
+}
+
+/// What is done with a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Operator {
+    /// Replace it by a placeholder such as `[EMAIL_ADDRESS_1]`; what is no secret comes back in the answer.
+    Tokenise,
+    /// Replace it by a mark such as `[EMAIL_ADDRESS]`, for good.
+    Redact,
+    /// Replace its letters and digits but for the last few, for good.
+    Mask,
+    /// Replace it by a mark with its keyed hash (HMAC-SHA256), for good: equal values have equal marks.
+    Hash,
+    /// Refuse the request.
+    Block,
+    /// Count it, and write it into the audit log; it stays where it is.
+    Log,
+    /// Do not look for it.
+    Off,
+}
+
+impl Operator {
+    /// Its name, as it is written in a policy.
+    pub fn name(self) -> &'static str {
+        match self {
+            Operator::Tokenise => "tokenise",
+            Operator::Redact => "redact",
+            Operator::Mask => "mask",
+            Operator::Hash => "hash",
+            Operator::Block => "block",
+            Operator::Log => "log",
+            Operator::Off => "off",
+        }
+    }
+
+    /// Whether a value does not leave as it is.
+    pub fn acts(self) -> bool {
+        !matches!(self, Operator::Log | Operator::Off)
+    }
+}
+
+impl From<Action> for Operator {
+    fn from(action: Action) -> Operator {
+        match action {
+            Action::Redact => Operator::Tokenise,
+            Action::Block => Operator::Block,
+            Action::Log => Operator::Log,
+            Action::Off => Operator::Off,
+        }
+    }
 }
 
 /// What is done about prompt injection.
@@ -45,6 +109,9 @@ pub enum InjectionAction {
     /// Do not look for it.
     Off,
 }
+
+#[cfg(test)]
+mod rules_tests;
 
 #[cfg(test)]
 mod tests {

@@ -3,8 +3,12 @@
 //! A check digit is evidence, not certainty: one number in ten passes Luhn. So a finding starts from a prior for
 //! its printed form and collects weights, in powers of ten, from checksum, number range and context words.
 
+use schemars::JsonSchema;
+use serde::Deserialize;
+
 /// The three bands of scores.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Band {
     /// From 0.3 on: worth a look by a person.
     Possible,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use crate::guard::{Class, Finding};
-use crate::policy::Action;
+use crate::policy::Operator;
 
 /// One decision of the policy about one finding.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,7 +19,7 @@ pub struct Decision {
     /// Personal data or secret.
     pub class: Class,
     /// What is done.
-    pub action: Action,
+    pub action: Operator,
     /// How likely it is what it seems.
     pub score: f32,
     /// Where it stood, in bytes of the text as it came.
@@ -122,7 +122,7 @@ impl Trail {
     }
 
     /// Notes a decision about a finding that stood at `bytes` of `text`.
-    pub(crate) fn note(&mut self, finding: &Finding, action: Action, text: &str, bytes: Range<usize>) {
+    pub(crate) fn note(&mut self, finding: &Finding, action: Operator, text: &str, bytes: Range<usize>) {
         let chars = self.count(text, bytes.start)..self.count(text, bytes.end);
         let &Finding { entity, rule, class, score, .. } = finding;
         self.decisions.push(Decision {

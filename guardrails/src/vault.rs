@@ -5,7 +5,7 @@
 
 use crate::guard::{Class, Finding, Guard};
 use crate::placeholder;
-use crate::policy::Action;
+use crate::policy::Operator;
 use crate::proof::Proof;
 use crate::stream::{Rehydrator, Table};
 use crate::trail::{Decision, Origins, Trail};
@@ -28,6 +28,8 @@ pub struct Vault {
     /// The highest number in use, by entity.
     highest: BTreeMap<&'static str, u64>,
     pub(crate) trail: Trail,
+    /// How often something was found that the policy only logs, by entity.
+    logged: BTreeMap<&'static str, usize>,
     /// What has a placeholder, while a request is read again for it.
     known: Option<Proof>,
 }
@@ -35,7 +37,9 @@ pub struct Vault {
 struct Entry {
     entity: &'static str,
     class: Class,
+    /// What stands for it: a placeholder, or a mark or mask that is not restored.
     placeholder: String,
+    restored: bool,
     original: String,
     /// The rule that found it first, and how likely it was then.
     rule: &'static str,
@@ -137,7 +141,15 @@ impl Vault {
             None => (Cow::Borrowed(text), Origins::default()),
         };
         self.trail.next_text();
-        let mut found = again.unwrap_or_else(|| guard.inspect_labelled(text, label));
+        let mut found = match again {
+            Some(again) => again,
+            None => {
+                let (found, logged) = guard.examine(text, label);
+                self.note(guard, (&came, &origins), &logged);
+                logged.iter().for_each(|finding| *self.logged.entry(finding.entity).or_default() += 1);
+                found
+            }
+        };
         let mut redacted: Option<String> = None;
         // A replacement moves context closer, which may show more; the second round rarely finds anything.
         for _ in 0..ROUNDS {
@@ -162,21 +174,21 @@ impl Vault {
             let &Entry { entity, rule, class, score, .. } = &self.entries[number];
             Finding { entity, rule, class, span, score }
         });
-        pipeline::resolve(findings.collect(), guard.policy())
+        pipeline::resolve(findings.collect(), &guard.plan)
     }
 
     /// Keeps what is decided about these findings, where that is wanted.
     fn note(&mut self, guard: &Guard, (text, origins): (&str, &Origins), found: &[Finding]) {
         let found = if self.trail.is_on() { found } else { &[] };
         for finding in found {
-            let action = pipeline::decide(guard.policy(), finding.class);
+            let action = guard.plan.decide(finding);
             self.trail.note(finding, action, text, origins.of(&finding.span));
         }
     }
 
     /// Replaces resolved findings, left to right.
     fn operate(&mut self, guard: &Guard, text: &str, found: &[Finding]) -> Result<String, Blocked> {
-        let blocks = |finding: &&Finding| pipeline::decide(guard.policy(), finding.class) == Action::Block;
+        let blocks = |finding: &&Finding| guard.plan.decide(finding) == Operator::Block;
         if let Some(Finding { entity, rule, class, .. }) = found.iter().find(blocks) {
             return Err(Blocked { class: *class, entity, rule });
         }
@@ -186,7 +198,7 @@ impl Vault {
         for finding in found {
             out.push_str(&text[from..finding.span.start]);
             let begun = out.len();
-            out.push_str(self.issue(finding, &text[finding.span.clone()]));
+            out.push_str(self.issue(guard, finding, &text[finding.span.clone()]));
             self.trail.replaced(&finding.span, out.len() - begun);
             from = finding.span.end;
         }
@@ -194,16 +206,22 @@ impl Vault {
         Ok(out)
     }
 
-    /// The placeholder of a value, a new one if it has none yet.
-    fn issue(&mut self, finding: &Finding, original: &str) -> &str {
+    /// What stands for a value: if nothing does yet, a new placeholder, or what the policy says instead of one.
+    fn issue(&mut self, guard: &Guard, finding: &Finding, original: &str) -> &str {
         let key = (finding.entity, pii::normalised(finding.entity, original));
         let at = *self.index.entry(key).or_insert_with(|| {
-            let highest = self.highest.entry(finding.entity).or_default();
-            *highest += 1;
+            let mark = guard.plan.mark(finding, original);
+            let restored = mark.is_none() && finding.class == Class::Pii;
+            let placeholder = mark.unwrap_or_else(|| {
+                let highest = self.highest.entry(finding.entity).or_default();
+                *highest += 1;
+                placeholder::write(finding.entity, *highest)
+            });
             self.entries.push(Entry {
                 entity: finding.entity,
                 class: finding.class,
-                placeholder: placeholder::write(finding.entity, *highest),
+                placeholder,
+                restored,
                 original: original.to_owned(),
                 rule: finding.rule,
                 score: finding.score,
@@ -282,7 +300,12 @@ impl Vault {
         Cow::Owned(out)
     }
 
-    /// The placeholders issued so far, in order.
+    /// How often something was found that the policy only logs, by entity.
+    pub fn logged(&self) -> &BTreeMap<&'static str, usize> {
+        &self.logged
+    }
+
+    /// What stands for the values replaced so far, in order.
     pub fn issued(&self) -> impl Iterator<Item = &str> {
         self.entries.iter().map(|entry| entry.placeholder.as_str())
     }
@@ -321,7 +344,7 @@ impl Vault {
     }
 
     fn table(&self, form: Form) -> Table {
-        let restored = self.entries.iter().filter(|entry| entry.class == Class::Pii);
+        let restored = self.entries.iter().filter(|entry| entry.restored);
         let pair = |entry: &Entry| (entry.placeholder.clone(), form.write(&entry.original));
         Table::new(restored.map(pair).collect())
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
-use sluice_guardrails::{Action, Decision};
+use sluice_guardrails::Decision;
 
 /// Whom and what a request's events are about.
 #[derive(Debug, Serialize)]
@@ -19,14 +19,16 @@ pub struct Subject {
     pub route: String,
     /// Where it goes first: provider and model.
     pub model: String,
+    /// The name of the policy that decides: the SHA-256 of its file, or of what the configuration says.
+    pub policy: String,
 }
 
 impl Subject {
     /// A question of ours to the judge, on behalf of a tenant.
-    pub(crate) fn of_judge(tenant: &str, model: &str) -> Arc<Self> {
+    pub(crate) fn of_judge(tenant: &str, model: &str, policy: &str) -> Arc<Self> {
         let (request_id, key) = ("judge".to_owned(), String::new());
         let (tenant, route, model) = (tenant.to_owned(), model.to_owned(), model.to_owned());
-        Arc::new(Self { request_id, tenant, key, route, model })
+        Arc::new(Self { request_id, tenant, key, route, model, policy: policy.to_owned() })
     }
 }
 
@@ -57,7 +59,6 @@ pub struct Event {
     ts: String,
     #[serde(flatten)]
     subject: Arc<Subject>,
-    policy: String,
     direction: &'static str,
     #[serde(flatten)]
     place: Place,
@@ -72,12 +73,11 @@ pub struct Event {
 }
 
 impl Event {
-    fn new(subject: &Arc<Subject>, policy: &str, what: (&str, &str), action: &'static str) -> Self {
+    fn new(subject: &Arc<Subject>, what: (&str, &str), action: &'static str) -> Self {
         let (detector, entity) = what;
         Self {
             ts: timestamp(SystemTime::now()),
             subject: Arc::clone(subject),
-            policy: policy.to_owned(),
             direction: "request",
             place: Place::default(),
             detector: detector.to_owned(),
@@ -91,12 +91,8 @@ impl Event {
     }
 
     /// What the policy decided about a finding.
-    pub(crate) fn decided(subject: &Arc<Subject>, policy: &str, decision: &Decision, place: Place) -> Self {
-        let action = match decision.action {
-            Action::Redact => "redact",
-            Action::Block => "block",
-            Action::Off => "off",
-        };
+    pub(crate) fn decided(subject: &Arc<Subject>, decision: &Decision, place: Place) -> Self {
+        let action = decision.action.name();
         let (bytes, chars, score) = (&decision.bytes, &decision.chars, decision.score);
         let place = Place {
             start: Some(bytes.start),
@@ -105,24 +101,24 @@ impl Event {
             end_char: Some(chars.end),
             ..place
         };
-        let event = Self::new(subject, policy, (decision.rule, decision.entity), action);
+        let event = Self::new(subject, (decision.rule, decision.entity), action);
         Self { place, score, band: band(score), ..event }
     }
 
     /// A prompt that looks like an injection, which is reported.
-    pub(crate) fn injection(subject: &Arc<Subject>, policy: &str, score: f32, signals: &[&str]) -> Self {
-        let event = Self::new(subject, policy, (&signals.join("+"), "PROMPT_INJECTION"), "report");
+    pub(crate) fn injection(subject: &Arc<Subject>, score: f32, signals: &[&str]) -> Self {
+        let event = Self::new(subject, (&signals.join("+"), "PROMPT_INJECTION"), "report");
         Self { score, band: band(score), ..event }
     }
 
     /// Redacted values too short to be looked for in what is sent.
-    pub(crate) fn exempt(subject: &Arc<Subject>, policy: &str, count: usize) -> Self {
-        Self { count: Some(count), ..Self::new(subject, policy, ("postcondition", ""), "exempt") }
+    pub(crate) fn exempt(subject: &Arc<Subject>, count: usize) -> Self {
+        Self { count: Some(count), ..Self::new(subject, ("postcondition", ""), "exempt") }
     }
 
     /// A redacted value that stood in what was to be sent.
-    pub(super) fn unsent(subject: &Arc<Subject>, policy: &str, entity: &str) -> Self {
-        Self::new(subject, policy, ("postcondition", entity), "block")
+    pub(super) fn unsent(subject: &Arc<Subject>, entity: &str) -> Self {
+        Self::new(subject, ("postcondition", entity), "block")
     }
 }
 

@@ -29,7 +29,7 @@ impl Place {
     }
 
     fn try_start(&self) -> Result<Arc<Audit>, String> {
-        Audit::start(&self.path(), &self.section, "policy".to_owned(), self.metrics.audit_events())
+        Audit::start(&self.path(), &self.section, self.metrics.audit_events())
     }
 
     /// The files, full ones first.
@@ -52,7 +52,7 @@ impl Place {
 }
 
 fn event(entity: &str) -> Vec<Event> {
-    vec![Event::unsent(&Subject::of_judge("tenant", "model"), "policy", entity)]
+    vec![Event::unsent(&Subject::of_judge("tenant", "model", "policy"), entity)]
 }
 
 /// A file of these events.

@@ -19,12 +19,13 @@ pub(super) fn subject(call: &Call, route: &str, targets: &[Target]) -> Arc<Subje
         key: call.caller.key.clone(),
         route: route.to_owned(),
         model: targets.first().map(Target::name).unwrap_or_default(),
+        policy: call.policy.name.clone(),
     })
 }
 
 /// One event for each decision. `fields`: the request as it was redacted.
 pub(super) fn events(
-    (subject, policy): (&Arc<Subject>, &str),
+    subject: &Arc<Subject>,
     fields: &Map<String, Value>,
     decisions: &[Decision],
     injection: Option<&InjectionReport>,
@@ -35,9 +36,9 @@ pub(super) fn events(
         field: field(&decision.path),
         ..Place::default()
     };
-    let decided = decisions.iter().map(|decision| Event::decided(subject, policy, decision, place(decision)));
-    let injection = injection.map(|report| Event::injection(subject, policy, report.score, &report.signals));
-    let exempt = (exempt > 0).then(|| Event::exempt(subject, policy, exempt));
+    let decided = decisions.iter().map(|decision| Event::decided(subject, decision, place(decision)));
+    let injection = injection.map(|report| Event::injection(subject, report.score, &report.signals));
+    let exempt = (exempt > 0).then(|| Event::exempt(subject, exempt));
     decided.chain(injection).chain(exempt).collect()
 }
 

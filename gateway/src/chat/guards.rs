@@ -32,7 +32,7 @@ pub(super) fn input(
     request: &mut ChatRequest,
     targets: &[Target],
 ) -> Result<Inspected, ApiError> {
-    let (guard, audit) = (&gateway.guard, gateway.audit.as_deref());
+    let (guard, audit) = (&call.policy.guard, gateway.audit.as_deref());
     audit.map_or(Ok(()), Audit::ready)?;
     let injection = worst_injection(guard, request.fields());
     if let Some(report) = &injection {
@@ -57,8 +57,8 @@ pub(super) fn input(
     let subject =
         (audit.is_some() || proof.is_some()).then(|| audited::subject(call, &request.model, targets));
     if let (Some(audit), Some(subject)) = (audit, &subject) {
-        let (about, decisions) = ((subject, audit.policy()), vault.decisions());
-        audit.record(audited::events(about, request.fields(), &decisions, injection.as_ref(), exempt))?;
+        let decisions = vault.decisions();
+        audit.record(audited::events(subject, request.fields(), &decisions, injection.as_ref(), exempt))?;
     }
     if let (Some(proof), Some(subject)) = (proof, subject) {
         request.secure(proof, subject);
@@ -71,7 +71,10 @@ pub(super) fn input(
     for (entity, values) in vault.counts() {
         gateway.metrics.redacted(entity, values);
     }
-    let clean = injection.is_none() && !changed && vault.is_empty();
+    for (entity, times) in vault.logged() {
+        gateway.metrics.logged(entity, *times);
+    }
+    let clean = injection.is_none() && !changed && vault.is_empty() && vault.logged().is_empty();
     Ok(Inspected { vault, clean })
 }
 

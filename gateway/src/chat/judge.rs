@@ -113,10 +113,11 @@ impl Judge {
         if !self.budget.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now()) {
             return Outcome::OverBudget;
         }
-        let Ok((texts, proof)) = redacted(&core.gateway.guard, case) else { return Outcome::Blocked };
+        let policy = core.gateway.policy.current();
+        let Ok((texts, proof)) = redacted(&policy.guard, case) else { return Outcome::Blocked };
         let Some(mut request) = self.request(&texts) else { return Outcome::Failed };
         if let Some(proof) = proof {
-            request.secure(proof, Subject::of_judge(case.tenant, &self.model));
+            request.secure(proof, Subject::of_judge(case.tenant, &self.model, &policy.name));
         }
         // However it goes on, nobody waits for it longer than this.
         let asked = tokio::time::timeout(self.timeouts.total.0, self.ask(core, case.tenant, &request)).await;

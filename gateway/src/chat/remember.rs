@@ -23,7 +23,7 @@ use bytes::Bytes;
 use sluice_engine::cache::Ticket as Candidate;
 use sluice_engine::features::Profile;
 use sluice_engine::{Clock, Entry, ExactKey, Hit, PartitionKey, SemanticCache, SystemClock, normalise};
-use sluice_guardrails::{Guard, Vault, placeholders};
+use sluice_guardrails::{Vault, placeholders};
 use sluice_models::EmbedPool;
 
 use found::read;
@@ -56,7 +56,6 @@ pub struct Memory {
     /// Tells the hits of this process from those of an earlier one, which had the same numbers.
     process: u128,
     repeats: Repeats,
-    policy: String,
     terms: AllTerms,
     keep_prompts: bool,
     clock: Arc<dyn Clock>,
@@ -129,18 +128,17 @@ impl Ticket {
 }
 
 impl Memory {
-    /// A cache of what `guard` lets through; without an embedder only its exact and normalised tiers answer.
+    /// A cache; without an embedder only its exact and normalised tiers answer.
     pub fn new(
         cache: SemanticCache,
         hash_key: [u8; 32],
-        guard: &Guard,
         config: &Config,
         embedder: Option<EmbedPool>,
     ) -> Self {
         let repeats = Repeats::new(&hash_key);
         let flights = Flights::new();
         let terms = AllTerms::new(config, embedder.as_ref().map_or("", EmbedPool::id));
-        let (policy, patience) = (guard.fingerprint(), config.embedding.deadline.0);
+        let patience = config.embedding.deadline.0;
         let (clock, keep_prompts) = (Arc::new(SystemClock), config.cache.keep_prompts);
         let process = fastrand::u128(..);
         Self {
@@ -148,7 +146,6 @@ impl Memory {
             hash_key,
             process,
             repeats,
-            policy,
             terms,
             keep_prompts,
             clock,
@@ -194,9 +191,10 @@ impl Memory {
         &self.cache
     }
 
-    /// Stands for this body of this tenant in the namespace that it names.
-    pub(super) fn repeat_key(&self, tenant: &str, wishes: &Wishes, body: &[u8]) -> RepeatKey {
-        self.repeats.key(tenant, wishes.namespace.as_deref(), body)
+    /// Stands for this body of this call's tenant, in the namespace that it names and under the call's policy.
+    pub(super) fn repeat_key(&self, call: &Call, wishes: &Wishes, body: &[u8]) -> RepeatKey {
+        let namespace = wishes.namespace.as_deref();
+        self.repeats.key(&call.caller.tenant, namespace, &call.policy.fingerprint, body)
     }
 
     /// Where a request with these bytes led before, if it is known.
@@ -303,7 +301,8 @@ impl Memory {
     /// What must be equal, and what is compared letter by letter.
     fn keys(&self, asked: &Asked<'_>, text: Option<&str>) -> (PartitionKey, ExactKey) {
         let embedding = self.embedder.as_ref().map_or("", EmbedPool::id);
-        let partition = partition(&self.hash_key, [embedding, &self.policy], asked, text.is_some());
+        let partition =
+            partition(&self.hash_key, [embedding, &asked.call.policy.fingerprint], asked, text.is_some());
         (partition, partition.exact(&[b"text", text.unwrap_or_default().as_bytes()]))
     }
 

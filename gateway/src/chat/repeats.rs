@@ -1,8 +1,8 @@
 //! Requests that came before, byte for byte: what reading them led to, so that a repeated one need not be read again.
 //!
 //! Only requests in which no guard found or changed anything are kept, and of those only digests, the model's name and how
-//! the answer travels. Policy, routes and the cache's own key are the same for as long as the process lives, so the same
-//! bytes of the same tenant can only lead to the same place. That place is looked up anew each time: what was
+//! the answer travels. Routes and the cache's own key are the same for as long as the process lives, so the same
+//! bytes of the same tenant under the same policy can only lead to the same place. That place is looked up anew each time: what was
 //! replaced, expired or evicted is not found, and the request is then read like any other.
 
 use std::fmt;
@@ -53,11 +53,13 @@ impl Repeats {
         Self { secret: *secret, sets }
     }
 
-    /// The key of a body that a tenant sent to a namespace. Lengths come first, so that no two of these give the same bytes.
-    pub(super) fn key(&self, tenant: &str, namespace: Option<&str>, body: &[u8]) -> RepeatKey {
+    /// The key of a body that a tenant sent to a namespace under a policy. Lengths come first, so that no two of these give
+    /// the same bytes.
+    pub(super) fn key(&self, tenant: &str, namespace: Option<&str>, policy: &str, body: &[u8]) -> RepeatKey {
         let mut hasher = blake3::Hasher::new_keyed(&self.secret);
         // No namespace is an empty one: a request can't name that.
-        for part in [DOMAIN, tenant.as_bytes(), namespace.unwrap_or_default().as_bytes(), body] {
+        let space = namespace.unwrap_or_default();
+        for part in [DOMAIN, tenant.as_bytes(), space.as_bytes(), policy.as_bytes(), body] {
             hasher.update(&(part.len() as u64).to_le_bytes());
             hasher.update(part);
         }
@@ -108,9 +110,10 @@ mod tests {
     #[test]
     fn only_the_same_bytes_of_the_same_tenant_are_known() {
         let repeats = Repeats::new(&[1; 32]);
-        repeats.learn(repeats.key("a", None, b"bc"), known("m"));
-        let model =
-            |tenant, body| repeats.find(&repeats.key(tenant, None, body)).map(|known| known.model.clone());
+        repeats.learn(repeats.key("a", None, "p", b"bc"), known("m"));
+        let model = |tenant, body| {
+            repeats.find(&repeats.key(tenant, None, "p", body)).map(|known| known.model.clone())
+        };
         assert_eq!(model("a", b"bc").as_deref(), Some("m"));
         for (tenant, body) in [("b", &b"bc"[..]), ("ab", b"c"), ("", b"abc"), ("a", b"bc "), ("a", b"Bc")] {
             assert_eq!(model(tenant, body), None, "{tenant}");
@@ -120,16 +123,18 @@ mod tests {
     #[test]
     fn namespaces_know_nothing_of_each_other() {
         let repeats = Repeats::new(&[1; 32]);
-        repeats.learn(repeats.key("a", Some("x"), b"b"), known("m"));
-        let knows = |tenant, namespace, body| repeats.find(&repeats.key(tenant, namespace, body)).is_some();
+        repeats.learn(repeats.key("a", Some("x"), "p", b"b"), known("m"));
+        let knows =
+            |tenant, namespace, body| repeats.find(&repeats.key(tenant, namespace, "p", body)).is_some();
         assert!(knows("a", Some("x"), b"b"));
         assert!(!knows("a", None, b"b") && !knows("a", Some("y"), b"b") && !knows("ax", None, b"b"));
         assert!(!knows("a", None, b"xb"));
+        assert!(repeats.find(&repeats.key("a", Some("x"), "another policy", b"b")).is_none());
     }
 
     #[test]
     fn another_secret_gives_unrelated_keys() {
-        let key = |secret| Repeats::new(&[secret; 32]).key("a", None, b"b").0;
+        let key = |secret| Repeats::new(&[secret; 32]).key("a", None, "p", b"b").0;
         assert_eq!(key(1), key(1));
         assert_ne!(key(1), key(2));
     }
@@ -139,9 +144,9 @@ mod tests {
         let repeats = Repeats::new(&[1; 32]);
         let many = 3 * PLACES;
         for n in 0..many {
-            repeats.learn(repeats.key("a", None, &n.to_le_bytes()), known("m"));
+            repeats.learn(repeats.key("a", None, "p", &n.to_le_bytes()), known("m"));
         }
-        let found = |n: usize| repeats.find(&repeats.key("a", None, &n.to_le_bytes())).is_some();
+        let found = |n: usize| repeats.find(&repeats.key("a", None, "p", &n.to_le_bytes())).is_some();
         assert!((0..many).filter(|n| found(*n)).count() <= PLACES);
         assert!(found(many - 1));
     }
@@ -149,7 +154,7 @@ mod tests {
     #[test]
     fn what_is_learned_again_takes_no_second_place() {
         let repeats = Repeats::new(&[1; 32]);
-        let key = repeats.key("a", None, b"b");
+        let key = repeats.key("a", None, "p", b"b");
         (0..100).for_each(|_| repeats.learn(key, known("m")));
         let places = |set: &Mutex<Set>| set.lock().unwrap().ways.iter().flatten().count();
         assert_eq!(repeats.sets.iter().map(places).sum::<usize>(), 1);

@@ -157,6 +157,7 @@ mod tests {
     use crate::client_api::openai_chat;
     use crate::config::Span;
     use crate::keys::Caller;
+    use crate::policy::InForce;
     use serde_json::json;
     use sluice_guardrails::{Guard, Policy, Vault};
     use std::sync::Arc;
@@ -176,6 +177,7 @@ mod tests {
             id: "r".to_owned(),
             headers: http::HeaderMap::new(),
             started: Instant::now(),
+            policy: Arc::new(InForce::of_classes(&Policy::default())),
         };
         let (turn, wishes, mut vault) = (request.last_turn(), Wishes::default(), Vault::new());
         if let Some(text) = &turn {

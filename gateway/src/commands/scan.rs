@@ -10,7 +10,7 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::json;
 use sluice_guardrails::pii::Selection;
-use sluice_guardrails::{Action, Band, Class, Finding, Guard, InjectionAction, Policy};
+use sluice_guardrails::{Band, Class, Finding, Guard, InjectionAction, Policy};
 
 /// Which findings are wanted.
 #[derive(Args)]
@@ -27,7 +27,7 @@ pub(super) struct Wanted {
 impl Wanted {
     /// The guard that finds them, and the least band.
     pub(super) fn guard(&self) -> Result<(Guard, Band), String> {
-        let policy = Policy { pii: Action::Redact, secrets: Action::Redact, injection: InjectionAction::Off };
+        let policy = Policy { injection: InjectionAction::Off, ..Policy::default() };
         let selection = if self.packs.is_empty() {
             Selection::default()
         } else {

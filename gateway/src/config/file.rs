@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
+
 use super::Config;
 
 /// Why a configuration can't be used.
@@ -54,9 +56,17 @@ pub fn load(file: Option<&Path>) -> Result<(Config, Option<PathBuf>), ConfigErro
 /// # Errors
 /// [`ConfigError::Parse`] with the place of the mistake.
 pub fn parse(text: &str, name: &str) -> Result<Config, ConfigError> {
+    parse_as(text, name)
+}
+
+/// Reads anything that may stand in a configuration from YAML; `name` stands for the file in errors.
+///
+/// # Errors
+/// [`ConfigError::Parse`] with the place of the mistake.
+pub fn parse_as<T: DeserializeOwned + Default>(text: &str, name: &str) -> Result<T, ConfigError> {
     // An empty file is a file of defaults; so is one that holds comments alone.
     if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
-        return Ok(Config::default());
+        return Ok(T::default());
     }
     serde_saphyr::from_str(text).map_err(|error| {
         let error = error.without_snippet();

@@ -65,6 +65,11 @@ struct SourceLabels {
     source: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct PolicyLabels {
+    sha256: String,
+}
+
 /// Every counter and histogram.
 pub struct Metrics {
     registry: Registry,
@@ -103,6 +108,10 @@ pub struct Metrics {
     judged: Family<VerdictLabels, Counter>,
     shadow_lines: Family<OutcomeLabels, Counter>,
     postconditions: Counter,
+    logged: Family<EntityLabels, Counter>,
+    policy: Family<PolicyLabels, Gauge>,
+    policy_reloads: Counter,
+    policy_failures: Counter,
     audit_events: Family<OutcomeLabels, Counter>,
 }
 
@@ -163,6 +172,10 @@ impl Default for Metrics {
             judged: Family::default(),
             shadow_lines: Family::default(),
             postconditions: Counter::default(),
+            logged: Family::default(),
+            policy: Family::default(),
+            policy_reloads: Counter::default(),
+            policy_failures: Counter::default(),
             audit_events: Family::default(),
         };
         metrics.register();
@@ -170,6 +183,7 @@ impl Default for Metrics {
         metrics.register_journal();
         metrics.register_store();
         metrics.register_audit();
+        metrics.register_policy();
         metrics
     }
 }
@@ -335,6 +349,49 @@ impl Metrics {
             "Events for the audit log, by what became of them: written, dropped (the queue was full), failed (the disk)",
             self.audit_events.clone(),
         );
+    }
+
+    fn register_policy(&mut self) {
+        let r = &mut self.registry;
+        r.register("guardrail_logged", "Findings that the policy only logs, by entity", self.logged.clone());
+        r.register(
+            "guardrail_policy",
+            "1 for the policy in force, by the SHA-256 of its file or of what the configuration says",
+            self.policy.clone(),
+        );
+        r.register(
+            "guardrail_policy_reloads",
+            "Changed policy files that took the place of the old one",
+            self.policy_reloads.clone(),
+        );
+        r.register(
+            "guardrail_policy_reload_failures",
+            "Changed policy files that were wrong, so that the old one stayed in force",
+            self.policy_failures.clone(),
+        );
+    }
+
+    /// Counts findings that the policy only logs.
+    pub fn logged(&self, entity: &'static str, times: usize) {
+        let times = u64::try_from(times).unwrap_or(u64::MAX);
+        self.logged.get_or_create(&EntityLabels { entity }).inc_by(times);
+    }
+
+    /// Says which policy is in force from now on.
+    pub fn policy_is(&self, sha256: &str) {
+        self.policy.clear();
+        self.policy.get_or_create(&PolicyLabels { sha256: sha256.to_owned() }).set(1);
+    }
+
+    /// Counts a policy file that was read again; none: it was wrong.
+    pub fn policy_reloaded(&self, sha256: Option<&str>) {
+        match sha256 {
+            Some(sha256) => {
+                self.policy_is(sha256);
+                self.policy_reloads.inc();
+            }
+            None => drop(self.policy_failures.inc()),
+        }
     }
 
     /// Counts a request that was not sent, since a redacted value stood in it.

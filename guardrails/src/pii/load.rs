@@ -94,6 +94,12 @@ impl Selection {
         }
     }
 
+    /// The built-in rows that apply.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &'static Row> + '_ {
+        let of = move |pack: &'static Pack| pack.rows.iter().filter(move |row| self.wants(pack, row));
+        built_in().iter().flat_map(of)
+    }
+
     fn wants(&self, pack: &Pack, row: &Row) -> bool {
         let all = self.packs.iter().any(|name| name == "all");
         let on = all || (self.packs.contains(&pack.pack) && !row.opt_in);

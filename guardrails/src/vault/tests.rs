@@ -1,8 +1,8 @@
 //! What a vault promises, by example and by property.
 
 use super::*;
-use crate::Policy;
 use crate::trail::Step;
+use crate::{Action, Policy};
 use proptest::prelude::*;
 use serde_json::json;
 use std::sync::LazyLock;
@@ -94,6 +94,7 @@ fn originals_are_escaped_inside_json() {
     let mut vault = Vault::new();
     vault.entries.push(Entry {
         entity: "EMAIL_ADDRESS",
+        restored: true,
         class: Class::Pii,
         placeholder: "[EMAIL_ADDRESS_1]".to_owned(),
         original: "\"a\\b\"@example.org".to_owned(),
@@ -202,7 +203,7 @@ proptest! {
             let (entity, class) = if secret { ("SECRET", Class::Secret) } else { ("IP_ADDRESS", Class::Pii) };
             Finding { entity, rule: "random", class, span: starts[start]..starts[end], score: 0.9 }
         }).collect();
-        let resolved = pipeline::resolve(found.clone(), guard().policy());
+        let resolved = pipeline::resolve(found.clone(), &guard().plan);
         let mut vault = Vault::new();
         let sent = vault.operate(guard(), &text, &resolved).unwrap();
         // What is left of the text are exactly the characters outside all findings, in order, between placeholders.
@@ -265,7 +266,7 @@ fn what_is_refused_is_a_decision_too_and_nothing_is_kept_unasked() {
     assert!(vault.decisions().is_empty());
     vault.keep_decisions();
     assert!(vault.redact(&guard, "ada@example.org").is_err());
-    assert_eq!(vault.decisions()[0].action, Action::Block);
+    assert_eq!(vault.decisions()[0].action, Operator::Block);
 }
 
 #[test]
@@ -322,7 +323,7 @@ fn a_known_value_that_is_short_must_stand_by_itself_and_a_word_as_key_is_left() 
     for (at, original) in ["1234", "90210", "content", "né4"].into_iter().enumerate() {
         let finding =
             Finding { entity: "US_SSN", rule: "r", class: Class::Pii, span: 0..original.len(), score: 0.9 };
-        assert_eq!(vault.issue(&finding, original), format!("[US_SSN_{}]", at + 1));
+        assert_eq!(vault.issue(guard(), &finding, original), format!("[US_SSN_{}]", at + 1));
     }
     let mut value = json!({
         "content": "My content: 1234, 12345, A1234, x90210, 902101, né4",

@@ -9,16 +9,20 @@ use sluice_engine::Tier;
 use super::*;
 use crate::client_api::openai_chat;
 use crate::keys::Caller;
+use crate::policy::InForce;
 use sluice_engine::{CacheConfig, ManualClock};
-use sluice_guardrails::Policy as GuardPolicy;
+use sluice_guardrails::{Action, InjectionAction, Policy as GuardPolicy};
 
 fn call(tenant: &str) -> Call {
     let caller = Caller { key: tenant.to_owned(), tenant: tenant.to_owned(), shares_tenant: false };
+    let (pii, secrets) = (Action::Off, Action::Off);
+    let nothing = GuardPolicy { pii, secrets, injection: InjectionAction::Off };
     Call {
         caller: Arc::new(caller),
         id: "req_1".to_owned(),
         headers: http::HeaderMap::new(),
         started: Instant::now(),
+        policy: Arc::new(InForce::of_classes(&nothing)),
     }
 }
 
@@ -26,8 +30,7 @@ fn call(tenant: &str) -> Call {
 async fn stored_by(wishes: &Wishes) -> (Memory, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::default());
     let cache = SemanticCache::with_clock(CacheConfig::default(), Arc::<ManualClock>::clone(&clock));
-    let guard = Guard::new(&GuardPolicy::default());
-    let mut memory = Memory::new(cache, [7; 32], &guard, &Config::default(), None);
+    let mut memory = Memory::new(cache, [7; 32], &Config::default(), None);
     memory.clock = Arc::<ManualClock>::clone(&clock);
     let Found::Nothing(nothing) = look_up(&memory, wishes).await else { panic!("nothing was stored") };
     let ticket = nothing.ticket.unwrap();
@@ -61,13 +64,12 @@ async fn a_lifetime_of_the_requests_own_is_never_longer_than_the_configured_one(
 
 #[tokio::test]
 async fn a_known_request_finds_its_answer_as_long_as_it_is_there() {
-    let guard = Guard::new(&GuardPolicy::default());
     let cache = SemanticCache::new(CacheConfig::default());
-    let memory = Memory::new(cache, [7; 32], &guard, &Config::default(), None);
+    let memory = Memory::new(cache, [7; 32], &Config::default(), None);
     let (call, metrics, wishes) = (call("a"), Metrics::default(), Wishes::default());
     let body = Bytes::from(r#"{"model":"m","messages":[{"role":"user","content":"When?"}]}"#);
     let request = openai_chat::parse(&body).unwrap();
-    let key = memory.repeat_key("a", &wishes, &body);
+    let key = memory.repeat_key(&call, &wishes, &body);
     let vault = Vault::new();
     let asked = Asked { call: &call, request: &request, vault: &vault, wishes: &wishes };
 

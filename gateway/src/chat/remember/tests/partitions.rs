@@ -61,8 +61,6 @@ impl Embedder for Alike {
 static POOLS: LazyLock<[EmbedPool; 2]> =
     LazyLock::new(|| SPACES.map(|id| EmbedPool::start(Arc::new(Alike(id)), PoolOptions::default()).unwrap()));
 
-static GUARD: LazyLock<Guard> = LazyLock::new(|| Guard::new(&sluice_guardrails::Policy::default()));
-
 /// A request but for the words of its last turn, and what it meets.
 #[derive(Clone, Debug, PartialEq)]
 struct Circumstances {
@@ -238,9 +236,12 @@ impl Circumstances {
 
 /// What a lookup came to, for a request with these words: the tier of a hit, or the ticket.
 async fn look_up(memory: &mut Memory, met: &Circumstances, text: &str) -> Result<(Tier, String), Ticket> {
-    (memory.hash_key, memory.policy) = ([met.secret; 32], met.policy.clone());
+    memory.hash_key = [met.secret; 32];
     memory.embedder = Some(POOLS[met.space].clone());
-    let (call, vault) = (call(&met.tenant), Vault::new());
+    let (mut call, vault) = (call(&met.tenant), Vault::new());
+    if let Some(policy) = Arc::get_mut(&mut call.policy) {
+        policy.fingerprint.clone_from(&met.policy);
+    }
     let wishes = Wishes { namespace: met.namespace.clone(), ..Wishes::default() };
     let request = openai_chat::parse(&met.body(text)).unwrap();
     let asked = Asked { call: &call, request: &request, vault: &vault, wishes: &wishes };
@@ -267,7 +268,7 @@ async fn share_nothing(policy: CachePolicy, one: &Circumstances, other: &Circums
         CacheSection { policy, similarity: 0.0, max_false_hit_rate: 1.0, ..CacheSection::default() };
     let mut config = crate::config::Config { cache: section, ..Default::default() };
     config.embedding.deadline = Span(Duration::from_secs(600));
-    let mut memory = Memory::new(cache, [0; 32], &GUARD, &config, None);
+    let mut memory = Memory::new(cache, [0; 32], &config, None);
     let Err(ticket) = look_up(&mut memory, one, TEXT).await else { panic!("nothing was stored") };
     let flight = ticket.flight();
     remember(&memory, ticket, "one");
