@@ -91,7 +91,7 @@ async fn every_decision_is_a_line_that_says_where_and_never_what() {
         ("route", json!("chat")),
         ("model", json!("primary/model-a")),
         ("direction", json!("request")),
-        ("action", json!("redact")),
+        ("action", json!("tokenise")),
         ("shadow", json!(false)),
         // Two letters of the greeting have two bytes.
         ("start", json!(11)),
@@ -101,7 +101,7 @@ async fn every_decision_is_a_line_that_says_where_and_never_what() {
     ] {
         assert_eq!(first[name], value, "{name} of {first}");
     }
-    assert_eq!(first["policy"].as_str().unwrap().len(), 16);
+    assert_eq!(first["policy"].as_str().unwrap().len(), 64);
     assert!(first["score"].as_f64().unwrap() >= 0.6 && first["detector"].is_string());
     let bytes = fs::read(&path).unwrap();
     for value in [EMAIL, CARD, "zoe", "quill", "6467", "own name", "4539"] {
@@ -127,7 +127,7 @@ async fn what_is_refused_is_written_down_too() {
         .map(|e| [&e["detector"], &e["entity"], &e["action"]].map(|v| v.as_str().unwrap().to_owned()))
         .collect();
     assert_eq!((told[0][1].as_str(), told[0][2].as_str()), ("EMAIL_ADDRESS", "block"));
-    assert_eq!((told[1][1].as_str(), told[1][2].as_str()), ("CREDIT_CARD", "redact"));
+    assert_eq!((told[1][1].as_str(), told[1][2].as_str()), ("CREDIT_CARD", "tokenise"));
     assert_eq!(told[2], ["postcondition", "CREDIT_CARD", "block"]);
     assert!(sluice_audit(&["verify"], &path).is_ok(), "one chain over both processes");
 }

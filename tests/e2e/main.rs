@@ -58,6 +58,8 @@ mod inspect;
 mod keys;
 // The real OpenAI Python SDK.
 mod openai_sdk;
+// The policy may stand in a file and change while requests come.
+mod policy;
 // What redaction misses is not sent.
 mod postcondition;
 // Programs that speak Presidio's REST API switch by URL.
