@@ -246,7 +246,6 @@ fn a_full_queue_drops_and_counts_or_refuses() {
             shared: Arc::default(),
             on_error,
             most: 2,
-            policy: String::new(),
             counts: metrics.audit_events(),
             thread: None,
         };
