@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, header};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use sluice_guardrails::{Action, Class, Decision, Guard, InjectionReport, Step, Vault};
+use sluice_guardrails::{Class, Decision, Guard, InjectionReport, Operator, Step, Vault};
 
 use crate::body::Body;
 use crate::chat::{LARGE_BODY, is_structure, worst_injection};
@@ -74,7 +74,7 @@ struct Found {
     start_byte: usize,
     end_byte: usize,
     score: f64,
-    action: Action,
+    action: Operator,
 }
 
 #[derive(Serialize)]
@@ -88,11 +88,11 @@ struct Injection {
 /// # Errors
 /// [`ApiError::Json`], and [`ApiError::Invalid`] that names the field.
 pub(crate) async fn inspect(gateway: &Arc<Gateway>, body: Raw<Bytes>) -> Result<Response<Body>, ApiError> {
+    let policy = gateway.policy.current();
     let written = if body.len() < LARGE_BODY {
-        answer(&gateway.guard, body.expose())?
+        answer(&policy.guard, body.expose())?
     } else {
-        let gateway = Arc::clone(gateway);
-        let reading = tokio::task::spawn_blocking(move || answer(&gateway.guard, body.expose()));
+        let reading = tokio::task::spawn_blocking(move || answer(&policy.guard, body.expose()));
         reading.await.map_err(|_| ApiError::Internal)??
     };
     let mut response = Response::new(Body::Full(Bytes::from(written)));
@@ -179,8 +179,7 @@ fn request(guard: &Guard, fields: Map<String, Value>) -> Result<Report, ApiError
     let mut results: Vec<Inspected> = Vec::new();
     for same in decisions.chunk_by(|a, b| a.path == b.path) {
         let field = written(&same[0].path);
-        let blocked = same.iter().any(|decision| decision.action == Action::Block);
-        let action = if blocked { Outcome::Block } else { Outcome::Redact };
+        let action = same.iter().map(|decision| Outcome::of(decision.action)).max().unwrap_or(Outcome::Allow);
         let findings = same.iter().map(Found::new);
         // What was found in another field may be found here again, later.
         match results.iter_mut().find(|result| result.field == field) {
@@ -250,6 +249,17 @@ impl Found {
             end_byte: decision.bytes.end,
             score: rounded(decision.score),
             action: decision.action,
+        }
+    }
+}
+
+impl Outcome {
+    /// What an operator's work makes of a text.
+    fn of(operator: Operator) -> Self {
+        match operator {
+            Operator::Block => Self::Block,
+            operator if operator.acts() => Self::Redact,
+            _ => Self::Allow,
         }
     }
 }

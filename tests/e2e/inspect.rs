@@ -23,7 +23,7 @@ async fn a_text_is_answered_by_its_findings_in_code_points_and_bytes_and_its_red
     assert_eq!((&told["action"], &result["field"]), (&json!("redact"), &json!("text")));
     assert_eq!(
         (&found["entity"], &found["class"], &found["action"]),
-        (&json!("EMAIL_ADDRESS"), &json!("pii"), &json!("redact"))
+        (&json!("EMAIL_ADDRESS"), &json!("pii"), &json!("tokenise"))
     );
     assert_eq!((&found["start"], &found["end"]), (&json!(3), &json!(3 + EMAIL.len())));
     assert_eq!((&found["start_byte"], &found["end_byte"]), (&json!(7), &json!(7 + EMAIL.len())));
