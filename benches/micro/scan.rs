@@ -26,7 +26,12 @@ const PERSONAL: &str = "Hi, I am Ada (ada.l@example.org, +44 20 7946 0958). Orde
 4111 1111 1111 1111; refund DE89 3704 0044 0532 0130 00. My SSN is 536-22-8143, the server was 91.198.174.192.\n";
 
 fn main() {
-    let off = Policy { pii: Action::Redact, secrets: Action::Off, injection: InjectionAction::Off };
+    let off = Policy {
+        pii: Action::Redact,
+        secrets: Action::Off,
+        injection: InjectionAction::Off,
+        ..Policy::default()
+    };
     let both = Policy { secrets: Action::Redact, ..off.clone() };
     let all = Selection::of(&["all".to_owned()]).unwrap_or_default();
     let guards = [

@@ -68,11 +68,14 @@ mod tests {
     use super::*;
     use crate::wire::chat::{Function, ToolCall};
     use serde_json::json;
-    use sluice_guardrails::{Guard, Policy};
+    use sluice_guardrails::{Guard, Policy, Restore, Restores};
 
     fn vault() -> Vault {
         let mut vault = Vault::new();
         let text = "write to zoe.q@example.org".to_owned();
+        let mut tools = Restores::default();
+        tools.set_default(Restore::Tools);
+        vault.restore_by(tools);
         let redacted = vault.redact(&Guard::new(&Policy::default()), &text).unwrap().unwrap();
         assert_eq!(redacted, "write to [EMAIL_ADDRESS_1]");
         vault

@@ -35,8 +35,10 @@ pub mod secrets;
 pub mod measure;
 
 // What happens to a finding, and how it is undone.
+mod destination;
 mod json;
 pub mod placeholder;
+pub mod restore;
 pub mod stream;
 mod trail;
 pub mod vault;
@@ -50,6 +52,7 @@ pub use policy::{
     Action, Allow, EntityRule, InjectionAction, Networks, Operator, Policy, PolicyError, Rules,
 };
 pub use proof::{Leak, Proof};
+pub use restore::{Restore, Restores};
 pub use score::Band;
 pub use stream::Rehydrator;
 pub use trail::{Decision, Step};

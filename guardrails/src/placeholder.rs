@@ -11,22 +11,14 @@ const MAX_DIGITS: usize = 18;
 
 /// All tokens of `text` that have the shape of a placeholder with a known entity's name, whoever wrote them.
 pub fn placeholders(text: &str) -> impl Iterator<Item = &str> {
-    text.match_indices('[').filter_map(|(at, _)| at_start(&text[at..]).map(|found| found.token))
-}
-
-/// A placeholder taken apart.
-pub(crate) struct Parsed<'t> {
-    pub(crate) token: &'t str,
-    pub(crate) entity: &'static str,
-    pub(crate) number: u64,
+    text.match_indices('[').filter_map(|(at, _)| at_start(&text[at..]))
 }
 
 /// The placeholder that `text` starts with.
-pub(crate) fn at_start(text: &str) -> Option<Parsed<'_>> {
+fn at_start(text: &str) -> Option<&str> {
     let inner = text.strip_prefix('[')?;
     let end = inner.bytes().take(max_len()).position(|byte| byte == b']')?;
-    let (entity, number) = parse_name(&inner[..end])?;
-    Some(Parsed { token: &text[..end + 2], entity, number })
+    parse_name(&inner[..end]).map(|_| &text[..end + 2])
 }
 
 /// Whether `token` is the inside of a placeholder.
@@ -61,6 +53,70 @@ pub(crate) fn hashes(text: &str) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
+/// What stands at an opening bracket.
+pub(crate) enum Written {
+    /// Something in the shape of a placeholder, so many bytes long: its inside in the one spelling that is issued, with
+    /// the closing bracket.
+    Whole { inside: String, len: usize },
+    /// The beginning of such, up to the end of the text.
+    Cut(String),
+    /// Something else.
+    Other,
+}
+
+/// Reads what may be a placeholder as a model would spell it: small letters, blanks or dashes for underscores, and
+/// `escape` before brackets and underscores. No inside is longer than `longest`.
+pub(crate) fn read(text: &str, escape: &str, longest: usize) -> Written {
+    let (mut inside, mut at) = (String::new(), 0);
+    let mut opened = false;
+    loop {
+        let mut rest = &text[at..];
+        if let Some(behind) = rest.strip_prefix(escape) {
+            if !behind.is_empty() && !behind.starts_with(['[', ']', '_']) {
+                return Written::Other;
+            }
+            at += escape.len();
+            rest = behind;
+        } else if !rest.is_empty() && escape.starts_with(rest) {
+            return Written::Cut(inside);
+        }
+        let Some(&byte) = rest.as_bytes().first() else { return Written::Cut(inside) };
+        at += 1;
+        match byte {
+            b'[' if !opened => {
+                opened = true;
+                continue;
+            }
+            _ if !opened => return Written::Other,
+            b']' => {
+                inside.push(']');
+                return Written::Whole { inside, len: at };
+            }
+            b'_' | b' ' | b'-' => inside.push('_'),
+            byte if byte.is_ascii_alphanumeric() => inside.push(char::from(byte.to_ascii_uppercase())),
+            _ => return Written::Other,
+        }
+        if inside.len() > longest {
+            return Written::Other;
+        }
+    }
+}
+
+/// What a placeholder says: the entity, and its number if it has one.
+pub(crate) type Said = (&'static str, Option<u64>);
+
+/// Everything in `text` that could be read as a placeholder, however it is spelled.
+pub(crate) fn spelled(text: &str) -> impl Iterator<Item = Said> {
+    text.match_indices('[').filter_map(|(at, _)| {
+        let Written::Whole { inside, .. } = read(&text[at..], "\\", max_len()) else { return None };
+        let inside = inside.trim_end_matches(']');
+        match parse_name(inside) {
+            Some((entity, number)) => Some((entity, Some(number))),
+            None => pii::entity(inside).map(|entity| (entity, None)),
+        }
+    })
+}
+
 fn parse_name(name: &str) -> Option<(&'static str, u64)> {
     let (entity, number) = name.rsplit_once('_')?;
     let plain = number.bytes().all(|byte| byte.is_ascii_digit()) && !number.starts_with('0');
@@ -89,12 +145,19 @@ mod tests {
     }
 
     #[test]
+    fn what_could_be_read_as_a_placeholder_is_seen_in_any_spelling() {
+        let text = r"[Email Address 4] \[US\_SSN\_2\] [EMAIL_ADDRESS] [Person 1] [1] [SECRET_3";
+        let seen: Vec<_> = spelled(text).collect();
+        assert_eq!(seen, [("EMAIL_ADDRESS", Some(4)), ("US_SSN", Some(2)), ("EMAIL_ADDRESS", None)]);
+    }
+
+    #[test]
     fn what_is_written_is_read_back() {
         let built_in = pii::built_in().iter().flat_map(|pack| &pack.rows);
         for entity in built_in.map(|row| row.entity.as_str()).chain([secrets::ENTITY]) {
             let token = write(entity, 12);
-            let parsed = at_start(&token).unwrap();
-            assert_eq!((parsed.entity, parsed.number, parsed.token), (entity, 12, token.as_str()));
+            assert_eq!(at_start(&token), Some(token.as_str()));
+            assert_eq!(spelled(&token).collect::<Vec<_>>(), [(entity, Some(12))]);
         }
     }
 }

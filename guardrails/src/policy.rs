@@ -10,6 +10,7 @@ pub(crate) use hash::{are_letters as is_hash, hex};
 pub(crate) use plan::Plan;
 pub use rules::{EntityRule, PolicyError, Rules};
 
+use crate::restore::Restores;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -26,11 +27,19 @@ pub struct Policy {
     pub secrets: Action,
     /// Attempts to override instructions: `report` never changes or refuses a request.
     pub injection: InjectionAction,
+    /// Into what the caller's own values are put back, by entity (`default` for all others): `text` (what people read), `tools`
+    /// (also the arguments of tool calls) or `never`.
+    pub restore: Restores,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Policy { pii: Action::Redact, secrets: Action::Redact, injection: InjectionAction::Report }
+        Policy {
+            pii: Action::Redact,
+            secrets: Action::Redact,
+            injection: InjectionAction::Report,
+            restore: Restores::default(),
+        }
     }
 }
 
@@ -123,7 +132,12 @@ mod tests {
         assert_eq!(policy, Policy::default());
         assert_eq!(
             policy,
-            Policy { pii: Action::Redact, secrets: Action::Redact, injection: InjectionAction::Report }
+            Policy {
+                pii: Action::Redact,
+                secrets: Action::Redact,
+                injection: InjectionAction::Report,
+                restore: Restores::default(),
+            }
         );
     }
 

@@ -7,12 +7,13 @@ use crate::guard::{Class, Finding, Guard};
 use crate::placeholder;
 use crate::policy::Operator;
 use crate::proof::Proof;
+use crate::restore::{Restore, Restores};
 use crate::stream::{Rehydrator, Table};
 use crate::trail::{Decision, Origins, Trail};
 use crate::{json, pii, pipeline};
 use serde_json::Value;
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -30,6 +31,9 @@ pub struct Vault {
     pub(crate) trail: Trail,
     /// How often something was found that the policy only logs, by entity.
     logged: BTreeMap<&'static str, usize>,
+    /// Entities of which the request itself names one without a number.
+    plain: BTreeSet<&'static str>,
+    restores: Restores,
     /// What has a placeholder, while a request is read again for it.
     known: Option<Proof>,
 }
@@ -63,7 +67,10 @@ pub struct Blocked {
 pub enum Form {
     /// Into plain text: as they are.
     Text,
-    /// Into the text of a JSON document (a tool call's arguments): escaped as within a JSON string.
+    /// Into the plain input of a tool: as they are, if tools may have them.
+    Tool,
+    /// Into the text of a JSON document (a tool call's arguments): escaped as within a JSON string, if tools may have
+    /// them.
     Json,
 }
 
@@ -92,12 +99,22 @@ impl Vault {
     /// Notes the placeholders a user wrote: numbering starts above them, so they are never restored. Call it for
     /// every string of a request before the first is redacted.
     pub fn reserve(&mut self, text: &str) {
-        for token in placeholder::placeholders(text) {
-            if let Some(parsed) = placeholder::at_start(token) {
-                let highest = self.highest.entry(parsed.entity).or_default();
-                *highest = parsed.number.max(*highest);
+        for (entity, number) in placeholder::spelled(text) {
+            match number {
+                Some(number) => {
+                    let highest = self.highest.entry(entity).or_default();
+                    *highest = number.max(*highest);
+                }
+                None => {
+                    self.plain.insert(entity);
+                }
             }
         }
+    }
+
+    /// What is put back, and into what. Without it everything but secrets, and into text alone.
+    pub fn restore_by(&mut self, restores: Restores) {
+        self.restores = restores;
     }
 
     /// [`Vault::reserve`] for every string and key of a JSON value.
@@ -322,20 +339,17 @@ impl Vault {
         counts
     }
 
-    /// Puts originals back in place of placeholders issued by this vault. Secrets stay replaced. A value printed
-    /// in several ways comes back as it stood first.
+    /// Puts originals back in place of placeholders issued by this vault, as far as [`Vault::restore_by`] says; secrets stay
+    /// replaced. A placeholder may be spelled in other ways (`[Email Address 1]`, `\[EMAIL_ADDRESS_1\]`; without a number if it
+    /// is the only one of its entity). Within an URL, the destination of a link or an image, or a tag of HTML it stays. A
+    /// value printed in several ways comes back as it stood first.
     pub fn rehydrate<'t>(&self, text: &'t str, form: Form) -> Cow<'t, str> {
         if self.is_empty() || !text.contains('[') {
             return Cow::Borrowed(text);
         }
-        let table = self.table(form);
-        if !placeholder::placeholders(text).any(|token| table.knows(token)) {
-            return Cow::Borrowed(text);
-        }
-        let mut out = String::with_capacity(text.len());
-        let rest = table.replace(text, &mut out);
-        out.push_str(rest);
-        Cow::Owned(out)
+        let mut rehydrator = self.rehydrator(form);
+        let restored = rehydrator.push(text) + &rehydrator.finish();
+        if restored == text { Cow::Borrowed(text) } else { Cow::Owned(restored) }
     }
 
     /// [`Vault::rehydrate`] for a text that arrives in pieces. Knows what was issued up to now; one for each stream.
@@ -345,8 +359,20 @@ impl Vault {
 
     fn table(&self, form: Form) -> Table {
         let restored = self.entries.iter().filter(|entry| entry.restored);
-        let pair = |entry: &Entry| (entry.placeholder.clone(), form.write(&entry.original));
-        Table::new(restored.map(pair).collect())
+        let restored = restored.filter(|entry| match (self.restores.of(entry.class, entry.entity), form) {
+            (Restore::Never, _) | (Restore::Text, Form::Tool | Form::Json) => false,
+            (Restore::Text | Restore::Tools, _) => true,
+        });
+        let counts = self.counts();
+        Table::new(
+            form,
+            restored.flat_map(|entry| {
+                let inside = entry.placeholder.trim_matches(['[', ']']).to_owned();
+                let alone = counts.get(entry.entity) == Some(&1) && !self.plain.contains(entry.entity);
+                let bare = alone.then(|| entry.entity.to_owned());
+                [Some(inside), bare].into_iter().flatten().map(|name| (name, entry.original.clone()))
+            }),
+        )
     }
 }
 
@@ -364,13 +390,21 @@ fn replace_in_any_case(text: &str, from: &str, to: &str) -> String {
 }
 
 impl Form {
-    fn write(self, original: &str) -> String {
+    pub(crate) fn write(self, original: &str) -> String {
         match self {
-            Form::Text => original.to_owned(),
+            Form::Text | Form::Tool => original.to_owned(),
             Form::Json => {
                 let quoted = Value::from(original).to_string();
                 quoted[1..quoted.len() - 1].to_owned()
             }
+        }
+    }
+
+    /// How Markdown's escape is written there.
+    pub(crate) fn escape(self) -> &'static str {
+        match self {
+            Form::Text | Form::Tool => "\\",
+            Form::Json => "\\\\",
         }
     }
 }

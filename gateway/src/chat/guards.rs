@@ -45,6 +45,7 @@ pub(super) fn input(
         return Err(ApiError::invalid("model", "'model' holds what looks like personal data or a secret"));
     }
     let mut vault = Vault::new();
+    vault.restore_by(guard.policy().restore.clone());
     if audit.is_some() {
         vault.keep_decisions();
     }

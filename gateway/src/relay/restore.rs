@@ -70,14 +70,9 @@ impl Restorer {
     }
 
     fn text(&mut self, vault: &Vault, text: &mut String, path: &[Step]) {
-        if let Some(rehydrator) = self.growing.get_mut(path) {
-            *text = rehydrator.push(text);
-        } else if text.contains('[') {
-            // Before its first bracket a text holds no placeholder, nor the beginning of one.
-            let mut rehydrator = vault.rehydrator(form(path));
-            *text = rehydrator.push(text);
-            self.growing.insert(path.to_vec(), rehydrator);
-        }
+        // From its first character: what comes before a placeholder tells whether it stands in an address.
+        let rehydrator = self.growing.entry(path.to_vec()).or_insert_with(|| vault.rehydrator(form(path)));
+        *text = rehydrator.push(text);
     }
 
     fn flush(&mut self, tree: &mut Value) {
@@ -90,10 +85,13 @@ impl Restorer {
     }
 }
 
-/// A call's arguments are a JSON text, whichever call they belong to; everything else is plain.
+/// A call's arguments are a JSON text, whichever call they belong to; what else belongs to one is plain.
 fn form(path: &[Step]) -> Form {
+    let is = |step: &Step, names: &[&str]| matches!(step, Step::Key(key) if names.contains(&key.as_str()));
+    let calls = ["tool_calls", "function_call", "arguments"];
     match path.last() {
-        Some(Step::Key(key)) if key == "arguments" => Form::Json,
+        Some(last) if is(last, &["arguments"]) => Form::Json,
+        _ if path.iter().any(|step| is(step, &calls)) => Form::Tool,
         _ => Form::Text,
     }
 }
@@ -148,9 +146,10 @@ mod tests {
         assert!(matches!(form(&call), Form::Json));
         assert!(matches!(form(&[key("function_call"), key("arguments")]), Form::Json));
         let custom = [key("tool_calls"), Step::Index(0), key("custom"), key("input")];
-        assert!(matches!(form(&custom), Form::Text));
+        assert!(matches!(form(&custom), Form::Tool));
         // Inside an object the strings are escaped when it is written.
-        assert!(matches!(form(&[key("arguments"), key("to")]), Form::Text));
+        assert!(matches!(form(&[key("arguments"), key("to")]), Form::Tool));
+        assert!(matches!(form(&[key("content")]), Form::Text));
     }
 
     #[test]
