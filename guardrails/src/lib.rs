@@ -37,6 +37,7 @@ pub mod measure;
 // What happens to a finding, and how it is undone.
 mod destination;
 mod json;
+pub mod mask;
 pub mod placeholder;
 pub mod restore;
 pub mod stream;
@@ -47,6 +48,7 @@ pub mod vault;
 pub mod proof;
 
 pub use guard::{Class, Finding, Guard, InjectionReport, Recogniser};
+pub use mask::Masker;
 pub use placeholder::placeholders;
 pub use policy::{
     Action, Allow, EntityRule, InjectionAction, Networks, Operator, Policy, PolicyError, Rules,
@@ -56,4 +58,4 @@ pub use restore::{Restore, Restores};
 pub use score::Band;
 pub use stream::Rehydrator;
 pub use trail::{Decision, Step};
-pub use vault::{Blocked, Form, Vault};
+pub use vault::{Blocked, Form, Known, Vault};
