@@ -66,7 +66,12 @@ impl Presidio {
     pub fn build(section: &PresidioSection) -> Result<Option<Self>, String> {
         let Some(listen) = section.listen else { return Ok(None) };
         let engine = Selection::of(&section.packs)?.engine();
-        let policy = Policy { pii: Action::Redact, secrets: Action::Redact, injection: InjectionAction::Off };
+        let policy = Policy {
+            pii: Action::Redact,
+            secrets: Action::Redact,
+            injection: InjectionAction::Off,
+            ..Policy::default()
+        };
         let guard = Guard::with_engine(&policy, Arc::clone(&engine));
         Ok(Some(Self { listen, guard, engine, threshold: section.score_threshold }))
     }

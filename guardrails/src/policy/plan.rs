@@ -41,7 +41,7 @@ impl Treatment {
 impl Plan {
     /// One that tells classes apart and nothing else.
     pub(crate) fn of_classes(policy: &Policy) -> Plan {
-        let Policy { pii, secrets, injection: _ } = policy;
+        let Policy { pii, secrets, injection: _, restore: _ } = policy;
         Plan {
             entities: HashMap::new(),
             pii: Treatment::of((*pii).into()),

@@ -2,6 +2,7 @@
 
 use super::{Action, Allow, InjectionAction, Operator, Policy};
 use crate::pii::{DEFAULT_PACKS, Row};
+use crate::restore::Restores;
 use crate::score::Band;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -22,6 +23,9 @@ pub struct Rules {
     pub secrets: Action,
     /// Attempts to override instructions: `report` never changes or refuses a request.
     pub injection: InjectionAction,
+    /// Into what the caller's own values are put back, by entity (`default` for all others): `text` (what people read), `tools`
+    /// (also the arguments of tool calls) or `never`.
+    pub restore: Restores,
     /// Which packs of recognisers look for personal data: `core`, `us`, `de` …, or `all`.
     pub packs: Vec<String>,
     /// What is done with an entity, by its name, such as `CREDIT_CARD`; `SECRET` stands for all credentials. An entity that is
@@ -54,12 +58,13 @@ pub struct EntityRule {
 
 impl Default for Rules {
     fn default() -> Rules {
-        let Policy { pii, secrets, injection } = Policy::default();
+        let Policy { pii, secrets, injection, restore } = Policy::default();
         Rules {
             file: None,
             pii,
             secrets,
             injection,
+            restore,
             packs: DEFAULT_PACKS.iter().map(|&pack| pack.to_owned()).collect(),
             entities: BTreeMap::new(),
             hash_key: None,
@@ -72,7 +77,8 @@ impl Default for Rules {
 impl Rules {
     /// What they say about the classes.
     pub fn policy(&self) -> Policy {
-        Policy { pii: self.pii, secrets: self.secrets, injection: self.injection }
+        let restore = self.restore.clone();
+        Policy { pii: self.pii, secrets: self.secrets, injection: self.injection, restore }
     }
 
     /// Whether they say nothing but where the file is that says it.

@@ -16,7 +16,7 @@ use sluice_guardrails::{Action, InjectionAction, Policy as GuardPolicy};
 fn call(tenant: &str) -> Call {
     let caller = Caller { key: tenant.to_owned(), tenant: tenant.to_owned(), shares_tenant: false };
     let (pii, secrets) = (Action::Off, Action::Off);
-    let nothing = GuardPolicy { pii, secrets, injection: InjectionAction::Off };
+    let nothing = GuardPolicy { pii, secrets, injection: InjectionAction::Off, ..GuardPolicy::default() };
     Call {
         caller: Arc::new(caller),
         id: "req_1".to_owned(),
