@@ -1,7 +1,7 @@
 //! Where originals come back: which entities are restored, and into what.
 
 use crate::guard::Class;
-use crate::pii;
+use crate::{pii, secrets};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -60,7 +60,8 @@ impl TryFrom<BTreeMap<String, Restore>> for Map {
 
     fn try_from(mut named: BTreeMap<String, Restore>) -> Result<Map, String> {
         let others = named.remove(OTHERS);
-        match named.keys().find(|name| pii::entity(name).is_none()) {
+        let is_none = |name: &&String| *name == secrets::ENTITY || pii::entity(name).is_none();
+        match named.keys().find(is_none) {
             Some(name) => Err(format!("'{name}' is no entity of personal data; expected one, or '{OTHERS}'")),
             None => Ok(Map { others, named }),
         }
