@@ -36,6 +36,7 @@ routes:
   - {model: down, targets: [primary/broken, backup/broken]}
   - {model: busy, targets: [primary/busy, backup/busy]}
   - {model: cut, targets: [primary/cut]}
+guardrails: {restore: {default: tools}}
 ";
 
 /// Both providers behave as the model's name says.
