@@ -46,6 +46,7 @@ pub(super) mod field {
     pub(crate) const WRITES: &str = "writes";
     pub(crate) const ORIGIN: &str = "origin";
     pub(crate) const HEAD: &str = "head";
+    pub(crate) const NUMBER: &str = "number";
     pub(crate) const EVENTS: &str = "events";
     pub(crate) const CLOCK: &str = "clock";
 }
@@ -132,15 +133,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 }
 
 fn key_of(hex: &str) -> Option<[u8; 32]> {
-    let digits = hex.as_bytes();
-    let mut key = [0; 32];
-    if digits.len() != 64 {
-        return None;
-    }
-    for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(key)
+    blake3::Hash::from_hex(hex).ok().map(|hash| *hash.as_bytes())
 }
 
 /// Milliseconds since 1970: what an expiry is compared by.

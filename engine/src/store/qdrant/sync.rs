@@ -79,6 +79,7 @@ impl Core {
         let name = segment_name(&self.origin, number);
         let payload = points::payload([
             (field::KIND, points::text(kind::FEED)),
+            (field::NUMBER, points::whole(number)),
             (field::EVENTS, points::text(events)),
             (field::EXPIRES, expires.clone()),
         ]);
@@ -123,10 +124,8 @@ impl Core {
     async fn hear_segments(&self, origin: &str, numbers: std::ops::Range<u64>) -> Result<(), QdrantError> {
         let ids: Vec<_> =
             numbers.map(|number| points::named_id(kind::FEED, &segment_name(origin, number))).collect();
-        let order: HashMap<_, usize> =
-            ids.iter().cloned().enumerate().map(|(at, id)| (format!("{id:?}"), at)).collect();
         let mut found = self.get(ids).await?;
-        found.sort_by_key(|point| point.id.as_ref().and_then(|id| order.get(&format!("{id:?}"))).copied());
+        found.sort_by_key(|point| points::get_whole(&point.payload, field::NUMBER));
         for point in found {
             let events = points::get_text(&point.payload, field::EVENTS);
             let Some(Segment(partitions)) = events.and_then(|events| serde_json::from_str(events).ok())
