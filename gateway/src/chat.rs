@@ -114,7 +114,10 @@ pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Raw<Bytes>) -> Resul
         Found::Hit(mut remembered) => {
             let check = remembered.judged.as_mut().and_then(|judged| judged.spot_check.take());
             let response = from_memory(core, call, request.delivery(), vault, *remembered);
-            if let Some(ticket) = check {
+            if wishes.only_if_cached && check.is_some() {
+                // Its client said that no provider is to be asked.
+                gateway.metrics.label("unanswered");
+            } else if let Some(ticket) = check {
                 tokio::spawn(spot_check(Arc::clone(core), Arc::clone(call), request, targets, ticket));
             }
             return Ok(response);

@@ -205,11 +205,13 @@ async fn who_follows_a_stream_gets_the_same_events_but_for_id_and_date() {
     for follower in followers {
         let follower = Reply::read(follower).await;
         assert_eq!(follower.cache(), "coalesced");
-        // What had come when it joined comes in two: who speaks, and all the words so far.
+        // What had come when it joined, if anything, comes in two: who speaks, and all the words so far.
         let (begun, went_on) = (lasting(&follower), lasting(&leader));
         let (from, at) = (begun.find("upon").unwrap(), went_on.find("upon").unwrap());
         assert_eq!(begun[from..], went_on[at..]);
-        assert_eq!((follower.text(), follower.chunks().len()), (leader.text(), leader.chunks().len() + 1));
+        assert_eq!(follower.text(), leader.text());
+        let chunks = leader.chunks().len();
+        assert!((chunks..=chunks + 1).contains(&follower.chunks().len()), "{}", follower.chunks().len());
         assert_ne!(follower.chunks()[0]["id"], leader.chunks()[0]["id"]);
     }
     assert_eq!(stub.count(), 1);
