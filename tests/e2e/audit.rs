@@ -104,7 +104,8 @@ async fn every_decision_is_a_line_that_says_where_and_never_what() {
     assert_eq!(first["policy"].as_str().unwrap().len(), 64);
     assert!(first["score"].as_f64().unwrap() >= 0.6 && first["detector"].is_string());
     let bytes = fs::read(&path).unwrap();
-    for value in [EMAIL, CARD, "zoe", "quill", "6467", "own name", "4539"] {
+    // Not four digits alone: a hash may hold these.
+    for value in [EMAIL, CARD, &CARD[..9], &CARD[CARD.len() - 9..], "zoe", "quill", "own name"] {
         assert!(!holds(&bytes, value), "{value}");
     }
     let verified = sluice_audit(&["verify"], &path).unwrap();
