@@ -15,6 +15,7 @@ mod live;
 pub mod remember;
 mod repeats;
 pub mod request;
+mod screened;
 pub mod shadow_log;
 mod stored;
 mod stream;
@@ -57,6 +58,7 @@ use live::{End, Live};
 use remember::{Asked, FlightLead, Form, Found, Memory, Nothing, Remembered, Ticket};
 use repeats::RepeatKey;
 use request::{ChatRequest, Delivery};
+use screened::Screening;
 use stream::StreamOut;
 use wishes::Wishes;
 
@@ -106,6 +108,7 @@ pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Raw<Bytes>) -> Resul
     };
     let repeat = repeat.filter(|_| clean);
     let asked = Asked { call, request: &request, vault: &vault, wishes: &wishes };
+    let screening = || Screening::new(core, call, &request, &targets);
     let found = match memory {
         Some(memory) => memory.look_up(&asked, repeat, &gateway.metrics).await,
         None => Found::Nothing(Box::new(Nothing::bypass("cache_off"))),
@@ -118,7 +121,8 @@ pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Raw<Bytes>) -> Resul
                 // Its client said that no provider is to be asked.
                 gateway.metrics.label("unanswered");
             } else if let Some(ticket) = check {
-                tokio::spawn(spot_check(Arc::clone(core), Arc::clone(call), request, targets, ticket));
+                let screening = screening();
+                tokio::spawn(spot_check(screening, request, targets, ticket));
             }
             return Ok(response);
         }
@@ -131,7 +135,7 @@ pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Raw<Bytes>) -> Resul
         && let Some(remembered) = remember::excused(&mut nothing.stale, Excuse::Revalidating, &wishes)
     {
         let delivery = request.delivery();
-        refresh(core, request, targets, nothing.ticket);
+        refresh(screening(), request, targets, nothing.ticket);
         return Ok(from_memory(core, call, delivery, vault, remembered));
     }
     // Boxed, so that a hit need not carry around the room that asking takes.
@@ -141,7 +145,7 @@ pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Raw<Bytes>) -> Resul
 /// Asks the providers, or follows a request that does, and begins to pass the answer on.
 async fn ask(
     core: &Arc<Core>,
-    call: &Call,
+    call: &Arc<Call>,
     (request, wishes): (&ChatRequest, &Wishes),
     targets: &[Target],
     vault: Vault,
@@ -175,7 +179,8 @@ async fn ask(
             return stale.map(|stale| from_memory(core, call, request.delivery(), vault, stale)).ok_or(error);
         }
     };
-    Ok(from_provider(core, call, request, vault, (nothing, lead), answer).await)
+    let screening = Screening::new(core, call, request, targets);
+    Ok(from_provider(screening, request, vault, (nothing, lead), answer).await)
 }
 
 /// The beginning of an answer, for a request that `waited` already for another one's.
@@ -200,13 +205,14 @@ async fn first_answer(
 }
 
 /// Fetches a fresh answer for the cache, unless somebody is at it. Its client has a stale one already.
-fn refresh(core: &Arc<Core>, request: ChatRequest, targets: Vec<Target>, ticket: Option<Ticket>) {
+fn refresh(screening: Screening, request: ChatRequest, targets: Vec<Target>, ticket: Option<Ticket>) {
+    let core = Arc::clone(&screening.core);
     let (Some(memory), Some(ticket)) = (&core.gateway.memory, ticket) else { return };
     let Some(Role::Leader(lead)) = ticket.flight().map(|key| memory.flights().join(&(key, request.stream)))
     else {
         return;
     };
-    let core = Arc::clone(core);
+    let core = Arc::clone(&core);
     tokio::spawn(async move {
         // What failed is in the log and in the metrics already.
         let Ok(answer) = first_answer(&core, &targets, &request, Duration::ZERO).await else { return };
@@ -214,20 +220,15 @@ fn refresh(core: &Arc<Core>, request: ChatRequest, targets: Vec<Target>, ticket:
         let reader = live.wait();
         lead.show(Arc::clone(&live));
         let bill = Bill { core: Arc::clone(&core), target: answer.target, ticket: Some(ticket) };
-        live.feed(answer.chunks, |whole| bill.settle(whole)).await;
+        live.feed(screening.read(answer.chunks), |whole| bill.settle(whole)).await;
         drop((reader, lead));
     });
 }
 
 /// Asks upstream what was answered from memory, to learn whether that was right. Nobody waits for it; where nobody
 /// answers, nothing is learnt.
-async fn spot_check(
-    core: Arc<Core>,
-    call: Arc<Call>,
-    request: ChatRequest,
-    targets: Vec<Target>,
-    ticket: Ticket,
-) {
+async fn spot_check(screening: Screening, request: ChatRequest, targets: Vec<Target>, ticket: Ticket) {
+    let (core, call) = (Arc::clone(&screening.core), Arc::clone(&screening.call));
     let gateway = &core.gateway;
     let Ok(answer) = first_answer(&core, &targets, &request, Duration::ZERO).await else {
         return gateway.metrics.label("unanswered");
@@ -238,7 +239,7 @@ async fn spot_check(
     let (mut account, target) = (Account::open(gateway, &call, Source::SpotCheck), answer.target);
     let bill = Bill { core: Arc::clone(&core), target, ticket: Some(ticket) };
     let mut complete = None;
-    live.feed(answer.chunks, |whole| {
+    live.feed(screening.read(answer.chunks), |whole| {
         let settled = bill.settle(whole);
         complete = Some((settled.tokens, settled.cost));
         settled
@@ -356,13 +357,13 @@ fn restored(vault: Vault, stored: Chunk) -> Chunk {
 
 /// A live answer, whole or as it comes. Its feeding goes on for those who follow when this client left.
 async fn from_provider(
-    core: &Arc<Core>,
-    call: &Call,
+    screening: Screening,
     request: &ChatRequest,
     vault: Vault,
     lookup: (Nothing, Option<FlightLead>),
     answer: Answer,
 ) -> Response<Body> {
+    let (core, call) = (Arc::clone(&screening.core), Arc::clone(&screening.call));
     let (gateway, (nothing, lead)) = (&core.gateway, lookup);
     let mut headers = HeaderMap::with_capacity(HEADERS);
     headers.insert(&CACHE, HeaderValue::from_static(if nothing.bypass { "bypass" } else { "miss" }));
@@ -370,9 +371,9 @@ async fn from_provider(
         headers.insert(&CACHE_REASON, HeaderValue::from_static(nothing.reason));
     }
     describe(&mut headers, &answer.target.provider.name, &answer.target.model, answer.attempts);
-    overhead(&mut headers, gateway, call, "provider", answer.waited);
+    overhead(&mut headers, gateway, &call, "provider", answer.waited);
 
-    let mut account = Account::open(gateway, call, Source::Provider { target: answer.target.name() });
+    let mut account = Account::open(gateway, &call, Source::Provider { target: answer.target.name() });
     let live = Live::new(answer.target.clone());
     let reader = if request.stream { live.read() } else { live.wait() };
     // Nothing of it is lost yet.
@@ -380,9 +381,9 @@ async fn from_provider(
     if let Some(lead) = &lead {
         lead.show(Arc::clone(&live));
     }
-    let bill = Bill { core: Arc::clone(core), target: answer.target, ticket: nothing.ticket };
+    let bill = Bill { core: Arc::clone(&core), target: answer.target, ticket: nothing.ticket };
     let feeding = async move {
-        live.feed(answer.chunks, |whole| bill.settle(whole)).await;
+        live.feed(screening.read(answer.chunks), |whole| bill.settle(whole)).await;
         // Who comes later finds the answer in the cache.
         drop(lead);
     };
@@ -393,7 +394,13 @@ async fn from_provider(
     }
     // Whole answers are read to their end before they count as answers: nothing is waited for here.
     feeding.await;
-    let End::Complete(settled) = reader.end().await else { return error_response(&ApiError::Internal) };
+    let settled = match reader.end().await {
+        End::Complete(settled) => settled,
+        End::Broken(broken) => {
+            account.close("broken");
+            return error_response(&broken.into());
+        }
+    };
     account.settled(&settled);
     account.close("complete");
     let whole = Arc::try_unwrap(settled.answer).unwrap_or_else(|shared| shared.as_ref().clone());

@@ -80,6 +80,14 @@ pub enum ApiError {
         /// The value's entity.
         entity: &'static str,
     },
+    /// A guard ended the answer.
+    #[error(
+        "the answer was ended by policy: it holds {entity}, which must not be passed on (guardrails.output)"
+    )]
+    AnswerBlocked {
+        /// What was found.
+        entity: &'static str,
+    },
     /// The audit log can't be written, and is not to have gaps.
     #[error(
         "the audit log can't be written at the moment, and without it nothing is answered (audit.on_error: closed)"
@@ -170,6 +178,7 @@ impl ApiError {
             Self::Postcondition { .. } => {
                 row(StatusCode::UNPROCESSABLE_ENTITY, "guardrail_blocked", "guardrail_postcondition")
             }
+            Self::AnswerBlocked { .. } => row(StatusCode::BAD_REQUEST, "guardrail_blocked", "answer_blocked"),
             Self::AuditUnavailable => {
                 row(StatusCode::SERVICE_UNAVAILABLE, "server_error", "audit_unavailable")
             }

@@ -1,8 +1,11 @@
 //! The way out, the same for live answers and for hits: put the caller's own values back, and keep the redacted form.
 
+mod growing;
+mod mask;
 mod replay;
 mod restore;
 
+pub use mask::Answers;
 pub use replay::replay;
 
 use std::collections::BTreeMap;
@@ -46,10 +49,10 @@ impl Relay {
 
     /// What still waited, if anything, and the whole answer in its redacted form.
     pub fn finish(self) -> (Option<Chunk>, Chunk) {
-        let whole = self.redacted.finish();
+        let (whole, vault) = (self.redacted.finish(), self.vault);
         let waited = self.restorers.into_iter().map(|(index, restorer)| Choice {
             index,
-            delta: restorer.finish(),
+            delta: restorer.finish(&vault),
             ..Choice::default()
         });
         let rest = Chunk {

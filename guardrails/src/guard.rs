@@ -1,12 +1,14 @@
 //! A compiled policy: reads text and says what is in it. Shared by all requests, holds nothing of any.
 
 use crate::canon::{self, Canon, View};
-use crate::pii::{Engine, Selection};
-use crate::policy::{Action, InjectionAction, Plan, Policy, PolicyError, Rules, hex};
+use crate::pii::{self, Engine, Selection};
+use crate::policy::{Action, InjectionAction, Operator, OutputRules, Plan, Policy, PolicyError, Rules, hex};
 use crate::score::Band;
 use crate::text::Scan;
-use crate::{injection, pipeline, placeholder, secrets};
+use crate::trail::Decision;
+use crate::{injection, mask, pipeline, placeholder, secrets};
 use sha2::{Digest, Sha256};
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -59,6 +61,8 @@ pub struct Guard {
     pii: Option<Arc<Engine>>,
     recognisers: Vec<Box<dyn Recogniser>>,
     injection: Option<injection::Detector>,
+    answers: Option<Arc<Guard>>,
+    wordy: bool,
 }
 
 impl Guard {
@@ -87,7 +91,8 @@ impl Guard {
         secret: &dyn Fn(&str) -> Result<Vec<u8>, String>,
     ) -> Result<Guard, PolicyError> {
         let (plan, pii) = Plan::compile(rules, secret)?;
-        Ok(Guard::assemble(&rules.policy(), plan, pii))
+        let answers = OutputRules::guard(rules, secret)?;
+        Ok(Guard { answers, ..Guard::assemble(&rules.policy(), plan, pii) })
     }
 
     fn build(policy: &Policy, pii: Option<Arc<Engine>>) -> Guard {
@@ -101,7 +106,37 @@ impl Guard {
         }
         let injection = (policy.injection != InjectionAction::Off).then(injection::Detector::new);
         let fingerprint = fingerprint(&plan, pii.as_deref());
-        Guard { policy: policy.clone(), plan, fingerprint, pii, recognisers, injection }
+        let (answers, wordy) = (None, false);
+        Guard { policy: policy.clone(), plan, fingerprint, pii, recognisers, injection, answers, wordy }
+    }
+
+    /// What reads answers, if the policy wants that.
+    pub fn answers(&self) -> Option<&Arc<Guard>> {
+        self.answers.as_ref()
+    }
+
+    /// Whether it changes or refuses anything that it finds.
+    pub fn acts(&self) -> bool {
+        self.plan.acts()
+    }
+
+    /// Whether it finds values that are words like others, which a stream is to be read more patiently for.
+    pub(crate) fn is_wordy(&self) -> bool {
+        self.wordy
+    }
+
+    /// One that knows whether a masker must be patient with what these rules find: their own examples tell.
+    pub(crate) fn of_answers(self, rules: &Rules) -> Guard {
+        let Some(engine) = self.pii.clone().filter(|_| self.acts()) else { return self };
+        let ids: HashSet<&str> = engine.ids().collect();
+        let rows = pii::built_in().iter().flat_map(|pack| &pack.rows).chain(&rules.custom);
+        let examples = rows.filter(|row| ids.contains(row.id.as_str())).flat_map(|row| &row.examples);
+        let texts: Vec<String> = examples.map(|text| text.replace("<<", "").replace(">>", "")).collect();
+        let guard = Arc::new(self);
+        let wordy = mask::lets_out(&guard, texts.iter().map(String::as_str));
+        let mut guard = Arc::into_inner(guard).expect("nobody else has it");
+        guard.wordy = wordy;
+        guard
     }
 
     /// The policy it was built from.
@@ -141,6 +176,12 @@ impl Guard {
         }
         let (acting, logged) = found.into_iter().partition(|finding| self.plan.decide(finding).acts());
         (pipeline::resolve(acting, &self.plan), pipeline::report(logged))
+    }
+
+    /// What is in `text` that the policy only logs, with empty paths.
+    pub fn logged(&self, text: &str) -> Vec<Decision> {
+        let logged = self.examine(text, "").1.into_iter();
+        logged.map(|finding| Decision::of(finding, Operator::Log, text)).collect()
     }
 
     /// Everything in `text` from a band on, for reports: sorted by start, with one finding of an entity where several

@@ -51,11 +51,11 @@ pub use guard::{Class, Finding, Guard, InjectionReport, Recogniser};
 pub use mask::Masker;
 pub use placeholder::placeholders;
 pub use policy::{
-    Action, Allow, EntityRule, InjectionAction, Networks, Operator, Policy, PolicyError, Rules,
+    Action, Allow, EntityRule, InjectionAction, Networks, Operator, OutputRules, Policy, PolicyError, Rules,
 };
 pub use proof::{Leak, Proof};
 pub use restore::{Restore, Restores};
 pub use score::Band;
 pub use stream::Rehydrator;
 pub use trail::{Decision, Step};
-pub use vault::{Blocked, Form, Known, Vault};
+pub use vault::{Blocked, Form, Vault};

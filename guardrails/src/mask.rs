@@ -6,10 +6,11 @@
 //! it together with what came before. All of this is decided character by character, so however a text is cut into
 //! pieces, the result is that of the whole.
 
-use crate::guard::{Finding, Guard};
+use crate::guard::{Class, Finding, Guard};
+use crate::policy::Operator;
 use crate::text::floor_boundary;
-use crate::vault::{Form, Known};
-use std::collections::BTreeMap;
+use crate::trail::Decision;
+use crate::vault::{Blocked, Form};
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -18,6 +19,8 @@ use std::sync::Arc;
 const CONTEXT: usize = 256;
 /// How long a run of several words may grow before its beginning is decided.
 const LONGEST_RUN: usize = 256;
+/// The same where a value may be of letters alone, so that every word belongs to the run.
+const LONGEST_WORDY_RUN: usize = 160;
 /// What is kept of a run then: more than any value of several words.
 const KEPT: usize = 96;
 /// How long a word may grow; tokens of many kinds are longer than a run may be.
@@ -30,7 +33,6 @@ const PROSE: usize = 6;
 /// Masks one text of an answer: a choice's content, or the arguments of one tool call.
 pub struct Masker {
     guard: Arc<Guard>,
-    known: Arc<Known>,
     json: bool,
     /// The end of what went out, as it was.
     before: String,
@@ -48,7 +50,10 @@ pub struct Masker {
     /// Whether the place where `held` begins is within a JSON string, and whether what went out last was masked.
     quoted: bool,
     masked: bool,
-    counts: BTreeMap<&'static str, usize>,
+    /// How much of the text is decided, in bytes and in code points.
+    passed: (usize, usize),
+    decisions: Vec<Decision>,
+    blocked: Option<Blocked>,
 }
 
 /// Whether a private key is under way.
@@ -62,11 +67,11 @@ enum Key {
 }
 
 impl Masker {
-    /// A masker for one text of an answer to the request whose values are `known` ([`crate::Vault::known`]).
-    pub fn new(guard: Arc<Guard>, known: Arc<Known>, form: Form) -> Masker {
+    /// A masker for one text of an answer, by a guard of answers ([`Guard::answers`]).
+    pub fn new(guard: Arc<Guard>, form: Form) -> Masker {
+        let patience = longest_run(&guard);
         Masker {
             guard,
-            known,
             json: form == Form::Json,
             before: String::new(),
             held: String::new(),
@@ -74,23 +79,36 @@ impl Masker {
             hot: false,
             cold: 0,
             announced: false,
-            patience: LONGEST_RUN,
+            patience,
             key: Key::No,
             quoted: false,
             masked: false,
-            counts: BTreeMap::new(),
+            passed: (0, 0),
+            decisions: Vec::new(),
+            blocked: None,
         }
     }
 
     /// Takes the next piece and returns what is certain by now.
-    pub fn push(&mut self, chunk: &str) -> String {
+    ///
+    /// # Errors
+    /// What the policy blocks, from then on; what came before it may have gone out.
+    pub fn push(&mut self, chunk: &str) -> Result<String, Blocked> {
         let mut out = String::with_capacity(chunk.len());
-        chunk.chars().for_each(|c| self.take(c, &mut out));
-        out
+        for c in chunk.chars() {
+            self.take(c, &mut out);
+            if let Some(blocked) = &self.blocked {
+                return Err(blocked.clone());
+            }
+        }
+        Ok(out)
     }
 
     /// Returns what was still held back, at the end of the text.
-    pub fn finish(&mut self) -> String {
+    ///
+    /// # Errors
+    /// As for [`Masker::push`].
+    pub fn finish(&mut self) -> Result<String, Blocked> {
         let mut out = String::new();
         if self.key != Key::Dropped {
             // The last word has no end, and may be anything.
@@ -98,7 +116,7 @@ impl Masker {
             self.decide(&mut out);
         }
         self.held.clear();
-        out
+        self.blocked.clone().map_or(Ok(out), Err)
     }
 
     /// How many bytes wait.
@@ -106,9 +124,9 @@ impl Masker {
         self.held.len()
     }
 
-    /// How many values were found so far, by entity.
-    pub fn counts(&self) -> &BTreeMap<&'static str, usize> {
-        &self.counts
+    /// What was decided so far, with empty paths.
+    pub fn decisions(&self) -> &[Decision] {
+        &self.decisions
     }
 
     fn take(&mut self, c: char, out: &mut String) {
@@ -119,13 +137,13 @@ impl Masker {
         match self.key {
             Key::Dropped => {
                 if self.held.len() > 2 * CONTEXT {
-                    self.held.drain(..floor_boundary(&self.held, CONTEXT));
+                    self.pass(floor_boundary(&self.held, CONTEXT));
                 }
                 return;
             }
             Key::Held if self.held.len() > LONGEST_KEY => {
-                self.mark(crate::secrets::ENTITY, out);
-                self.held.clear();
+                self.mark(&self.whole_key(), out);
+                self.pass(self.held.len());
                 self.key = Key::Dropped;
                 return;
             }
@@ -147,13 +165,17 @@ impl Masker {
             return false;
         }
         match (&self.key, self.held.rfind("-----BEGIN "), self.held.rfind("-----END ")) {
-            (Key::No, Some(_), None) => self.key = Key::Held,
+            (Key::No, Some(at), None) => {
+                // What came before it need not wait for its end.
+                self.release_before(at, out);
+                self.key = Key::Held;
+            }
             (Key::Held, _, Some(_)) => {
                 self.decide(out);
                 return true;
             }
             (Key::Dropped, _, Some(_)) => {
-                self.held.clear();
+                self.pass(self.held.len());
                 self.reset(0);
                 return true;
             }
@@ -167,6 +189,8 @@ impl Masker {
         if !word.chars().any(char::is_alphanumeric) && self.hot {
             // Signs and blanks join what stands at their sides.
             self.announced |= word.contains([':', '=']);
+        } else if self.guard.is_wordy() {
+            self.hot = true;
         } else if is_prose(word) && !(self.announced && word.len() >= 8) {
             self.announced = word.ends_with([':', '=']);
             let capital = word.chars().find(|c| c.is_alphanumeric()).is_some_and(char::is_uppercase);
@@ -219,8 +243,12 @@ impl Masker {
 
     /// Decides about all that is held.
     fn decide(&mut self, out: &mut String) {
+        self.release_before(self.held.len(), out);
+    }
+
+    fn release_before(&mut self, at: usize, out: &mut String) {
         let found = if self.hot || self.key == Key::Held { self.find() } else { Vec::new() };
-        self.release(self.held.len(), &found, out);
+        self.release(at, &found, out);
     }
 
     /// What is in the run, by its own places.
@@ -228,9 +256,7 @@ impl Masker {
         let text = [self.before.as_str(), &self.held].concat();
         let begin = self.before.len();
         let mut found = self.guard.inspect(&text);
-        found.retain(|finding| {
-            finding.span.end > begin && !self.known.has(finding.entity, &text[finding.span.clone()])
-        });
+        found.retain(|finding| finding.span.end > begin);
         for finding in &mut found {
             finding.span = finding.span.start.saturating_sub(begin)..finding.span.end - begin;
         }
@@ -246,10 +272,13 @@ impl Masker {
                 if bare {
                     out.push('"');
                 }
-                self.mark(finding.entity, out);
+                self.mark(&Finding { span: span.clone(), ..finding.clone() }, out);
                 if bare {
                     out.push('"');
                 }
+            }
+            if self.blocked.is_some() {
+                return;
             }
             from = span.end.max(from);
         }
@@ -280,19 +309,54 @@ impl Masker {
         quoted
     }
 
-    fn mark(&mut self, entity: &'static str, out: &mut String) {
-        *self.counts.entry(entity).or_default() += 1;
-        // In no spelling a placeholder, so that nothing is put back for it.
-        out.push_str("[REDACTED_");
-        out.push_str(entity);
-        out.push(']');
+    /// A private key of which only the beginning is known.
+    fn whole_key(&self) -> Finding {
+        let (entity, rule) = (crate::secrets::ENTITY, crate::secrets::PRIVATE_KEY_RULE);
+        Finding { entity, rule, class: Class::Secret, span: 0..self.held.len(), score: 1.0 }
+    }
+
+    /// Writes what stands for a finding, and notes that it was found.
+    fn mark(&mut self, finding: &Finding, out: &mut String) {
+        let Finding { entity, rule, class, span, score } = finding.clone();
+        let action = match self.guard.plan.decide(finding) {
+            Operator::Tokenise => Operator::Redact,
+            action => action,
+        };
+        let chars = |upto: usize| self.passed.1 + self.held[..upto].chars().count();
+        self.decisions.push(Decision {
+            path: Vec::new(),
+            entity,
+            rule,
+            class,
+            action,
+            score,
+            bytes: self.passed.0 + span.start..self.passed.0 + span.end,
+            chars: chars(span.start)..chars(span.end),
+        });
+        match (action, self.guard.plan.mark(finding, &self.held[span])) {
+            (Operator::Block, _) => self.blocked = Some(Blocked { class, entity, rule }),
+            (Operator::Mask | Operator::Hash, Some(mark)) => out.push_str(&mark),
+            _ => {
+                // In no spelling a placeholder, so that nothing is put back for it.
+                out.push_str("[REDACTED_");
+                out.push_str(entity);
+                out.push(']');
+            }
+        }
+    }
+
+    /// So much of what is held is decided, and goes.
+    fn pass(&mut self, end: usize) {
+        self.passed.0 += end;
+        self.passed.1 += self.held[..end].chars().count();
+        self.held.drain(..end);
     }
 
     /// What is held up to `end` has gone out.
     fn reset(&mut self, end: usize) {
         self.quoted = self.quoted_at(end);
         self.before.push_str(&self.held[..end]);
-        self.held.drain(..end);
+        self.pass(end);
         if self.before.len() > CONTEXT {
             let keep = floor_boundary(&self.before, self.before.len() - CONTEXT);
             self.before.drain(..keep);
@@ -302,8 +366,23 @@ impl Masker {
             (self.hot, self.cold, self.word) = (false, 0, 0);
         }
         self.key = Key::No;
-        self.patience = LONGEST_RUN;
+        self.patience = longest_run(&self.guard);
     }
+}
+
+fn longest_run(guard: &Guard) -> usize {
+    if guard.is_wordy() { LONGEST_WORDY_RUN } else { LONGEST_RUN }
+}
+
+/// Whether the guard finds values in these texts, as an answer would hold them, that a masker lets out.
+pub(crate) fn lets_out<'t>(guard: &Arc<Guard>, mut texts: impl Iterator<Item = &'t str>) -> bool {
+    texts.any(|text| {
+        let found = guard.inspect(text);
+        let mut masker = Masker::new(Arc::clone(guard), Form::Text);
+        let masked = masker.push(text).and_then(|begun| Ok(begun + &masker.finish()?));
+        let kept = |masked: &str| found.iter().any(|finding| masked.contains(&text[finding.span.clone()]));
+        masked.is_ok_and(|masked| kept(&masked))
+    })
 }
 
 /// Whether a word is of letters, with the signs that stand at words' ends, and no longer than words are.

@@ -2,11 +2,13 @@
 
 mod allow;
 mod hash;
+mod output;
 mod plan;
 mod rules;
 
 pub use allow::{Allow, Networks};
 pub(crate) use hash::{are_letters as is_hash, hex};
+pub use output::OutputRules;
 pub(crate) use plan::Plan;
 pub use rules::{EntityRule, PolicyError, Rules};
 

@@ -28,6 +28,16 @@ pub struct Decision {
     pub chars: Range<usize>,
 }
 
+impl Decision {
+    /// The decision about a finding in a text by itself.
+    pub(crate) fn of(finding: Finding, action: Operator, text: &str) -> Decision {
+        let Finding { entity, rule, class, span, score } = finding;
+        let chars = |upto: usize| text.get(..upto).map_or(0, |part| part.chars().count());
+        let chars = chars(span.start)..chars(span.end);
+        Decision { path: Vec::new(), entity, rule, class, action, score, bytes: span, chars }
+    }
+}
+
 /// A step on the way into a JSON value.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Step {

@@ -13,7 +13,7 @@ use crate::trail::{Decision, Origins, Trail};
 use crate::{json, pii, pipeline};
 use serde_json::Value;
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -48,15 +48,6 @@ struct Entry {
     /// The rule that found it first, and how likely it was then.
     rule: &'static str,
     score: f32,
-}
-
-/// The values of one request, to be compared with.
-pub struct Known(HashSet<(&'static str, String)>);
-
-impl Known {
-    pub(crate) fn has(&self, entity: &'static str, value: &str) -> bool {
-        !self.0.is_empty() && self.0.contains(&(entity, pii::normalised(entity, value).to_ascii_lowercase()))
-    }
 }
 
 /// The policy refuses a text because of what is in it. Names the kind, never the value.
@@ -364,12 +355,6 @@ impl Vault {
     /// [`Vault::rehydrate`] for a text that arrives in pieces. Knows what was issued up to now; one for each stream.
     pub fn rehydrator(&self, form: Form) -> Rehydrator {
         Rehydrator::new(Arc::new(self.table(form)))
-    }
-
-    /// The values of the request, for [`crate::Masker`]: in an answer they are no news to the caller.
-    pub fn known(&self) -> Arc<Known> {
-        let values = self.index.keys().map(|(entity, value)| (*entity, value.to_ascii_lowercase()));
-        Arc::new(Known(values.collect()))
     }
 
     fn table(&self, form: Form) -> Table {

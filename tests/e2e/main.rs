@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail their test, too")]
 
+// What a model says is read before anybody has it.
+mod answers;
 // What the guards decided is written down, and changes of it show.
 mod audit;
 // What the cache remembers survives the process, however it ends.

@@ -105,6 +105,11 @@ impl Event {
         Self { place, score, band: band(score), ..event }
     }
 
+    /// The same about a finding in an answer.
+    pub(crate) fn answered(subject: &Arc<Subject>, decision: &Decision, place: Place) -> Self {
+        Self { direction: "response", ..Self::decided(subject, decision, place) }
+    }
+
     /// A prompt that looks like an injection, which is reported.
     pub(crate) fn injection(subject: &Arc<Subject>, score: f32, signals: &[&str]) -> Self {
         let event = Self::new(subject, (&signals.join("+"), "PROMPT_INJECTION"), "report");

@@ -42,6 +42,19 @@ pub(super) fn events(
     decided.chain(injection).chain(exempt).collect()
 }
 
+/// One event for each decision about an answer.
+pub(super) fn answer_events(subject: &Arc<Subject>, decisions: &[Decision]) -> Vec<Event> {
+    let event = |decision: &Decision| {
+        let (choice, rest) = match decision.path.split_first() {
+            Some((Step::Item(choice), rest)) => (*choice, rest),
+            _ => (0, decision.path.as_slice()),
+        };
+        let field = format!("choices[{choice}].message.{}", field(rest));
+        Event::answered(subject, decision, Place { channel: "assistant", field, ..Place::default() })
+    };
+    decisions.iter().map(event).collect()
+}
+
 /// Who speaks there.
 fn channel(fields: &Map<String, Value>, path: &[Step]) -> &'static str {
     let [Step::Key(first), Step::Item(number), ..] = path else { return "parameters" };

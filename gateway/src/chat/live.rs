@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use super::screened::Screened;
 use crate::ledger::Nanodollars;
 use crate::relay::replay;
 use crate::route::Target;
-use crate::route::answer::{Broken, Chunks};
+use crate::route::answer::Broken;
 use crate::wire::chat::{Assembler, Chunk};
 
 /// Chunks that the feeder may be ahead of the fastest reader.
@@ -24,9 +25,7 @@ pub(super) enum End {
     /// It is whole.
     Complete(Settled),
     /// It broke off; why.
-    Broken(String),
-    /// Nobody read it any more.
-    GivenUp,
+    Broken(Broken),
 }
 
 /// A whole answer that is paid for.
@@ -100,7 +99,7 @@ impl Live {
                 None if state.before + state.recent.len() == 0 => VecDeque::new(),
                 None => replay(state.so_far.clone().finish()).into(),
                 Some(End::Complete(settled)) => replay(settled.answer.as_ref().clone()).into(),
-                Some(End::Broken(_) | End::GivenUp) => return None,
+                Some(End::Broken(_)) => return None,
             };
             Some((so_far, state.before + state.recent.len()))
         })
@@ -110,7 +109,7 @@ impl Live {
     pub(super) fn wait(self: &Arc<Self>) -> Option<Reader> {
         self.enter(|state| match &state.end {
             None | Some(End::Complete(_)) => Some((VecDeque::new(), usize::MAX)),
-            Some(End::Broken(_) | End::GivenUp) => None,
+            Some(End::Broken(_)) => None,
         })
     }
 
@@ -131,7 +130,7 @@ impl Live {
     /// Passes an answer on until its end, and settles it by `settle` before anybody sees that end.
     ///
     /// If this future is dropped before, the answer broke off.
-    pub(super) async fn feed(&self, mut chunks: Chunks, settle: impl FnOnce(Chunk) -> Settled) {
+    pub(super) async fn feed(&self, mut chunks: Screened, settle: impl FnOnce(Chunk) -> Settled) {
         let unfinished = Unfinished(self);
         loop {
             if !self.has_room().await {
@@ -145,7 +144,7 @@ impl Live {
             match next {
                 Ok(Some(chunk)) => self.push(chunk),
                 Ok(None) => break,
-                Err(broken) => return self.close(End::Broken(broken.to_string())),
+                Err(broken) => return self.close(End::Broken(broken)),
             }
         }
         let whole = self.lock().so_far.clone().finish();
@@ -169,7 +168,7 @@ impl Live {
             {
                 let mut state = self.lock();
                 let Some(fastest) = state.readers.iter().map(|place| place.taken).max() else {
-                    state.end = Some(End::GivenUp);
+                    state.end = Some(End::Broken(Broken::GivenUp));
                     return false;
                 };
                 if state.before + state.recent.len() < fastest.saturating_add(AHEAD) {
@@ -208,7 +207,7 @@ struct Unfinished<'a>(&'a Live);
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
-        self.0.close(End::Broken(Broken::Cut.to_string()));
+        self.0.close(End::Broken(Broken::Cut));
     }
 }
 
@@ -280,6 +279,7 @@ impl Drop for Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::route::answer::Chunks;
     use crate::route::test_target;
     use futures_util::FutureExt;
     use serde_json::json;
@@ -376,7 +376,7 @@ mod tests {
     async fn an_answer_that_nobody_reads_is_given_up_and_can_not_be_joined() {
         let live = live();
         drop(live.read());
-        live.feed(Chunks::whole(chunk("x")), settled).await;
+        live.feed(Chunks::whole(chunk("x")).into(), settled).await;
         assert!(live.read().is_none() && live.wait().is_none());
     }
 
@@ -397,7 +397,7 @@ mod tests {
             assert!(live.lock().end.is_none());
             settled(answer)
         };
-        live.feed(Chunks::whole(chunk("x")), settle).await;
+        live.feed(Chunks::whole(chunk("x")).into(), settle).await;
         assert_eq!(all(reader).await.0, "x");
         let End::Complete(settled) = waiting.end().await else { panic!("it is complete") };
         assert_eq!(words(&settled.answer), "x");

@@ -9,8 +9,8 @@ use super::account::Account;
 use super::live::{End, Reader, Step};
 use crate::body::Part;
 use crate::client_api::openai_chat::StreamEncoder;
-use crate::error::ApiError;
 use crate::relay::Relay;
+use crate::route::answer::Broken;
 use crate::wire::chat::Chunk;
 
 /// Silence in a stream after which a comment is sent.
@@ -46,8 +46,7 @@ impl StreamOut {
                     drop(reader);
                     return self.finish().await;
                 }
-                Step::End(End::Broken(why)) => return self.fail(why).await,
-                Step::End(End::GivenUp) => return self.fail("the answer was given up".to_owned()).await,
+                Step::End(End::Broken(broken)) => return self.fail(broken).await,
             };
             if let Some(event) = event
                 && !send(&self.parts, event, self.patience).await
@@ -76,9 +75,9 @@ impl StreamOut {
         }
     }
 
-    async fn fail(self, why: String) {
+    async fn fail(self, broken: Broken) {
         self.account.close("broken");
-        let event = self.encoder.fail(&ApiError::StreamBroken(why));
+        let event = self.encoder.fail(&broken.into());
         if send(&self.parts, event, self.patience).await {
             drop(self.parts.send(Part::End).await);
         }

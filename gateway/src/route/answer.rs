@@ -284,7 +284,7 @@ struct Source {
 }
 
 /// Why a stream ended without its terminator.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Broken {
     /// The connection ended.
     #[error("the provider's stream was cut before its end")]
@@ -304,6 +304,21 @@ pub enum Broken {
     /// The bytes are no stream of this provider API.
     #[error("the provider's stream can't be read: {0}")]
     Garbled(String),
+    /// The policy does not let it go on.
+    #[error("the answer was ended by policy: it holds {0}, which must not be passed on (guardrails.output)")]
+    Blocked(&'static str),
+    /// Nobody took it.
+    #[error("the answer was given up")]
+    GivenUp,
+}
+
+impl From<Broken> for ApiError {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Blocked(entity) => Self::AnswerBlocked { entity },
+            broken => Self::StreamBroken(broken.to_string()),
+        }
+    }
 }
 
 impl Chunks {

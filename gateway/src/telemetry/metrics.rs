@@ -50,6 +50,12 @@ struct EntityLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct FoundLabels {
+    entity: &'static str,
+    action: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct TokenLabels {
     provider: String,
     direction: &'static str,
@@ -109,6 +115,7 @@ pub struct Metrics {
     shadow_lines: Family<OutcomeLabels, Counter>,
     postconditions: Counter,
     logged: Family<EntityLabels, Counter>,
+    in_answers: Family<FoundLabels, Counter>,
     policy: Family<PolicyLabels, Gauge>,
     policy_reloads: Counter,
     policy_failures: Counter,
@@ -173,6 +180,7 @@ impl Default for Metrics {
             shadow_lines: Family::default(),
             postconditions: Counter::default(),
             logged: Family::default(),
+            in_answers: Family::default(),
             policy: Family::default(),
             policy_reloads: Counter::default(),
             policy_failures: Counter::default(),
@@ -355,6 +363,11 @@ impl Metrics {
         let r = &mut self.registry;
         r.register("guardrail_logged", "Findings that the policy only logs, by entity", self.logged.clone());
         r.register(
+            "guardrail_answer_findings",
+            "What stood in providers' answers, by entity and what was done",
+            self.in_answers.clone(),
+        );
+        r.register(
             "guardrail_policy",
             "1 for the policy in force, by the SHA-256 of its file or of what the configuration says",
             self.policy.clone(),
@@ -375,6 +388,11 @@ impl Metrics {
     pub fn logged(&self, entity: &'static str, times: usize) {
         let times = u64::try_from(times).unwrap_or(u64::MAX);
         self.logged.get_or_create(&EntityLabels { entity }).inc_by(times);
+    }
+
+    /// Counts a finding in an answer.
+    pub fn found_in_answer(&self, entity: &'static str, action: &'static str) {
+        self.in_answers.get_or_create(&FoundLabels { entity, action }).inc();
     }
 
     /// Says which policy is in force from now on.

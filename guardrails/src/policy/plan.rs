@@ -200,6 +200,12 @@ impl Plan {
         }
     }
 
+    /// Whether anything is changed or refused.
+    pub(crate) fn acts(&self) -> bool {
+        let of_entities = self.entities.values();
+        of_entities.chain([&self.pii, &self.secrets]).any(|treatment| treatment.operator.acts())
+    }
+
     /// Whether marks with hashes are written.
     pub(crate) fn hashes(&self) -> bool {
         self.key.is_some()

@@ -1,6 +1,6 @@
 //! Everything that a policy can say: the section `guardrails:` of a configuration, or a policy file.
 
-use super::{Action, Allow, InjectionAction, Operator, Policy};
+use super::{Action, Allow, InjectionAction, Operator, OutputRules, Policy};
 use crate::pii::{DEFAULT_PACKS, Row};
 use crate::restore::Restores;
 use crate::score::Band;
@@ -37,6 +37,8 @@ pub struct Rules {
     pub allow: Allow,
     /// Recognisers of your own, with examples that are tried out whenever the policy is read.
     pub custom: Vec<Row>,
+    /// What is done with what an answer holds, before the caller's own values are put back.
+    pub output: OutputRules,
 }
 
 /// What is done with one entity.
@@ -70,6 +72,7 @@ impl Default for Rules {
             hash_key: None,
             allow: Allow::default(),
             custom: Vec::new(),
+            output: OutputRules::default(),
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::guard::{Class, Finding, Recogniser};
 use crate::text::{Scan, ceil_boundary, floor_boundary};
 use assign::Assigned;
 use literals::Literals;
+pub(crate) use private_key::RULE as PRIVATE_KEY_RULE;
 use regex::bytes::{Regex, RegexBuilder};
 use rule::{Edge, Form, Rule};
 pub(crate) use rules::RULES;

@@ -7,6 +7,8 @@ use crate::text::{Scan, floor_boundary};
 use regex::Regex;
 use std::ops::Range;
 
+/// The rule's name.
+pub(crate) const RULE: &str = "private-key";
 /// How long a block may be: an RSA key of 16,384 bits has some 13 KB.
 const LONGEST: usize = 16 * 1024;
 /// How much key material makes a key of a block.
@@ -80,7 +82,7 @@ impl PrivateKey {
 }
 
 fn finding(span: Range<usize>) -> Finding {
-    Finding { entity: ENTITY, rule: "private-key", class: Class::Secret, span, score: 0.99 }
+    Finding { entity: ENTITY, rule: RULE, class: Class::Secret, span, score: 0.99 }
 }
 
 impl Recogniser for PrivateKey {

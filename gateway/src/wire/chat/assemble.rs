@@ -35,6 +35,17 @@ impl Assembler {
         add_rest(&mut whole.rest, &chunk.rest, Rule::Replace);
     }
 
+    /// How many bytes of text there are so far.
+    pub fn size(&self) -> usize {
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let of = |choice: &Choice| {
+            let calls = choice.delta.tool_calls.iter().filter_map(|call| call.function.as_ref());
+            let arguments: usize = calls.map(|function| text(&function.arguments)).sum();
+            text(&choice.delta.content) + arguments
+        };
+        self.whole.choices.iter().map(of).sum()
+    }
+
     /// The whole answer so far, choices in their order.
     pub fn finish(mut self) -> Chunk {
         self.whole.choices.sort_by_key(|choice| choice.index);

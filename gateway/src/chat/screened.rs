@@ -1,0 +1,102 @@
+//! An answer read by the policy's rules for answers, before anybody else has it: who asked, who follows, the cache.
+
+use std::sync::Arc;
+
+use sluice_guardrails::Blocked;
+
+use super::request::ChatRequest;
+use super::{Call, LARGE_BODY, audited};
+use crate::audit::Subject;
+use crate::gateway::Core;
+use crate::relay::Answers;
+use crate::route::Target;
+use crate::route::answer::{Broken, Chunks};
+use crate::wire::chat::Chunk;
+
+/// How answers to a call are read.
+pub(super) struct Screening {
+    pub(super) core: Arc<Core>,
+    pub(super) call: Arc<Call>,
+    subject: Option<Arc<Subject>>,
+}
+
+/// The chunks of an answer as they may go on. What was decided is written down when it is dropped, however far it came.
+pub(super) struct Screened {
+    chunks: Chunks,
+    reading: Option<(Answers, Screening)>,
+    done: bool,
+}
+
+impl Screening {
+    /// For answers to this call, by the policy it came under.
+    pub(super) fn new(core: &Arc<Core>, call: &Arc<Call>, request: &ChatRequest, targets: &[Target]) -> Self {
+        let audited = core.gateway.audit.is_some() && call.policy.guard.answers().is_some();
+        let subject = audited.then(|| audited::subject(call, &request.model, targets));
+        Self { core: Arc::clone(core), call: Arc::clone(call), subject }
+    }
+
+    /// Reads one answer.
+    pub(super) fn read(self, chunks: Chunks) -> Screened {
+        let guard = self.call.policy.guard.answers().map(Arc::clone);
+        let reading = guard.map(|guard| (Answers::new(guard), self));
+        Screened { chunks, reading, done: false }
+    }
+
+    /// Counts and writes down what was decided.
+    fn note(&self, answers: Answers) {
+        let gateway = &self.core.gateway;
+        let decisions = answers.decisions();
+        for decision in &decisions {
+            gateway.metrics.found_in_answer(decision.entity, decision.action.name());
+        }
+        if let (Some(audit), Some(subject)) = (&gateway.audit, &self.subject)
+            && audit.record(audited::answer_events(subject, &decisions)).is_err()
+        {
+            tracing::error!(
+                request_id = subject.request_id,
+                "decisions about an answer are missing from the audit log"
+            );
+        }
+    }
+}
+
+impl Screened {
+    /// The next chunk; none when the answer is whole.
+    ///
+    /// # Errors
+    /// [`Broken`], once.
+    pub(super) async fn next(&mut self) -> Result<Option<Chunk>, Broken> {
+        if self.done {
+            return Ok(None);
+        }
+        let next = self.chunks.next().await?;
+        let Some((answers, _)) = &mut self.reading else { return Ok(next) };
+        let blocked = |Blocked { entity, .. }| Broken::Blocked(entity);
+        match next {
+            Some(chunk) => answers.push(chunk).map(Some).map_err(blocked),
+            None => {
+                self.done = true;
+                answers.finish().map_err(blocked)
+            }
+        }
+    }
+}
+
+impl From<Chunks> for Screened {
+    fn from(chunks: Chunks) -> Self {
+        Self { chunks, reading: None, done: false }
+    }
+}
+
+impl Drop for Screened {
+    fn drop(&mut self) {
+        let Some((answers, screening)) = self.reading.take() else { return };
+        let is_large = answers.size() >= LARGE_BODY;
+        let note = move || screening.note(answers);
+        match tokio::runtime::Handle::try_current() {
+            // Reading it again takes milliseconds, which the other clients of this thread would wait.
+            Ok(runtime) if is_large => drop(runtime.spawn_blocking(note)),
+            _ => note(),
+        }
+    }
+}

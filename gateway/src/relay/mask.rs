@@ -1,0 +1,244 @@
+//! What a policy says about answers, applied to one: before it is passed on, shared or remembered.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use sluice_guardrails::{Blocked, Decision, Form, Guard, Masker, Step as Field};
+
+use super::growing::{Growing, Step, Work};
+use crate::wire::chat::{Assembler, Choice, Chunk, Delta};
+
+/// Words of the protocol, and what must not be changed or can't be read: ids, kinds, signatures, sound.
+const PROTOCOL: &[&str] = &[
+    "id",
+    "type",
+    "role",
+    "name",
+    "object",
+    "index",
+    "format",
+    "status",
+    "signature",
+    "encrypted_content",
+    "data",
+    "finish_reason",
+    "system_fingerprint",
+    "service_tier",
+];
+
+/// Reads one answer, in pieces or whole.
+pub struct Answers {
+    masking: Masking,
+    /// By the choice's index.
+    choices: BTreeMap<u32, Growing<Text>>,
+    /// The answer as it came.
+    came: Assembler,
+    /// Whose the rest is.
+    last: Chunk,
+}
+
+struct Masking {
+    guard: Arc<Guard>,
+    /// The choice that is worked on.
+    choice: u32,
+    decisions: Vec<Decision>,
+}
+
+/// One text of an answer.
+enum Text {
+    /// It comes in pieces.
+    Growing(Box<Masker>),
+    /// Each piece is all of it.
+    Whole,
+}
+
+impl Work for Masking {
+    type Piecewise = Text;
+    type Refusal = Blocked;
+
+    fn begin(&self, path: &[Step], form: Form) -> Option<Text> {
+        let Some(Step::Key(key)) = path.iter().rev().find(|step| matches!(step, Step::Key(_))) else {
+            return Some(Text::Whole);
+        };
+        if PROTOCOL.contains(&key.as_str()) {
+            return None;
+        }
+        // As the chunks of an answer are put together again.
+        let grows = path.len() == 1
+            || matches!(key.as_str(), "arguments" | "input" | "text" | "summary" | "transcript" | "content");
+        Some(if grows { Text::Growing(Box::new(self.masker(form))) } else { Text::Whole })
+    }
+
+    fn push(&mut self, path: &[Step], text: &mut Text, piece: &str) -> Result<String, Blocked> {
+        match text {
+            Text::Growing(masker) => masker.push(piece).inspect_err(|_| self.note(path, masker)),
+            Text::Whole => self.whole(path, piece),
+        }
+    }
+
+    fn finish(&mut self, path: &[Step], text: Text) -> Result<String, Blocked> {
+        match text {
+            Text::Growing(mut masker) => {
+                let rest = masker.finish();
+                self.note(path, &masker);
+                rest
+            }
+            Text::Whole => Ok(String::new()),
+        }
+    }
+}
+
+impl Masking {
+    fn masker(&self, form: Form) -> Masker {
+        Masker::new(Arc::clone(&self.guard), form)
+    }
+
+    fn whole(&mut self, path: &[Step], text: &str) -> Result<String, Blocked> {
+        let mut masker = self.masker(Form::Text);
+        let masked = masker.push(text).and_then(|begun| Ok(begun + &masker.finish()?));
+        self.note(path, &masker);
+        masked
+    }
+
+    fn note(&mut self, path: &[Step], masker: &Masker) {
+        let path = field(self.choice, path);
+        let found = masker.decisions().iter().cloned();
+        self.decisions.extend(found.map(|decision| Decision { path: path.clone(), ..decision }));
+    }
+
+    /// Fields beside the message, which come whole.
+    fn rest(&mut self, value: &mut Value, path: &mut Vec<Step>) -> Result<(), Blocked> {
+        match value {
+            Value::String(text) => *text = self.whole(path, text)?,
+            Value::Array(items) => {
+                for (at, item) in items.iter_mut().enumerate() {
+                    path.push(Step::At(at));
+                    self.rest(item, path)?;
+                    path.pop();
+                }
+            }
+            Value::Object(object) => {
+                let readable = |key: &str| !PROTOCOL.contains(&key);
+                for (key, member) in object.iter_mut().filter(|(key, _)| readable(key)) {
+                    path.push(Step::Key(key.clone()));
+                    self.rest(member, path)?;
+                    path.pop();
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+        Ok(())
+    }
+
+    fn members(&mut self, members: &mut Map<String, Value>) -> Result<(), Blocked> {
+        for (key, member) in members.iter_mut().filter(|(key, _)| !PROTOCOL.contains(&key.as_str())) {
+            self.rest(member, &mut vec![Step::Key(key.clone())])?;
+        }
+        Ok(())
+    }
+}
+
+impl Answers {
+    /// Nothing of it came yet.
+    pub fn new(guard: Arc<Guard>) -> Self {
+        let masking = Masking { guard, choice: 0, decisions: Vec::new() };
+        Self { masking, choices: BTreeMap::new(), came: Assembler::default(), last: Chunk::default() }
+    }
+
+    /// The chunk as it may go on. What may still become a part of a value waits for the next one.
+    ///
+    /// # Errors
+    /// What the policy blocks; nothing of this answer may be passed on any more.
+    pub fn push(&mut self, mut chunk: Chunk) -> Result<Chunk, Blocked> {
+        self.came.push(&chunk);
+        if !self.masking.guard.acts() {
+            return Ok(chunk);
+        }
+        for choice in &mut chunk.choices {
+            // They spell the text token by token.
+            if let Some(logprobs) = choice.rest.get_mut("logprobs") {
+                *logprobs = Value::Null;
+            }
+            self.masking.choice = choice.index;
+            self.masking.members(&mut choice.rest)?;
+            let growing = self.choices.entry(choice.index).or_default();
+            growing.push(&mut self.masking, &mut choice.delta, choice.finish_reason.is_some())?;
+        }
+        self.masking.members(&mut chunk.rest)?;
+        if self.last.id != chunk.id {
+            let (id, model) = (chunk.id.clone(), chunk.model.clone());
+            self.last = Chunk { id, model, created: chunk.created, ..Chunk::default() };
+        }
+        Ok(chunk)
+    }
+
+    /// What still waits, if anything.
+    ///
+    /// # Errors
+    /// As for [`Answers::push`].
+    pub fn finish(&mut self) -> Result<Option<Chunk>, Blocked> {
+        let mut choices = Vec::new();
+        for (index, growing) in std::mem::take(&mut self.choices) {
+            self.masking.choice = index;
+            let delta = growing.finish(&mut self.masking)?;
+            if delta != Delta::default() {
+                choices.push(Choice { index, delta, ..Choice::default() });
+            }
+        }
+        Ok((!choices.is_empty()).then(|| Chunk { choices, ..std::mem::take(&mut self.last) }))
+    }
+
+    /// How many bytes came, more or less.
+    pub fn size(&self) -> usize {
+        self.came.size()
+    }
+
+    /// What was decided, also about what the policy only logs. Reads the whole answer once more.
+    pub fn decisions(self) -> Vec<Decision> {
+        let Self { masking: Masking { guard, mut decisions, .. }, came, .. } = self;
+        for choice in came.finish().choices {
+            let Ok(tree) = serde_json::to_value(&choice.delta) else { continue };
+            logged(&guard, choice.index, &tree, &mut Vec::new(), &mut decisions);
+        }
+        decisions
+    }
+}
+
+fn logged(guard: &Guard, choice: u32, value: &Value, path: &mut Vec<Step>, into: &mut Vec<Decision>) {
+    match value {
+        Value::String(text) => {
+            let place = || field(choice, path);
+            into.extend(guard.logged(text).into_iter().map(|found| Decision { path: place(), ..found }));
+        }
+        Value::Array(items) => {
+            for (at, item) in items.iter().enumerate() {
+                path.push(Step::At(at));
+                logged(guard, choice, item, path, into);
+                path.pop();
+            }
+        }
+        Value::Object(object) => {
+            for (key, member) in object.iter().filter(|(key, _)| !PROTOCOL.contains(&key.as_str())) {
+                path.push(Step::Key(key.clone()));
+                logged(guard, choice, member, path, into);
+                path.pop();
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// The way to a text of an answer: `choices`, the choice, and what leads there from its message.
+fn field(choice: u32, path: &[Step]) -> Vec<Field> {
+    let number = |number: u64| Field::Item(usize::try_from(number).unwrap_or(usize::MAX));
+    let steps = path.iter().map(|step| match step {
+        Step::Key(key) => Field::Key(key.clone()),
+        Step::Index(index) => number(*index),
+        Step::At(at) => Field::Item(*at),
+    });
+    [number(choice.into())].into_iter().chain(steps).collect()
+}
+
+#[cfg(test)]
+mod tests;

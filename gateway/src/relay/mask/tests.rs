@@ -1,0 +1,150 @@
+//! What reading an answer promises, on answers cut at every byte of their stream.
+
+use super::*;
+use crate::provider_api::openai::OpenAi;
+use crate::provider_api::{ProviderApi, StreamEvent};
+use serde_json::json;
+use sluice_guardrails::{Action, OutputRules, Rules};
+
+fn guard(action: Action) -> Arc<Guard> {
+    let output = OutputRules { pii: action, secrets: action, ..OutputRules::default() };
+    let guard = Guard::compile(&Rules { output, ..Rules::default() }, &|_| Ok(Vec::new())).unwrap();
+    Arc::clone(guard.answers().unwrap())
+}
+
+fn answers(action: Action) -> Answers {
+    Answers::new(guard(action))
+}
+
+/// Everything that comes out, put together again, and what was decided.
+fn read(mut answers: Answers, chunks: Vec<Chunk>) -> Result<(Chunk, Vec<Decision>), Blocked> {
+    let mut seen = Assembler::default();
+    for chunk in chunks {
+        seen.push(&answers.push(chunk)?);
+    }
+    answers.finish()?.iter().for_each(|rest| seen.push(rest));
+    Ok((seen.finish(), answers.decisions()))
+}
+
+fn chunk(delta: &Value, finish: Option<&str>) -> Chunk {
+    let choice = json!({ "index": 0, "delta": delta, "finish_reason": finish });
+    serde_json::from_value(json!({ "id": "c", "created": 5, "model": "m", "choices": [choice] })).unwrap()
+}
+
+const SAID: &str =
+    "Ask ada@example.org or call (212) 555-0142, she has [EMAIL_ADDRESS_1] and card 4111 1111 1111 1111.";
+const MASKED: &str = "Ask [REDACTED_EMAIL_ADDRESS] or call [REDACTED_PHONE_NUMBER], she has [EMAIL_ADDRESS_1] and card [REDACTED_CREDIT_CARD].";
+const ARGUMENTS: &str = r#"{"to":"ada@example.org","card":4111111111111111}"#;
+const MASKED_ARGUMENTS: &str = r#"{"to":"[REDACTED_EMAIL_ADDRESS]","card":"[REDACTED_CREDIT_CARD]"}"#;
+
+/// A stream's deltas: texts in several fields at once, some letters each.
+fn deltas(letters: usize) -> Vec<Value> {
+    let pieces = |text: &str| -> Vec<String> {
+        text.chars().collect::<Vec<_>>().chunks(letters).map(|piece| piece.iter().collect()).collect()
+    };
+    let call = json!({ "index": 0, "id": "call_4111111111111111", "type": "function", "function": { "name": "send", "arguments": "" } });
+    let begin = [json!({ "role": "assistant", "content": "" }), json!({ "tool_calls": [call] })];
+    let said = pieces(SAID).into_iter().map(|piece| json!({ "content": piece, "reasoning_content": piece }));
+    let arguments = pieces(ARGUMENTS).into_iter();
+    let arguments =
+        arguments.map(|piece| json!({ "tool_calls": [{ "index": 0, "function": { "arguments": piece } }] }));
+    begin.into_iter().chain(said).chain(arguments).collect()
+}
+
+#[test]
+fn a_value_is_masked_in_whatever_field_and_pieces_it_comes() {
+    for letters in [1, 2, 3, 7, 1000] {
+        for end in [Some("stop"), None] {
+            let mut chunks: Vec<_> = deltas(letters).iter().map(|delta| chunk(delta, None)).collect();
+            if end.is_some() {
+                chunks.push(chunk(&json!({}), end));
+            }
+            let (seen, decisions) = read(answers(Action::Redact), chunks).unwrap();
+            let delta = &seen.choices[0].delta;
+            assert_eq!(delta.content.as_deref(), Some(MASKED));
+            assert_eq!(delta.rest["reasoning_content"], MASKED);
+            let call = &delta.tool_calls[0];
+            assert_eq!(call.id.as_deref(), Some("call_4111111111111111"), "an id is the protocol's");
+            assert_eq!(call.function.as_ref().unwrap().arguments.as_deref(), Some(MASKED_ARGUMENTS));
+            let emails: Vec<_> = decisions.iter().filter(|d| d.entity == "EMAIL_ADDRESS").collect();
+            assert_eq!((decisions.len(), emails.len()), (8, 3));
+            assert!(
+                emails
+                    .iter()
+                    .any(|d| d.path == [Field::Item(0), Field::Key("content".into())] && d.bytes == (4..19))
+            );
+        }
+    }
+}
+
+#[test]
+fn a_stream_cut_at_any_byte_is_the_whole_answer() {
+    let pieces = ["Grüße an ada@", "exam", "ple.org \u{1f642}, 4111 11", "11 1111 1111", " gut so."];
+    let events = pieces.map(|piece| {
+        let chunk = chunk(&json!({ "content": piece }), None);
+        format!("data: {}\n\n", serde_json::to_value(chunk).unwrap())
+    });
+    let stream = format!("{}data: [DONE]\n\n", events.concat());
+    let guard = guard(Action::Redact);
+    for at in 0..=stream.len() {
+        let (mut decoder, mut decoded) = (OpenAi.stream(), Vec::new());
+        for part in [&stream.as_bytes()[..at], &stream.as_bytes()[at..]] {
+            decoder.push(part, &mut decoded).unwrap();
+        }
+        let chunks = decoded.into_iter().filter_map(|event| match event {
+            StreamEvent::Chunk(chunk) => Some(chunk),
+            _ => None,
+        });
+        let (seen, _) = read(Answers::new(Arc::clone(&guard)), chunks.collect()).unwrap();
+        let expected = "Grüße an [REDACTED_EMAIL_ADDRESS] \u{1f642}, [REDACTED_CREDIT_CARD] gut so.";
+        assert_eq!(seen.choices[0].delta.content.as_deref(), Some(expected));
+    }
+}
+
+#[test]
+fn a_whole_answer_is_masked_beside_its_message_too() {
+    let whole = json!({
+        "id": "c", "object": "chat.completion", "created": 5, "model": "m",
+        "choices": [{
+            "index": 0, "finish_reason": "stop",
+            "message": { "role": "assistant", "content": SAID,
+                "annotations": [{ "type": "url_citation", "url_citation": { "url": "https://example.org/?to=ada@example.org" } }] },
+            "logprobs": { "content": [{ "token": "ada@example.org", "logprob": -0.1 }] },
+        }],
+        "citations": ["mailto:ada@example.org"],
+    });
+    let (seen, _) = read(answers(Action::Redact), vec![serde_json::from_value(whole).unwrap()]).unwrap();
+    let told = serde_json::to_value(&seen).unwrap().to_string();
+    assert!(!told.contains("ada@example") && !told.contains("4111"), "{told}");
+    assert_eq!(seen.choices[0].rest["logprobs"], Value::Null);
+    assert_eq!(seen.choices[0].delta.content.as_deref(), Some(MASKED));
+}
+
+#[test]
+fn what_is_only_logged_goes_on_untouched_and_is_told() {
+    let chunks: Vec<_> = deltas(3).iter().map(|delta| chunk(delta, None)).collect();
+    let mut reading = answers(Action::Log);
+    for chunk in chunks {
+        assert!(reading.push(chunk.clone()).unwrap() == chunk);
+    }
+    assert!(reading.finish().unwrap().is_none());
+    let decisions = reading.decisions();
+    assert_eq!(decisions.len(), 8);
+    assert!(decisions.iter().all(|decision| decision.action.name() == "log"));
+}
+
+#[test]
+fn what_is_blocked_ends_the_answer_before_it() {
+    let mut reading = answers(Action::Block);
+    let mut seen = String::new();
+    let blocked = deltas(1).iter().find_map(|delta| match reading.push(chunk(delta, None)) {
+        Ok(chunk) => {
+            seen += chunk.choices[0].delta.content.as_deref().unwrap_or_default();
+            None
+        }
+        Err(blocked) => Some(blocked.entity),
+    });
+    assert_eq!(blocked, Some("EMAIL_ADDRESS"));
+    assert!("Ask ".starts_with(&seen), "{seen}");
+    assert_eq!(reading.decisions().first().map(|d| d.action.name()), Some("block"));
+}
