@@ -66,6 +66,8 @@ mod policy;
 mod postcondition;
 // Programs that speak Presidio's REST API switch by URL.
 mod presidio;
+// What the README shows of a request is what happens.
+mod readme;
 // Personal data never reaches a provider, and comes back to its owner.
 mod redaction;
 // Secrets leave in no form and come back in none.
