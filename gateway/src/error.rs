@@ -244,6 +244,7 @@ impl From<Blocked> for ApiError {
         let (code, setting) = match blocked.class {
             Class::Secret => ("secret_detected", "guardrails: block"),
             Class::Pii => ("pii_detected", "guardrails: block"),
+            Class::Content => ("content_detected", "guardrails: block"),
         };
         Self::Blocked { code, what: format!("{} ({})", blocked.entity, blocked.rule), setting }
     }

@@ -238,6 +238,7 @@ impl Found {
         let class = match decision.class {
             Class::Pii => "pii",
             Class::Secret => "secret",
+            Class::Content => "content",
         };
         Self {
             entity: decision.entity,

@@ -6,7 +6,7 @@ use crate::policy::{Action, InjectionAction, Operator, OutputRules, Plan, Policy
 use crate::score::Band;
 use crate::text::Scan;
 use crate::trail::Decision;
-use crate::{injection, mask, pipeline, placeholder, secrets};
+use crate::{answers, injection, mask, pipeline, placeholder, secrets};
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 use std::ops::Range;
@@ -19,6 +19,8 @@ pub enum Class {
     Pii,
     /// A credential.
     Secret,
+    /// What is dangerous in an answer whoever it is about.
+    Content,
 }
 
 /// One thing found in a text. Says where it is, never what it is.
@@ -28,7 +30,7 @@ pub struct Finding {
     pub entity: &'static str,
     /// The rule that found it: for a secret its kind (`aws-access-key-id`), for personal data the printed form.
     pub rule: &'static str,
-    /// Personal data or secret.
+    /// Its kind.
     pub class: Class,
     /// Where it is, in bytes of the text.
     pub span: Range<usize>,
@@ -63,6 +65,7 @@ pub struct Guard {
     injection: Option<injection::Detector>,
     answers: Option<Arc<Guard>>,
     wordy: bool,
+    output: OutputRules,
 }
 
 impl Guard {
@@ -106,13 +109,28 @@ impl Guard {
         }
         let injection = (policy.injection != InjectionAction::Off).then(injection::Detector::new);
         let fingerprint = fingerprint(&plan, pii.as_deref());
-        let (answers, wordy) = (None, false);
-        Guard { policy: policy.clone(), plan, fingerprint, pii, recognisers, injection, answers, wordy }
+        let (answers, wordy, output) = (None, false, OutputRules::default());
+        Guard {
+            policy: policy.clone(),
+            plan,
+            fingerprint,
+            pii,
+            recognisers,
+            injection,
+            answers,
+            wordy,
+            output,
+        }
     }
 
     /// What reads answers, if the policy wants that.
     pub fn answers(&self) -> Option<&Arc<Guard>> {
         self.answers.as_ref()
+    }
+
+    /// What it was built from, if it reads answers.
+    pub fn output(&self) -> &OutputRules {
+        &self.output
     }
 
     /// Whether it changes or refuses anything that it finds.
@@ -125,18 +143,26 @@ impl Guard {
         self.wordy
     }
 
-    /// One that knows whether a masker must be patient with what these rules find: their own examples tell.
-    pub(crate) fn of_answers(self, rules: &Rules) -> Guard {
-        let Some(engine) = self.pii.clone().filter(|_| self.acts()) else { return self };
-        let ids: HashSet<&str> = engine.ids().collect();
+    /// One that also finds what is dangerous in answers, and knows whether a masker must be patient with what its rules find:
+    /// their own examples tell.
+    pub(crate) fn of_answers(mut self, rules: &Rules) -> Result<Guard, PolicyError> {
+        let canaries = &rules.output.canaries;
+        self.recognisers.extend(answers::recognisers(&rules.allow.domains, canaries)?);
+        self.output.clone_from(&rules.output);
+        if !self.acts() {
+            return Ok(self);
+        }
+        let ids: HashSet<&str> = self.pii.iter().flat_map(|engine| engine.ids()).collect();
         let rows = pii::built_in().iter().flat_map(|pack| &pack.rows).chain(&rules.custom);
         let examples = rows.filter(|row| ids.contains(row.id.as_str())).flat_map(|row| &row.examples);
-        let texts: Vec<String> = examples.map(|text| text.replace("<<", "").replace(">>", "")).collect();
+        let texts = examples.map(|text| text.replace("<<", "").replace(">>", ""));
+        let marks = canaries.iter().map(|mark| format!("There is {mark} in it"));
+        let texts: Vec<String> = texts.chain(marks).collect();
         let guard = Arc::new(self);
         let wordy = mask::lets_out(&guard, texts.iter().map(String::as_str));
         let mut guard = Arc::into_inner(guard).expect("nobody else has it");
         guard.wordy = wordy;
-        guard
+        Ok(guard)
     }
 
     /// The policy it was built from.

@@ -26,6 +26,7 @@ mod pipeline;
 pub mod text;
 
 // What is found.
+pub mod answers;
 pub mod injection;
 pub mod pii;
 mod score;
@@ -52,6 +53,7 @@ pub use mask::Masker;
 pub use placeholder::placeholders;
 pub use policy::{
     Action, Allow, EntityRule, InjectionAction, Networks, Operator, OutputRules, Policy, PolicyError, Rules,
+    ToolRules,
 };
 pub use proof::{Leak, Proof};
 pub use restore::{Restore, Restores};

@@ -8,7 +8,7 @@ mod rules;
 
 pub use allow::{Allow, Networks};
 pub(crate) use hash::{are_letters as is_hash, hex};
-pub use output::OutputRules;
+pub use output::{OutputRules, ToolRules};
 pub(crate) use plan::Plan;
 pub use rules::{EntityRule, PolicyError, Rules};
 

@@ -49,7 +49,7 @@ impl Restores {
     /// What holds for an entity.
     pub fn of(&self, class: Class, entity: &str) -> Restore {
         match class {
-            Class::Secret => Restore::Never,
+            Class::Secret | Class::Content => Restore::Never,
             Class::Pii => self.0.named.get(entity).copied().or(self.0.others).unwrap_or_default(),
         }
     }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 use sluice_guardrails::{Guard, InjectionReport, Proof, Vault};
 
-use super::request::ChatRequest;
+use super::request::{self, ChatRequest};
 use super::{Call, audited};
 use crate::audit::Audit;
 use crate::error::ApiError;
@@ -81,19 +81,8 @@ pub(super) fn input(
 
 /// What looks most like an injection among the texts that do not come from the operator or the model.
 pub(crate) fn worst_injection(guard: &Guard, fields: &Map<String, Value>) -> Option<InjectionReport> {
-    let messages = fields.get("messages")?.as_array()?;
-    let foreign = |message: &&Value| {
-        matches!(message.get("role").and_then(Value::as_str), Some("user" | "tool" | "function"))
-    };
-    let texts =
-        messages.iter().filter(foreign).filter_map(|message| message.get("content")).flat_map(|content| {
-            match content {
-                Value::String(text) => vec![text.as_str()],
-                Value::Array(parts) => parts.iter().filter_map(|part| part.get("text")?.as_str()).collect(),
-                _ => Vec::new(),
-            }
-        });
-    texts.filter_map(|text| guard.injection(text)).max_by(|a, b| a.score.total_cmp(&b.score))
+    let texts = request::texts(fields, |role| matches!(role, "user" | "tool" | "function"));
+    texts.into_iter().filter_map(|text| guard.injection(text)).max_by(|a, b| a.score.total_cmp(&b.score))
 }
 
 /// Whether a text is long and of base64's characters alone, as sound is; random digits in it would look like anything.

@@ -43,6 +43,20 @@ pub struct Delivery {
     pub include_usage: bool,
 }
 
+/// The texts of the messages whose role is one of those that are wanted: whole contents, and the texts among parts.
+pub(crate) fn texts(fields: &Map<String, Value>, wanted: impl Fn(&str) -> bool) -> Vec<&str> {
+    let messages = fields.get("messages").and_then(Value::as_array).into_iter().flatten();
+    let wanted = messages.filter(|message| message.get("role").and_then(Value::as_str).is_some_and(&wanted));
+    let contents = wanted.filter_map(|message| message.get("content"));
+    contents
+        .flat_map(|content| match content {
+            Value::String(text) => vec![text.as_str()],
+            Value::Array(parts) => parts.iter().filter_map(|part| part.get("text")?.as_str()).collect(),
+            _ => Vec::new(),
+        })
+        .collect()
+}
+
 impl ChatRequest {
     /// A request of these fields, which `original` spells.
     pub fn new(
@@ -68,6 +82,11 @@ impl ChatRequest {
     /// How the client takes its answer.
     pub fn delivery(&self) -> Delivery {
         Delivery { stream: self.stream, include_usage: self.include_usage }
+    }
+
+    /// What the operator says to the model.
+    pub fn system_texts(&self) -> Vec<&str> {
+        texts(&self.fields, |role| matches!(role, "system" | "developer"))
     }
 
     /// The fields, to read.

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use sluice_guardrails::Blocked;
+use sluice_guardrails::answers::Prompt;
+use sluice_guardrails::{Action, Blocked};
 
 use super::request::ChatRequest;
 use super::{Call, LARGE_BODY, audited};
@@ -18,6 +19,7 @@ pub(super) struct Screening {
     pub(super) core: Arc<Core>,
     pub(super) call: Arc<Call>,
     subject: Option<Arc<Subject>>,
+    prompt: Option<Prompt>,
 }
 
 /// The chunks of an answer as they may go on. What was decided is written down when it is dropped, however far it came.
@@ -30,15 +32,18 @@ pub(super) struct Screened {
 impl Screening {
     /// For answers to this call, by the policy it came under.
     pub(super) fn new(core: &Arc<Core>, call: &Arc<Call>, request: &ChatRequest, targets: &[Target]) -> Self {
-        let audited = core.gateway.audit.is_some() && call.policy.guard.answers().is_some();
+        let output = call.policy.guard.answers().map(|guard| guard.output());
+        let audited = core.gateway.audit.is_some() && output.is_some();
         let subject = audited.then(|| audited::subject(call, &request.model, targets));
-        Self { core: Arc::clone(core), call: Arc::clone(call), subject }
+        let compared = output.is_some_and(|output| output.system_prompt != Action::Off);
+        let prompt = compared.then(|| Prompt::new(request.system_texts().into_iter())).flatten();
+        Self { core: Arc::clone(core), call: Arc::clone(call), subject, prompt }
     }
 
     /// Reads one answer.
-    pub(super) fn read(self, chunks: Chunks) -> Screened {
+    pub(super) fn read(mut self, chunks: Chunks) -> Screened {
         let guard = self.call.policy.guard.answers().map(Arc::clone);
-        let reading = guard.map(|guard| (Answers::new(guard), self));
+        let reading = guard.map(|guard| (Answers::new(guard, self.prompt.take()), self));
         Screened { chunks, reading, done: false }
     }
 

@@ -1,10 +1,11 @@
 //! What a policy says about answers, applied to one: before it is passed on, shared or remembered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
-use sluice_guardrails::{Blocked, Decision, Form, Guard, Masker, Step as Field};
+use sluice_guardrails::answers::{Echo, Prompt};
+use sluice_guardrails::{Action, Blocked, Class, Decision, Form, Guard, Masker, Operator, Step as Field};
 
 use super::growing::{Growing, Step, Work};
 use crate::wire::chat::{Assembler, Choice, Chunk, Delta};
@@ -27,11 +28,21 @@ const PROTOCOL: &[&str] = &[
     "service_tier",
 ];
 
+/// A call of a tool that a model may not call.
+const TOOL_CALL: &str = "TOOL_CALL";
+/// The system prompt, word for word.
+const SYSTEM_PROMPT: &str = "SYSTEM_PROMPT";
+
 /// Reads one answer, in pieces or whole.
 pub struct Answers {
     masking: Masking,
     /// By the choice's index.
     choices: BTreeMap<u32, Growing<Text>>,
+    /// The system prompt, and how far each choice repeats it.
+    prompt: Option<Prompt>,
+    echoes: BTreeMap<u32, Echo>,
+    /// Choices that were found to repeat it, and calls of tools that are not allowed.
+    told: BTreeSet<(u32, Option<u64>)>,
     /// The answer as it came.
     came: Assembler,
     /// Whose the rest is.
@@ -140,10 +151,18 @@ impl Masking {
 }
 
 impl Answers {
-    /// Nothing of it came yet.
-    pub fn new(guard: Arc<Guard>) -> Self {
-        let masking = Masking { guard, choice: 0, decisions: Vec::new() };
-        Self { masking, choices: BTreeMap::new(), came: Assembler::default(), last: Chunk::default() }
+    /// Nothing of it came yet. `prompt`: the system prompt that it must not repeat.
+    pub fn new(guard: Arc<Guard>, prompt: Option<Prompt>) -> Self {
+        let prompt = prompt.filter(|_| guard.output().system_prompt != Action::Off);
+        Self {
+            masking: Masking { guard, choice: 0, decisions: Vec::new() },
+            choices: BTreeMap::new(),
+            prompt,
+            echoes: BTreeMap::new(),
+            told: BTreeSet::new(),
+            came: Assembler::default(),
+            last: Chunk::default(),
+        }
     }
 
     /// The chunk as it may go on. What may still become a part of a value waits for the next one.
@@ -152,6 +171,10 @@ impl Answers {
     /// What the policy blocks; nothing of this answer may be passed on any more.
     pub fn push(&mut self, mut chunk: Chunk) -> Result<Chunk, Blocked> {
         self.came.push(&chunk);
+        for choice in &chunk.choices {
+            self.calls(choice)?;
+            self.repeats(choice)?;
+        }
         if !self.masking.guard.acts() {
             return Ok(chunk);
         }
@@ -171,6 +194,53 @@ impl Answers {
             self.last = Chunk { id, model, created: chunk.created, ..Chunk::default() };
         }
         Ok(chunk)
+    }
+
+    /// Which tools a choice calls.
+    fn calls(&mut self, choice: &Choice) -> Result<(), Blocked> {
+        let guard = Arc::clone(&self.masking.guard);
+        let Some(tools) = guard.output().tools.as_ref().filter(|tools| tools.action != Action::Off) else {
+            return Ok(());
+        };
+        let of_list = choice.delta.tool_calls.iter().enumerate().map(|(at, call)| {
+            let custom = || call.rest.get("custom")?.get("name")?.as_str();
+            let name = call.function.as_ref().and_then(|function| function.name.as_deref()).or_else(custom);
+            (call.index.map_or(at as u64, u64::from), name)
+        });
+        let single = choice.delta.rest.get("function_call").and_then(|call| call.get("name")?.as_str());
+        for (at, name) in of_list.chain([(0, single)]) {
+            let denied = name.is_some_and(|name| !name.is_empty() && !tools.allows(name));
+            if denied && self.told.insert((choice.index, Some(at))) {
+                let path = [Step::Key("tool_calls".to_owned()), Step::Index(at)];
+                self.decide((TOOL_CALL, "tool-not-allowed"), tools.action, field(choice.index, &path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a choice repeats the system prompt by now.
+    fn repeats(&mut self, choice: &Choice) -> Result<(), Blocked> {
+        let (Some(prompt), Some(text)) = (&self.prompt, &choice.delta.content) else { return Ok(()) };
+        let echo = self.echoes.entry(choice.index).or_default();
+        let leaks = echo.push(prompt, text) || (choice.finish_reason.is_some() && echo.finish(prompt));
+        if leaks && self.told.insert((choice.index, None)) {
+            let action = self.masking.guard.output().system_prompt;
+            let path = field(choice.index, &[Step::Key("content".to_owned())]);
+            self.decide((SYSTEM_PROMPT, "repeated"), action, path)?;
+        }
+        Ok(())
+    }
+
+    fn decide(
+        &mut self,
+        what: (&'static str, &'static str),
+        action: Action,
+        path: Vec<Field>,
+    ) -> Result<(), Blocked> {
+        let ((entity, rule), class, action) = (what, Class::Content, Operator::from(action));
+        let (bytes, chars) = (0..0, 0..0);
+        self.masking.decisions.push(Decision { path, entity, rule, class, action, score: 1.0, bytes, chars });
+        if action == Operator::Block { Err(Blocked { class, entity, rule }) } else { Ok(()) }
     }
 
     /// What still waits, if anything.

@@ -19,13 +19,56 @@ pub struct OutputRules {
     pub pii: Action,
     /// Credentials: the same.
     pub secrets: Action,
+    /// What is dangerous whoever it is about: `ACTIVE_URL` (`javascript:`, `data:`), `ANSI_ESCAPE`, `CANARY`, and, where
+    /// `allow.domains` names some, `IMAGE_LINK` and `LINK` to other hosts: the same.
+    pub content: Action,
     /// The same for an entity, with all that can be said about it in a request but `tokenise`.
     pub entities: BTreeMap<String, EntityRule>,
+    /// Marks that must never come out, such as one that stands in a system prompt: words of 8 bytes or more, in any case.
+    pub canaries: Vec<String>,
+    /// An answer that repeats its system prompt word for word, 24 words in a row or three in five of a short one: `log`, `block`
+    /// or `off`.
+    pub system_prompt: Action,
+    /// Which tools a model may call.
+    pub tools: Option<ToolRules>,
+}
+
+/// Which tools a model may call.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ToolRules {
+    /// Names; `*` at the end of one stands for whatever follows.
+    pub allow: Vec<String>,
+    /// What becomes of an answer that calls another: `block` (the default), `log` or `off`.
+    #[serde(default = "block")]
+    pub action: Action,
+}
+
+fn block() -> Action {
+    Action::Block
 }
 
 impl Default for OutputRules {
     fn default() -> OutputRules {
-        OutputRules { pii: Action::Log, secrets: Action::Log, entities: BTreeMap::new() }
+        OutputRules {
+            pii: Action::Log,
+            secrets: Action::Log,
+            content: Action::Log,
+            entities: BTreeMap::new(),
+            canaries: Vec::new(),
+            system_prompt: Action::Log,
+            tools: None,
+        }
+    }
+}
+
+impl ToolRules {
+    /// Whether a tool of this name may be called.
+    pub fn allows(&self, name: &str) -> bool {
+        self.allow.iter().any(|allowed| match allowed.strip_suffix('*') {
+            Some(beginning) => name.starts_with(beginning),
+            None => name == allowed,
+        })
     }
 }
 
@@ -35,25 +78,48 @@ impl OutputRules {
         rules: &Rules,
         secret: &dyn Fn(&str) -> Result<Vec<u8>, String>,
     ) -> Result<Option<Arc<Guard>>, PolicyError> {
-        let OutputRules { pii, secrets, entities } = &rules.output;
-        let error = |field: &str, problem: String| PolicyError::new(format!("output.{field}"), problem);
-        for (name, rule) in entities {
+        let output = &rules.output;
+        if rules.of_answers || output.is_off() {
+            return Ok(None);
+        }
+        output.check()?;
+        let rules = Rules {
+            pii: output.pii,
+            secrets: output.secrets,
+            entities: output.entities.clone(),
+            of_answers: true,
+            ..rules.clone()
+        };
+        let guard =
+            Guard::compile(&rules, secret).map_err(|error| match error.field.starts_with("entities.") {
+                true => PolicyError::new(format!("output.{}", error.field), error.problem),
+                false => error,
+            })?;
+        Ok(Some(Arc::new(guard.of_answers(&rules)?)))
+    }
+
+    fn is_off(&self) -> bool {
+        let classes = [self.pii, self.secrets, self.content, self.system_prompt];
+        classes.iter().all(|class| *class == Action::Off) && self.entities.is_empty() && self.tools.is_none()
+    }
+
+    fn check(&self) -> Result<(), PolicyError> {
+        for (name, rule) in &self.entities {
             if rule.action == Some(Operator::Tokenise) {
                 let problem = "a placeholder of an answer stands for nothing that could come back; expected `redact`, `mask`, \
                     `hash`, `block`, `log` or `off`";
-                return Err(error(&format!("entities.{name}.action"), problem.to_owned()));
+                return Err(PolicyError::new(format!("output.entities.{name}.action"), problem));
             }
         }
-        let off = OutputRules { pii: Action::Off, secrets: Action::Off, entities: BTreeMap::new() };
-        if rules.output == off {
-            return Ok(None);
+        let tools = self.tools.as_ref().map(|tools| ("output.tools.action", tools.action));
+        for (field, action) in
+            [Some(("output.system_prompt", self.system_prompt)), tools].into_iter().flatten()
+        {
+            if action == Action::Redact {
+                let problem = "there is nothing to put in its place: expected `block`, `log` or `off`";
+                return Err(PolicyError::new(field, problem));
+            }
         }
-        let rules =
-            Rules { pii: *pii, secrets: *secrets, entities: entities.clone(), output: off, ..rules.clone() };
-        let guard = Guard::compile(&rules, secret).map_err(|e| match e.field.starts_with("entities.") {
-            true => error(&e.field, e.problem),
-            false => e,
-        })?;
-        Ok(Some(Arc::new(guard.of_answers(&rules))))
+        Ok(())
     }
 }

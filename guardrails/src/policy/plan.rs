@@ -6,7 +6,7 @@ use super::{EntityRule, InjectionAction, Operator, Policy, PolicyError, Rules};
 use crate::guard::{Class, Finding};
 use crate::pii::{self, DefaultAction, Engine, Pack, Row, Selection};
 use crate::score::Band;
-use crate::{placeholder, secrets};
+use crate::{answers, placeholder, secrets};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -15,6 +15,8 @@ pub(crate) struct Plan {
     entities: HashMap<&'static str, Treatment>,
     pii: Treatment,
     secrets: Treatment,
+    /// For what is dangerous in answers.
+    content: Treatment,
     pub(crate) allowed: Allowed,
     key: Option<HashKey>,
     /// The least score at which anything is acted on.
@@ -46,6 +48,7 @@ impl Plan {
             entities: HashMap::new(),
             pii: Treatment::of((*pii).into()),
             secrets: Treatment::of((*secrets).into()),
+            content: Treatment::of(Operator::Off),
             allowed: Allowed::default(),
             key: None,
             least: Band::Likely,
@@ -76,12 +79,19 @@ impl Plan {
             logged
         });
         for (name, rule) in &rules.entities {
-            let class = if name == secrets::ENTITY { rules.secrets } else { rules.pii };
+            let class = match name.as_str() {
+                secrets::ENTITY => rules.secrets,
+                name if answers::ENTITIES.contains(&name) => rules.output.content,
+                _ => rules.pii,
+            };
             let logged = defaults.get(name.as_str()).copied().unwrap_or(false);
             let standard = if logged && class != super::Action::Off { Operator::Log } else { class.into() };
             let treatment = plan.treatment(name, rule, standard)?;
             plan.least = plan.least.min(treatment.min);
             plan.entities.insert(pii::names::intern(name), treatment);
+        }
+        if rules.of_answers {
+            plan.set_content(rules.output.content, !rules.allow.domains.is_empty());
         }
         // Rows of one's own that are only to be reported.
         for row in rules.custom.iter().filter(|row| defaults.get(row.entity.as_str()) == Some(&true)) {
@@ -121,7 +131,7 @@ impl Plan {
 
     /// The rows that are needed.
     fn engine(&self, rules: &Rules, own: &Pack) -> Result<Option<Arc<Engine>>, PolicyError> {
-        let is_pii = |name: &&str| **name != *secrets::ENTITY;
+        let is_pii = |name: &&str| **name != *secrets::ENTITY && !answers::ENTITIES.contains(name);
         let wanted = self.entities.iter().any(|(name, t)| is_pii(name) && t.operator != Operator::Off);
         if self.pii.operator == Operator::Off && !wanted {
             return Ok(None);
@@ -129,7 +139,7 @@ impl Plan {
         let mut selection = Selection { packs: rules.packs.clone(), named: Vec::new(), logged: false };
         let on: BTreeSet<&str> = selection.rows().map(|row| row.entity.as_str()).collect();
         let missing = |(name, treatment): &(&&'static str, &Treatment)| {
-            treatment.operator != Operator::Off && !on.contains(**name)
+            treatment.operator != Operator::Off && is_pii(name) && !on.contains(**name)
         };
         let mut named: Vec<_> =
             self.entities.iter().filter(missing).map(|(name, _)| (*name).to_owned()).collect();
@@ -146,6 +156,7 @@ impl Plan {
         let of_class = match finding.class {
             Class::Pii => &self.pii,
             Class::Secret => &self.secrets,
+            Class::Content => &self.content,
         };
         self.entities.get(finding.entity).unwrap_or(of_class)
     }
@@ -200,10 +211,23 @@ impl Plan {
         }
     }
 
+    /// What is done with what is dangerous in an answer, where nothing is said about its entity; addresses that only may be
+    /// followed or loaded stay where no domain is allowed, since then all are alike.
+    fn set_content(&mut self, action: super::Action, has_domains: bool) {
+        self.content = Treatment::of(action.into());
+        for entity in [answers::IMAGE_LINK, answers::LINK] {
+            if !has_domains {
+                self.entities.entry(entity).or_insert(Treatment::of(Operator::Off));
+            }
+        }
+    }
+
     /// Whether anything is changed or refused.
     pub(crate) fn acts(&self) -> bool {
         let of_entities = self.entities.values();
-        of_entities.chain([&self.pii, &self.secrets]).any(|treatment| treatment.operator.acts())
+        of_entities
+            .chain([&self.pii, &self.secrets, &self.content])
+            .any(|treatment| treatment.operator.acts())
     }
 
     /// Whether marks with hashes are written.
@@ -249,7 +273,8 @@ fn check_packs(packs: &[String]) -> Result<(), PolicyError> {
 
 fn check_entities(rules: &Rules) -> Result<(), PolicyError> {
     let rows = || pii::built_in().iter().flat_map(|pack| &pack.rows).chain(&rules.custom);
-    let known = || rows().map(|row| row.entity.as_str()).chain([secrets::ENTITY]);
+    let of_answers = rules.of_answers.then_some(answers::ENTITIES).into_iter().flatten().copied();
+    let known = || rows().map(|row| row.entity.as_str()).chain([secrets::ENTITY]).chain(of_answers.clone());
     for name in rules.entities.keys() {
         if !known().any(|entity| entity == name) {
             let problem = format!("no entity is called `{name}`{}", suggestion(name, known()));

@@ -39,6 +39,9 @@ pub struct Rules {
     pub custom: Vec<Row>,
     /// What is done with what an answer holds, before the caller's own values are put back.
     pub output: OutputRules,
+    /// Whether these are the rules for answers, made from `output`; no file says so.
+    #[serde(skip)]
+    pub of_answers: bool,
 }
 
 /// What is done with one entity.
@@ -73,6 +76,7 @@ impl Default for Rules {
             allow: Allow::default(),
             custom: Vec::new(),
             output: OutputRules::default(),
+            of_answers: false,
         }
     }
 }

