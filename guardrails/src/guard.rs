@@ -1,12 +1,13 @@
 //! A compiled policy: reads text and says what is in it. Shared by all requests, holds nothing of any.
 
 use crate::canon::{self, Canon, View};
+use crate::media::{Media, SignedThinking};
 use crate::pii::{self, Engine, Selection};
 use crate::policy::{Action, InjectionAction, Operator, OutputRules, Plan, Policy, PolicyError, Rules, hex};
 use crate::score::Band;
 use crate::text::Scan;
 use crate::trail::Decision;
-use crate::{answers, injection, mask, pipeline, placeholder, secrets};
+use crate::{answers, confine, injection, mask, pipeline, placeholder, secrets};
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 use std::ops::Range;
@@ -66,6 +67,8 @@ pub struct Guard {
     answers: Option<Arc<Guard>>,
     wordy: bool,
     output: OutputRules,
+    media: Media,
+    signed_thinking: SignedThinking,
 }
 
 impl Guard {
@@ -95,7 +98,8 @@ impl Guard {
     ) -> Result<Guard, PolicyError> {
         let (plan, pii) = Plan::compile(rules, secret)?;
         let answers = OutputRules::guard(rules, secret)?;
-        Ok(Guard { answers, ..Guard::assemble(&rules.policy(), plan, pii) })
+        let (media, signed_thinking) = (rules.media, rules.signed_thinking);
+        Ok(Guard { answers, media, signed_thinking, ..Guard::assemble(&rules.policy(), plan, pii) })
     }
 
     fn build(policy: &Policy, pii: Option<Arc<Engine>>) -> Guard {
@@ -120,6 +124,8 @@ impl Guard {
             answers,
             wordy,
             output,
+            media: Media::default(),
+            signed_thinking: SignedThinking::default(),
         }
     }
 
@@ -176,8 +182,8 @@ impl Guard {
         &self.fingerprint
     }
 
-    /// What is in `text` and must not leave as it is, sorted by start and free of overlaps. What the policy only logs, allows
-    /// or turns off is left out.
+    /// What is in `text` and is sent nowhere as it is, sorted by start and free of overlaps. What the policy routes, only logs,
+    /// allows or turns off is left out.
     pub fn inspect(&self, text: &str) -> Vec<Finding> {
         self.inspect_labelled(text, "")
     }
@@ -188,7 +194,8 @@ impl Guard {
         self.examine(text, label).0
     }
 
-    /// What [`Guard::inspect_labelled`] tells, and what the policy only logs: one of an entity where several overlap.
+    /// What [`Guard::inspect_labelled`] tells, and what stays where it is, since the policy only logs or routes it: one of an
+    /// entity where several overlap.
     pub(crate) fn examine(&self, text: &str, label: &str) -> (Vec<Finding>, Vec<Finding>) {
         let mut found = self.find(text, label, self.plan.least);
         found.retain(|finding| self.plan.is_enough(finding));
@@ -200,8 +207,28 @@ impl Guard {
                 |f: &Finding, mark: &Range<usize>| mark.start <= f.span.start && f.span.end <= mark.end;
             found.retain(|finding| !marks.iter().any(|mark| inside(finding, mark)));
         }
-        let (acting, logged) = found.into_iter().partition(|finding| self.plan.decide(finding).acts());
-        (pipeline::resolve(acting, &self.plan), pipeline::report(logged))
+        let (acting, staying) = found.into_iter().partition(|finding| self.plan.decide(finding).acts());
+        confine::apart(acting, staying, &self.plan)
+    }
+
+    /// Whether something stays in `text` that the policy leaves to in-house targets.
+    pub fn confines(&self, text: &str) -> bool {
+        self.plan.routes() && !confine::part(self.examine(text, "").1, &self.plan).0.is_empty()
+    }
+
+    /// Whether there is anything that the policy leaves to in-house targets.
+    pub fn routes(&self) -> bool {
+        self.plan.routes() || self.media.routes()
+    }
+
+    /// What is done with what is no text.
+    pub fn media(&self) -> Media {
+        self.media
+    }
+
+    /// What is done with reasoning that its provider signed.
+    pub fn signed_thinking(&self) -> SignedThinking {
+        self.signed_thinking
     }
 
     /// What is in `text` that the policy only logs, with empty paths.

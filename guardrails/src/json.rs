@@ -1,6 +1,8 @@
 //! Redaction inside JSON: of values, and of JSON documents that stand in strings.
 
 use crate::guard::Guard;
+use crate::media::is_media;
+use crate::text_file::TextFile;
 use crate::trail::Step;
 use crate::vault::{Blocked, Vault};
 use serde::de::IgnoredAny;
@@ -93,6 +95,14 @@ fn redact_string(
     label: &str,
     depth: usize,
 ) -> Result<Option<String>, Blocked> {
+    if depth < DEEPEST
+        && let Some(file) = TextFile::read(text)
+    {
+        vault.trail.enter(|| Step::Document);
+        let redacted = redact_string(vault, guard, &file.text, label, depth + 1);
+        vault.trail.leave();
+        return Ok(redacted?.map(|text| file.with(&text)));
+    }
     let document = depth < DEEPEST
         && text.trim_start().starts_with(['{', '['])
         && serde_json::from_str::<IgnoredAny>(text).is_ok();
@@ -188,28 +198,6 @@ fn whole_part(number: &str) -> &str {
 
 fn is_long(number: &str) -> bool {
     number.bytes().filter(u8::is_ascii_digit).count() >= LONG_NUMBER
-}
-
-/// Whether `text` is a `data:` URL (RFC 2397) of an image, a sound or a film in base64, and nothing else: so that nothing
-/// hides behind such a beginning.
-fn is_media(text: &str) -> bool {
-    let Some(kind) = text.strip_prefix("data:") else { return false };
-    let Some((head, data)) = kind.split_once(',') else { return false };
-    let Some(media) = head.strip_suffix(";base64") else { return false };
-    let kinds = ["image/", "audio/", "video/"];
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+-./;=".contains(&byte);
-    let digits = media.bytes().filter(u8::is_ascii_digit).count();
-    kinds.iter().any(|kind| media.starts_with(kind))
-        && media.bytes().all(plain)
-        && digits < LONG_NUMBER
-        && is_base64(data)
-}
-
-/// Whether all of it are characters of base64, padding at the end.
-fn is_base64(text: &str) -> bool {
-    let inner = text.trim_end_matches('=');
-    text.len() - inner.len() <= 2
-        && inner.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/-_".contains(&byte))
 }
 
 #[cfg(test)]

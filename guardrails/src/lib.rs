@@ -36,12 +36,15 @@ pub mod secrets;
 pub mod measure;
 
 // What happens to a finding, and how it is undone.
+mod confine;
 mod destination;
 mod json;
 pub mod mask;
+pub mod media;
 pub mod placeholder;
 pub mod restore;
 pub mod stream;
+mod text_file;
 mod trail;
 pub mod vault;
 
@@ -50,6 +53,7 @@ pub mod proof;
 
 pub use guard::{Class, Finding, Guard, InjectionReport, Recogniser};
 pub use mask::Masker;
+pub use media::{Media, MediaAction, MediaKind, SignedThinking};
 pub use placeholder::placeholders;
 pub use policy::{
     Action, Allow, EntityRule, InjectionAction, Networks, Operator, OutputRules, Policy, PolicyError, Rules,

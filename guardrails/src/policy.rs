@@ -53,6 +53,8 @@ pub enum Action {
     Redact,
     /// Refuse the request.
     Block,
+    /// Leave it where it is, and send the request to in-house targets alone.
+    Route,
     /// Count it, and write it into the audit log; it stays where it is.
     #[serde(alias = "report")]
     Log,
@@ -74,6 +76,8 @@ pub enum Operator {
     Hash,
     /// Refuse the request.
     Block,
+    /// Leave it where it is, and send the request to in-house targets alone.
+    Route,
     /// Count it, and write it into the audit log; it stays where it is.
     Log,
     /// Do not look for it.
@@ -89,14 +93,15 @@ impl Operator {
             Operator::Mask => "mask",
             Operator::Hash => "hash",
             Operator::Block => "block",
+            Operator::Route => "route",
             Operator::Log => "log",
             Operator::Off => "off",
         }
     }
 
-    /// Whether a value does not leave as it is.
+    /// Whether a value is sent nowhere as it is.
     pub fn acts(self) -> bool {
-        !matches!(self, Operator::Log | Operator::Off)
+        !matches!(self, Operator::Route | Operator::Log | Operator::Off)
     }
 }
 
@@ -105,6 +110,7 @@ impl From<Action> for Operator {
         match action {
             Action::Redact => Operator::Tokenise,
             Action::Block => Operator::Block,
+            Action::Route => Operator::Route,
             Action::Log => Operator::Log,
             Action::Off => Operator::Off,
         }

@@ -9,8 +9,9 @@ use crate::policy::Operator;
 use crate::proof::Proof;
 use crate::restore::{Restore, Restores};
 use crate::stream::{Rehydrator, Table};
+use crate::text_file::TextFile;
 use crate::trail::{Decision, Origins, Trail};
-use crate::{json, pii, pipeline};
+use crate::{confine, json, pii, pipeline};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -31,6 +32,8 @@ pub struct Vault {
     pub(crate) trail: Trail,
     /// How often something was found that the policy only logs, by entity.
     logged: BTreeMap<&'static str, usize>,
+    /// How often something stayed that is for in-house targets alone, by entity.
+    routed: BTreeMap<&'static str, usize>,
     /// Entities of which the request itself names one without a number.
     plain: BTreeSet<&'static str>,
     restores: Restores,
@@ -99,6 +102,9 @@ impl Vault {
     /// Notes the placeholders a user wrote: numbering starts above them, so they are never restored. Call it for
     /// every string of a request before the first is redacted.
     pub fn reserve(&mut self, text: &str) {
+        if let Some(file) = TextFile::read(text) {
+            self.reserve(&file.text);
+        }
         for (entity, number) in placeholder::spelled(text) {
             match number {
                 Some(number) => {
@@ -158,13 +164,14 @@ impl Vault {
             None => (Cow::Borrowed(text), Origins::default()),
         };
         self.trail.next_text();
-        let mut found = match again {
-            Some(again) => again,
+        let (mut found, mut routed) = match again {
+            Some(again) => (again, Vec::new()),
             None => {
-                let (found, logged) = guard.examine(text, label);
+                let (found, staying) = guard.examine(text, label);
+                let (routed, logged) = confine::part(staying, &guard.plan);
                 self.note(guard, (&came, &origins), &logged);
                 logged.iter().for_each(|finding| *self.logged.entry(finding.entity).or_default() += 1);
-                found
+                (found, routed)
             }
         };
         let mut redacted: Option<String> = None;
@@ -176,9 +183,11 @@ impl Vault {
             self.note(guard, (&came, &origins), &found);
             let next = self.operate(guard, redacted.as_deref().unwrap_or(text), &found)?;
             origins.replaced(&self.trail.parts);
-            found = guard.inspect_labelled(&next, label);
+            let (rest, staying) = guard.examine(&next, label);
+            (found, routed) = (rest, confine::part(staying, &guard.plan).0);
             redacted = Some(next);
         }
+        self.confine(guard, (&came, &origins), &routed);
         if redacted.is_some() {
             self.trail.keep(&came, origins);
         }
@@ -192,6 +201,16 @@ impl Vault {
             Finding { entity, rule, class, span, score }
         });
         pipeline::resolve(findings.collect(), &guard.plan)
+    }
+
+    /// Keeps in mind that these stay in the text. Where it is read again, what stayed is known already.
+    fn confine(&mut self, guard: &Guard, came: (&str, &Origins), routed: &[Finding]) {
+        for finding in routed {
+            if !(self.is_repeating() && self.routed.contains_key(finding.entity)) {
+                self.note(guard, came, std::slice::from_ref(finding));
+                *self.routed.entry(finding.entity).or_default() += 1;
+            }
+        }
     }
 
     /// Keeps what is decided about these findings, where that is wanted.
@@ -254,9 +273,9 @@ impl Vault {
     ///
     /// A number of nine digits or more is read as text and becomes a string if something is found in it. A string
     /// that is itself a JSON object or array (a tool call's arguments) is redacted inside, its layout kept. The
-    /// key over a value counts as context. Left alone are `data:` URLs with images, audio or video in base64, and
-    /// what `skip` says: it is asked for each string and number that is read with the keys that lead to it (those of
-    /// arrays' items are those of the array) and its text. Keys are always read.
+    /// key over a value counts as context. A text file in a `data:` URL is redacted inside. Left alone are `data:` URLs with
+    /// images, audio or video in base64, and what `skip` says: it is asked for each string and number that is read with the
+    /// keys that lead to it (those of arrays' items are those of the array) and its text. Keys are always read.
     ///
     /// # Errors
     /// As [`Vault::redact`]; the value may then be redacted in part.
@@ -320,6 +339,12 @@ impl Vault {
     /// How often something was found that the policy only logs, by entity.
     pub fn logged(&self) -> &BTreeMap<&'static str, usize> {
         &self.logged
+    }
+
+    /// How often something stayed that the policy leaves to in-house targets, by entity. Whoever sends the texts sends them to
+    /// no others, unless this is empty.
+    pub fn routed(&self) -> &BTreeMap<&'static str, usize> {
+        &self.routed
     }
 
     /// What stands for the values replaced so far, in order.

@@ -14,7 +14,7 @@ pub(crate) use offsets::Offsets;
 use offsets::Rewrite;
 use std::borrow::Cow;
 use std::ops::Range;
-pub(crate) use views::{View, tagged, views};
+pub(crate) use views::{View, from_base64, tagged, views};
 
 /// A text as recognisers read it.
 pub(crate) struct Canon<'t> {

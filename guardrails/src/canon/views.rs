@@ -186,7 +186,7 @@ fn from_hex(run: &str) -> Option<String> {
 }
 
 /// Base64 in either alphabet (RFC 4648), without its padding.
-fn from_base64(run: &str) -> Option<String> {
+pub(crate) fn from_base64(run: &str) -> Option<String> {
     if run.len() % 4 == 1 {
         return None;
     }

@@ -172,6 +172,12 @@ impl Plan {
         treatment.operator != Operator::Off && finding.score >= treatment.min.least()
     }
 
+    /// Whether anything is for in-house targets alone.
+    pub(crate) fn routes(&self) -> bool {
+        let treatments = self.entities.values().chain([&self.pii, &self.secrets]);
+        treatments.into_iter().any(|treatment| treatment.operator == Operator::Route)
+    }
+
     /// Whether secrets are looked for.
     pub(crate) fn wants_secrets(&self) -> bool {
         self.entities.get(secrets::ENTITY).unwrap_or(&self.secrets).operator != Operator::Off
@@ -192,7 +198,7 @@ impl Plan {
             Operator::Tokenise => 3,
             Operator::Hash => 2,
             Operator::Mask => 1,
-            Operator::Log | Operator::Off => 0,
+            Operator::Route | Operator::Log | Operator::Off => 0,
         };
         let hidden = std::cmp::Reverse(treatment.keep_last);
         (self.is_urgent(finding), severity, hidden, finding.span.len())

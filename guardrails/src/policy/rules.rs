@@ -1,6 +1,8 @@
 //! Everything that a policy can say: the section `guardrails:` of a configuration, or a policy file.
 
 use super::{Action, Allow, InjectionAction, Operator, OutputRules, Policy};
+use super::{Action, Allow, InjectionAction, Operator, Policy};
+use crate::media::{Media, SignedThinking};
 use crate::pii::{DEFAULT_PACKS, Row};
 use crate::restore::Restores;
 use crate::score::Band;
@@ -17,7 +19,8 @@ pub struct Rules {
     /// then, the last right one stays in force.
     pub file: Option<PathBuf>,
     /// Personal data (e-mail addresses, card numbers, phone numbers …) of which `entities` says nothing: `redact` replaces it
-    /// by placeholders and restores it in answers; `block` refuses the request; `log` only counts and audits it; `off`.
+    /// by placeholders and restores it in answers; `block` refuses the request; `route` leaves it and asks in-house targets
+    /// alone; `log` only counts and audits it; `off`.
     pub pii: Action,
     /// Credentials (API keys, private keys …): `redact` replaces them by placeholders for good.
     pub secrets: Action,
@@ -42,6 +45,11 @@ pub struct Rules {
     /// Whether these are the rules for answers, made from `output`; no file says so.
     #[serde(skip)]
     pub of_answers: bool,
+    /// What is done with images, sound and files, which are not looked into.
+    pub media: Media,
+    /// What is done with reasoning that a provider signed, if something stands in it that would be replaced elsewhere: `block`
+    /// refuses the request, `keep` sends it as it is.
+    pub signed_thinking: SignedThinking,
 }
 
 /// What is done with one entity.
@@ -49,8 +57,8 @@ pub struct Rules {
 #[serde(default, deny_unknown_fields)]
 pub struct EntityRule {
     /// `tokenise`: a placeholder, restored in answers; `redact`: a mark such as `[EMAIL_ADDRESS]`, for good; `mask`; `hash`:
-    /// a mark with a keyed hash; `block`: the request is refused; `log`: it stays, and is counted and audited; `off`. By
-    /// default what its pack says.
+    /// a mark with a keyed hash; `block`: the request is refused; `route`: it stays, and the request goes to in-house targets
+    /// alone; `log`: it stays, and is counted and audited; `off`. By default what its pack says.
     pub action: Option<Operator>,
     /// How likely it must be: `possible`, `likely` (default) or `certain`.
     pub min: Option<Band>,
@@ -77,6 +85,8 @@ impl Default for Rules {
             custom: Vec::new(),
             output: OutputRules::default(),
             of_answers: false,
+            media: Media::default(),
+            signed_thinking: SignedThinking::default(),
         }
     }
 }
