@@ -12,11 +12,15 @@ mod keys;
 mod labels;
 mod lifetime;
 mod live;
+mod media;
+mod parts;
 pub mod remember;
 mod repeats;
 pub mod request;
+mod scan;
 mod screened;
 pub mod shadow_log;
+mod signed;
 mod stored;
 mod stream;
 mod terms;
@@ -47,7 +51,7 @@ use account::{Account, Bill, Source};
 use coalesce::{Followed, Place};
 use flight::Role;
 use guards::Inspected;
-pub(crate) use guards::{is_structure, worst_injection};
+pub(crate) use guards::worst_injection;
 pub use head::error_response;
 use head::{
     CACHE, CACHE_CONFIDENCE, CACHE_ENTRY, CACHE_ID, CACHE_REASON, CACHE_SIMILARITY, CACHE_TIER, HEADERS,
@@ -55,10 +59,12 @@ use head::{
 use head::{decimals, describe, overhead, put, respond, unix_seconds};
 use lifetime::Excuse;
 use live::{End, Live};
+pub(crate) use parts::Fate;
 use remember::{Asked, FlightLead, Form, Found, Memory, Nothing, Remembered, Ticket};
 use repeats::RepeatKey;
 use request::{ChatRequest, Delivery};
 use screened::Screening;
+pub(crate) use scan::scan;
 use stream::StreamOut;
 use wishes::Wishes;
 
@@ -261,8 +267,8 @@ fn read(
     body: &Raw<Bytes>,
 ) -> Result<(ChatRequest, Vec<Target>, Inspected), ApiError> {
     let mut request = openai_chat::parse(body.expose())?;
-    let targets = gateway.routes.resolve(&request.model)?;
-    let inspected = guards::input(gateway, call, &mut request, &targets)?;
+    let mut targets = gateway.routes.resolve(&request.model)?;
+    let inspected = guards::input(gateway, call, &mut request, &mut targets)?;
     Ok((request, targets, inspected))
 }
 

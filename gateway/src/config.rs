@@ -109,6 +109,10 @@ pub struct ProviderConfig {
     /// The provider's key. By default the catalogue's environment variable.
     #[serde(default)]
     pub api_key: Option<SecretSource>,
+    /// True: it is in the house. Requests with something in them that `guardrails` routes go to such providers alone, and it
+    /// stays in them as it is. Such a provider names its `base_url`, unless its kind is served on this machine.
+    #[serde(default)]
+    pub in_house: bool,
 }
 
 /// A public model name.

@@ -88,6 +88,36 @@ pub enum ApiError {
         /// What was found.
         entity: &'static str,
     },
+    /// What is for in-house targets alone was to be sent to another one: a mistake of ours, after which nothing is sent.
+    #[error(
+        "a value ({entity}) that is for in-house targets alone stood in what was to be sent to another one, so nothing was sent; please tell whoever runs this gateway"
+    )]
+    OutOfHouse {
+        /// The value's entity.
+        entity: &'static str,
+    },
+    /// What is for in-house targets alone stands in a request for a model that has none.
+    #[error(
+        "the request was refused by policy: it holds {what}, which is for in-house targets alone, and the model '{model}' has none (guardrails: route)"
+    )]
+    NoInHouseTarget {
+        /// The entity that was found.
+        what: &'static str,
+        /// The model asked for.
+        model: String,
+    },
+    /// A part of the request is not to be sent, whatever it says.
+    #[error("the request was refused by policy: '{param}' holds {what}, which must not leave ({setting})")]
+    PartBlocked {
+        /// `media_blocked` or `signed_thinking_blocked`.
+        code: &'static str,
+        /// Where it stands.
+        param: String,
+        /// What it is.
+        what: String,
+        /// The setting that says so.
+        setting: &'static str,
+    },
     /// The audit log can't be written, and is not to have gaps.
     #[error(
         "the audit log can't be written at the moment, and without it nothing is answered (audit.on_error: closed)"
@@ -174,8 +204,13 @@ impl ApiError {
             Self::MethodNotAllowed { .. } => {
                 row(StatusCode::METHOD_NOT_ALLOWED, request, "method_not_allowed")
             }
-            Self::Blocked { code, .. } => row(StatusCode::BAD_REQUEST, "guardrail_blocked", code),
-            Self::Postcondition { .. } => {
+            Self::Blocked { code, .. } | Self::PartBlocked { code, .. } => {
+                row(StatusCode::BAD_REQUEST, "guardrail_blocked", code)
+            }
+            Self::NoInHouseTarget { .. } => {
+                row(StatusCode::BAD_REQUEST, "guardrail_blocked", "no_in_house_target")
+            }
+            Self::Postcondition { .. } | Self::OutOfHouse { .. } => {
                 row(StatusCode::UNPROCESSABLE_ENTITY, "guardrail_blocked", "guardrail_postcondition")
             }
             Self::AnswerBlocked { .. } => row(StatusCode::BAD_REQUEST, "guardrail_blocked", "answer_blocked"),
@@ -226,8 +261,8 @@ impl ApiError {
         }
         let row = self.row();
         let param = match self {
-            Self::Invalid { param, .. } => Some(param.as_str()),
-            Self::ModelNotFound { .. } => Some("model"),
+            Self::Invalid { param, .. } | Self::PartBlocked { param, .. } => Some(param.as_str()),
+            Self::ModelNotFound { .. } | Self::NoInHouseTarget { .. } => Some("model"),
             _ => None,
         };
         let mut error =

@@ -99,6 +99,12 @@ impl Gateway {
             _ => None,
         };
         let policy = LivePolicy::open(&config.guardrails, env).map_err(|problem| problems.push(problem));
+        if let (Ok(policy), Ok((routes, _))) = (&policy, &routes)
+            && policy.current().guard.routes()
+            && !routes.any_in_house()
+        {
+            problems.push("guardrails: something is for in-house targets alone (route), but no provider is 'in_house: true'".to_owned());
+        }
         let (Ok(keys), Ok((routes, notes)), Ok(policy), true) = (keys, routes, policy, problems.is_empty())
         else {
             return Err(ConfigError::Values(problems));

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use sluice_guardrails::{Class, Decision, Guard, InjectionReport, Operator, Step, Vault};
 
 use crate::body::Body;
-use crate::chat::{LARGE_BODY, is_structure, worst_injection};
+use crate::chat::{Fate, LARGE_BODY, scan, worst_injection};
 use crate::error::ApiError;
 use crate::gateway::Gateway;
 use crate::raw::Raw;
@@ -30,6 +30,8 @@ enum Outcome {
     Allow,
     /// It would go on redacted.
     Redact,
+    /// It would go on to in-house targets alone.
+    Route,
     /// It would be refused.
     Block,
 }
@@ -152,6 +154,7 @@ fn inspected(guard: &Guard, field: String, text: &str) -> Inspected {
         Ok(Some(redacted)) => (Outcome::Redact, Some(redacted)),
         Err(_) => (Outcome::Block, None),
     };
+    let action = if vault.routed().is_empty() { action } else { action.max(Outcome::Route) };
     let findings = vault.decisions().iter().map(Found::new).collect();
     Inspected { field, action, findings, redacted, injection: guard.injection(text).map(Injection::new) }
 }
@@ -165,17 +168,16 @@ fn request(guard: &Guard, fields: Map<String, Value>) -> Result<Report, ApiError
         return Err(ApiError::invalid(name, EXPECTED));
     }
     let injection = worst_injection(guard, &fields).map(Injection::new);
-    let mut vault = Vault::new();
-    vault.keep_decisions();
     let mut value = Value::Object(fields);
-    vault.reserve_json(&value);
-    let action = match vault.redact_json(guard, &mut value, &is_structure) {
-        Ok(false) => Outcome::Allow,
+    let scanned = scan(guard, &mut value, true);
+    let action = match scanned.redacted {
+        _ if scanned.refusal().is_some() => Outcome::Block,
+        _ if scanned.in_house().is_some() => Outcome::Route,
         Ok(true) => Outcome::Redact,
-        Err(_) => Outcome::Block,
+        _ => Outcome::Allow,
     };
-    let decisions = vault.decisions();
-    bounded(decisions.len())?;
+    let decisions = &scanned.decisions;
+    bounded(decisions.len() + scanned.parts().count())?;
     let mut results: Vec<Inspected> = Vec::new();
     for same in decisions.chunk_by(|a, b| a.path == b.path) {
         let field = written(&same[0].path);
@@ -195,6 +197,11 @@ fn request(guard: &Guard, fields: Map<String, Value>) -> Result<Report, ApiError
                 injection: None,
             }),
         }
+    }
+    // Parts about which the policy decides as a whole have no findings.
+    for part in scanned.parts() {
+        let (field, action) = (written(&part.path), part.fate.into());
+        results.push(Inspected { field, action, findings: Vec::new(), redacted: None, injection: None });
     }
     let redacted = (action != Outcome::Block).then_some(value);
     Ok(Report { action, results, redacted, injection })
@@ -259,8 +266,19 @@ impl Outcome {
     fn of(operator: Operator) -> Self {
         match operator {
             Operator::Block => Self::Block,
+            Operator::Route => Self::Route,
             operator if operator.acts() => Self::Redact,
             _ => Self::Allow,
+        }
+    }
+}
+
+impl From<Fate> for Outcome {
+    fn from(fate: Fate) -> Self {
+        match fate {
+            Fate::Kept => Self::Allow,
+            Fate::Routed => Self::Route,
+            Fate::Blocked => Self::Block,
         }
     }
 }

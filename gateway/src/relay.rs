@@ -163,7 +163,7 @@ mod tests {
             json!({
                 "tool_calls": [{ "index": 1, "custom": { "input": c } }, { "index": 0, "custom": { "input": c } }],
                 "function_call": { "arguments": c },
-                "reasoning_details": [{ "index": 3, "text": c }, { "index": 2, "summary": c }],
+                "unknown_details": [{ "index": 3, "text": c }, { "index": 2, "summary": c }],
                 "audio": { "transcript": c },
             })
         });
@@ -171,8 +171,26 @@ mod tests {
         let whole = json!({
             "tool_calls": [{ "index": 1, "custom": { "input": expected } }, { "index": 0, "custom": { "input": expected } }],
             "function_call": { "arguments": expected },
-            "reasoning_details": [{ "index": 3, "text": expected }, { "index": 2, "summary": expected }],
+            "unknown_details": [{ "index": 3, "text": expected }, { "index": 2, "summary": expected }],
             "audio": { "transcript": expected },
+        });
+        assert_eq!(seen(deltas), whole);
+    }
+
+    #[test]
+    fn reasoning_that_goes_back_to_its_provider_stays_as_the_provider_wrote_it() {
+        let text = "is [EMAIL_ADDRESS_1] there?";
+        let deltas = text.chars().map(|c| {
+            json!({
+                "reasoning": c,
+                "reasoning_details": [{ "index": 0, "type": "reasoning.text", "text": c }],
+                "thinking_blocks": [{ "index": 0, "thinking": c }],
+            })
+        });
+        let whole = json!({
+            "reasoning": "is zoe.q@example.org there?",
+            "reasoning_details": [{ "index": 0, "type": "reasoning.text", "text": text }],
+            "thinking_blocks": [{ "index": 0, "thinking": text }],
         });
         assert_eq!(seen(deltas), whole);
     }

@@ -12,9 +12,12 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use sluice_guardrails::Leak;
 use sluice_guardrails::proof::Spot;
-use sluice_guardrails::{Leak, Proof};
 use tower_service::Service;
+
+use crate::chat::request::Secured;
+use crate::route::Provider;
 
 /// A pool of connections to providers. Each I/O thread has its own: a connection's tasks live where it was opened.
 #[derive(Clone)]
@@ -55,25 +58,40 @@ pub enum UpstreamError {
     Broken(String),
 }
 
-/// A request that may leave: nothing that was redacted stands in it. There is no other way to make one, and none to send
-/// anything else.
+/// A request that may leave: nothing that was redacted stands in it, and if something does that is not to leave the house, it
+/// goes to a provider that is in it. There is no other way to make one, and none to send anything else.
 pub struct Outgoing(Request<Full<Bytes>>);
 
 /// Where a request goes.
 pub struct Destination {
     /// The whole address.
-    pub uri: Uri,
+    uri: Uri,
     /// What of the address the operator and the provider API say: it is the same for every request, and not looked into.
-    pub fixed: String,
+    fixed: String,
     /// The provider's credential. It is not looked into, either: it goes only where it belongs, and a client could learn by
     /// guessing whether it holds what was redacted.
-    pub authorization: Option<HeaderValue>,
+    authorization: Option<HeaderValue>,
+    /// Whether it is in the house.
+    in_house: bool,
+}
+
+impl Destination {
+    /// A provider's address for requests of its API.
+    ///
+    /// # Errors
+    /// As [`Provider::uri`].
+    pub fn of(provider: &Provider) -> Result<Self, http::uri::InvalidUri> {
+        let path = provider.api.path();
+        let fixed = format!("{}{path}", provider.base_url);
+        let (uri, authorization) = (provider.uri(path)?, provider.authorization.clone());
+        Ok(Self { uri, fixed, authorization, in_house: provider.in_house })
+    }
 }
 
 /// What must hold for what is sent.
 pub struct Check<'a> {
-    /// What was redacted; none if nothing was.
-    pub proof: Option<&'a Proof>,
+    /// What goes with the request; none if nothing was found in it that matters.
+    pub secured: Option<&'a Secured>,
     /// Tells the words that stand in a body whoever wrote it.
     pub protocol: &'a dyn Fn(&Spot<'_>) -> bool,
 }
@@ -84,20 +102,27 @@ pub enum Unsent {
     /// What was redacted stands in it after all.
     #[error("{0}")]
     Leak(Leak),
+    /// Something stands in it that is not to leave the house, and it would: the entity.
+    #[error("{0} is for in-house targets alone")]
+    OutOfHouse(&'static str),
     /// It is no request.
     #[error("{0}")]
     Malformed(#[from] http::Error),
 }
 
 impl Outgoing {
-    /// A request with a JSON body, if nothing that was redacted stands in body, address or headers.
+    /// A request with a JSON body, if it may go there, and nothing that was redacted stands in body, address or headers.
     ///
     /// # Errors
     /// [`Unsent`].
     pub fn json(to: Destination, stream: bool, body: Bytes, check: &Check<'_>) -> Result<Self, Unsent> {
-        let Check { proof, protocol } = *check;
-        if let Some(proof) = proof {
-            proof.check_json(&body, protocol).map_err(Unsent::Leak)?;
+        let Check { secured, protocol } = *check;
+        if let Some(entity) = secured.and_then(|secured| secured.in_house).filter(|_| !to.in_house) {
+            return Err(Unsent::OutOfHouse(entity));
+        }
+        let proof = secured.and_then(|secured| secured.proof.as_ref());
+        if let (Some(proof), Some(secured)) = (proof, secured) {
+            proof.check_json(&secured.looked_into(&body), protocol).map_err(Unsent::Leak)?;
             let address = to.uri.to_string();
             let own = address.strip_prefix(&to.fixed).unwrap_or(&address);
             proof.check(own.as_bytes()).map_err(Unsent::Leak)?;
@@ -168,17 +193,40 @@ fn chain(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::Subject;
     use sluice_guardrails::{Guard, Policy, Vault};
+
+    fn secured(proof: Option<sluice_guardrails::Proof>, in_house: Option<&'static str>) -> Secured {
+        Secured { proof, in_house, kept: Vec::new(), subject: Subject::of_judge("t", "m", "p") }
+    }
+
+    #[test]
+    fn what_is_not_to_leave_the_house_is_sent_nowhere_else() {
+        let sent = |confined: Option<&'static str>, in_house: bool| {
+            let to = Destination {
+                uri: Uri::from_static("http://10.0.0.5/v1/chat"),
+                fixed: "http://10.0.0.5/v1/chat".to_owned(),
+                authorization: None,
+                in_house,
+            };
+            let secured = secured(None, confined);
+            let check = Check { secured: Some(&secured), protocol: &|_| false };
+            Outgoing::json(to, false, Bytes::from_static(b"{}"), &check)
+        };
+        assert!(matches!(sent(Some("US_SSN"), false), Err(Unsent::OutOfHouse("US_SSN"))));
+        assert!(sent(Some("US_SSN"), true).is_ok() && sent(None, false).is_ok());
+    }
 
     #[test]
     fn an_address_that_holds_what_was_redacted_is_not_sent_to() {
         let mut vault = Vault::new();
         let guard = Guard::new(&Policy::default());
         assert!(vault.redact(&guard, "I am zoe@example.org").is_ok());
-        let proof = vault.proof();
-        let check = Check { proof: proof.as_ref(), protocol: &|_| false };
+        let secured = secured(vault.proof(), None);
+        let check = Check { secured: Some(&secured), protocol: &|_| false };
         let sent = |uri: &'static str, fixed: &str| {
-            let to = Destination { uri: Uri::from_static(uri), fixed: fixed.to_owned(), authorization: None };
+            let (uri, fixed) = (Uri::from_static(uri), fixed.to_owned());
+            let to = Destination { uri, fixed, authorization: None, in_house: false };
             Outgoing::json(to, false, Bytes::from_static(b"{}"), &check).is_ok()
         };
         let fixed = "https://models.example/v1/chat";

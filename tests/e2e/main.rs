@@ -54,10 +54,14 @@ mod embeddings;
 mod fallback;
 // What comes over the wire and is no clean request.
 mod hardening;
+// What is for in-house targets alone goes to no other.
+mod in_house;
 // A dry run of the guards.
 mod inspect;
 // Who may ask, and which credentials go where.
 mod keys;
+// Images, sound and files, which no guard looks into.
+mod media;
 // The real OpenAI Python SDK.
 mod openai_sdk;
 // The policy may stand in a file and change while requests come.
@@ -74,6 +78,8 @@ mod redaction;
 mod secrets;
 // Threads, draining, metrics, the list of models.
 mod serving;
+// Reasoning that a provider signed, and wants back as it was.
+mod signed_thinking;
 // What a watching cache writes down, `sluice tune` reads.
 mod shadow_log;
 // Raw bytes: half-closed, slow, pipelined, cut.

@@ -121,7 +121,22 @@ impl Event {
         Self { count: Some(count), ..Self::new(subject, ("postcondition", ""), "exempt") }
     }
 
-    /// A redacted value that stood in what was to be sent.
+    /// A part of the request about which the policy decides without looking into it.
+    pub(crate) fn of_part(
+        subject: &Arc<Subject>,
+        what: (&str, &str),
+        action: &'static str,
+        place: Place,
+    ) -> Self {
+        Self { place, ..Self::new(subject, what, action) }
+    }
+
+    /// A request that was refused, since its model has no in-house target.
+    pub(crate) fn no_in_house_target(subject: &Arc<Subject>, entity: &str) -> Self {
+        Self::new(subject, ("in_house", entity), "block")
+    }
+
+    /// A value that stood in what was to be sent to where it may not go.
     pub(super) fn unsent(subject: &Arc<Subject>, entity: &str) -> Self {
         Self::new(subject, ("postcondition", entity), "block")
     }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use sluice_guardrails::{Decision, InjectionReport, Step};
 
 use super::Call;
+use super::scan::Scanned;
 use crate::audit::{Event, Place, Subject};
 use crate::provider_api::openai::words::FIELDS;
 use crate::route::Target;
@@ -27,7 +28,7 @@ pub(super) fn subject(call: &Call, route: &str, targets: &[Target]) -> Arc<Subje
 pub(super) fn events(
     subject: &Arc<Subject>,
     fields: &Map<String, Value>,
-    decisions: &[Decision],
+    scanned: &Scanned,
     injection: Option<&InjectionReport>,
     exempt: usize,
 ) -> Vec<Event> {
@@ -36,10 +37,15 @@ pub(super) fn events(
         field: field(&decision.path),
         ..Place::default()
     };
-    let decided = decisions.iter().map(|decision| Event::decided(subject, decision, place(decision)));
+    let decided = scanned.decisions.iter().map(|decision| Event::decided(subject, decision, place(decision)));
+    let parts = scanned.parts().map(|part| {
+        let (channel, field) = (channel(fields, &part.path), field(&part.path));
+        let what = (part.setting.name(), part.entity);
+        Event::of_part(subject, what, part.fate.name(), Place { channel, field, ..Place::default() })
+    });
     let injection = injection.map(|report| Event::injection(subject, report.score, &report.signals));
     let exempt = (exempt > 0).then(|| Event::exempt(subject, exempt));
-    decided.chain(injection).chain(exempt).collect()
+    decided.chain(parts).chain(injection).chain(exempt).collect()
 }
 
 /// One event for each decision about an answer.
@@ -72,7 +78,7 @@ fn channel(fields: &Map<String, Value>, path: &[Step]) -> &'static str {
 
 /// `messages[2].content[0].text`. Names that the API does not have are the client's own, and may say anything: they are `*`.
 /// `#` leads into a JSON document in a text, of which the number counts the texts and numbers; `@` names a name.
-fn field(path: &[Step]) -> String {
+pub(super) fn field(path: &[Step]) -> String {
     let mut out = String::new();
     for step in path {
         let known = |name: &str| FIELDS.binary_search(&name).is_ok();

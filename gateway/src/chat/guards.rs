@@ -3,9 +3,10 @@
 use serde_json::{Map, Value};
 use sluice_guardrails::{Guard, InjectionReport, Proof, Vault};
 
-use super::request::{self, ChatRequest};
+use super::request::{self, ChatRequest, Secured};
+use super::scan::{Scanned, scan};
 use super::{Call, audited};
-use crate::audit::Audit;
+use crate::audit::{Audit, Event};
 use crate::error::ApiError;
 use crate::gateway::Gateway;
 use crate::provider_api::openai::words;
@@ -22,15 +23,17 @@ pub(super) struct Inspected {
     pub(super) clean: bool,
 }
 
-/// Redacts the request in place, writes down what was decided, and ties the request to the proof that it worked.
+/// Redacts the request in place, writes down what was decided, ties the request to the proof that it worked, and takes away
+/// the targets that it may not go to.
 ///
 /// # Errors
-/// [`ApiError::Blocked`] where the policy says so; [`ApiError::AuditUnavailable`].
+/// [`ApiError::Blocked`], [`ApiError::PartBlocked`] and [`ApiError::NoInHouseTarget`] where the policy says so;
+/// [`ApiError::AuditUnavailable`].
 pub(super) fn input(
     gateway: &Gateway,
     call: &Call,
     request: &mut ChatRequest,
-    targets: &[Target],
+    targets: &mut Vec<Target>,
 ) -> Result<Inspected, ApiError> {
     let (guard, audit) = (&call.policy.guard, gateway.audit.as_deref());
     audit.map_or(Ok(()), Audit::ready)?;
@@ -40,43 +43,41 @@ pub(super) fn input(
         tracing::warn!(request_id = call.id, key = call.caller.key, score = report.score, signals = ?report.signals,
             "the prompt looks like an injection");
     }
-    if !guard.inspect(&request.model).is_empty() {
+    if !guard.inspect(&request.model).is_empty() || guard.confines(&request.model) {
         // It goes to the provider and into the log as it is.
         return Err(ApiError::invalid("model", "'model' holds what looks like personal data or a secret"));
     }
-    let mut vault = Vault::new();
-    vault.restore_by(guard.policy().restore.clone());
-    if audit.is_some() {
-        vault.keep_decisions();
-    }
-    let redacted = request.rewrite(|fields| {
-        vault.reserve_json(fields);
-        vault.redact_json(guard, fields, &is_structure)
+    let mut scanned = Scanned::default();
+    let changed = request.rewrite(|fields| {
+        scanned = scan(guard, fields, audit.is_some());
+        scanned.redacted.clone()
     });
-    let proof = vault.proof();
-    let exempt = proof.as_ref().map_or(0, Proof::exempt);
-    let subject =
-        (audit.is_some() || proof.is_some()).then(|| audited::subject(call, &request.model, targets));
+    let (proof, in_house) = (scanned.vault.proof(), scanned.in_house());
+    let inside = |target: &Target| target.provider.in_house;
+    // Who refuses a request is told to whom it would have gone.
+    let homeless = in_house.filter(|_| !targets.iter().any(inside));
+    if in_house.is_some() && homeless.is_none() {
+        targets.retain(inside);
+    }
+    let matters = proof.is_some() || in_house.is_some() || !scanned.signed.kept.is_empty();
+    let subject = (audit.is_some() || matters).then(|| audited::subject(call, &request.model, targets));
     if let (Some(audit), Some(subject)) = (audit, &subject) {
-        let decisions = vault.decisions();
-        audit.record(audited::events(subject, request.fields(), &decisions, injection.as_ref(), exempt))?;
+        let exempt = proof.as_ref().map_or(0, Proof::exempt);
+        let mut events = audited::events(subject, request.fields(), &scanned, injection.as_ref(), exempt);
+        events.extend(homeless.map(|entity| Event::no_in_house_target(subject, entity)));
+        audit.record(events)?;
     }
-    if let (Some(proof), Some(subject)) = (proof, subject) {
-        request.secure(proof, subject);
+    scanned.count(&gateway.metrics);
+    let homeless = homeless.map(|what| ApiError::NoInHouseTarget { what, model: request.model.clone() });
+    if let Some(refusal) = scanned.refusal().or(homeless) {
+        gateway.metrics.refused(refusal.code());
+        return Err(refusal);
     }
-    let changed = redacted.map_err(|blocked| {
-        let error = ApiError::from(blocked);
-        gateway.metrics.refused(error.code());
-        error
-    })?;
-    for (entity, values) in vault.counts() {
-        gateway.metrics.redacted(entity, values);
+    let clean = injection.is_none() && changed == Ok(false) && scanned.found_nothing();
+    if let Some(subject) = subject.filter(|_| matters) {
+        request.secure(Secured { proof, in_house, kept: scanned.signed.kept, subject });
     }
-    for (entity, times) in vault.logged() {
-        gateway.metrics.logged(entity, *times);
-    }
-    let clean = injection.is_none() && !changed && vault.is_empty() && vault.logged().is_empty();
-    Ok(Inspected { vault, clean })
+    Ok(Inspected { vault: scanned.vault, clean })
 }
 
 /// What looks most like an injection among the texts that do not come from the operator or the model.

@@ -123,10 +123,10 @@ fn understand(
 ) -> Result<Ready, ApiError> {
     let Line { mut request, answer, tenant, wishes } = line::read(bytes)?;
     let caller = caller(gateway, only, tenant.as_deref())?;
-    let targets = gateway.routes.resolve(&request.model)?;
+    let mut targets = gateway.routes.resolve(&request.model)?;
     let (headers, started, policy) = (HeaderMap::new(), Instant::now(), gateway.policy.current());
     let call = Call { caller, id: id.to_owned(), headers, started, policy };
-    let vault = guards::input(gateway, &call, &mut request, &targets)?.vault;
+    let vault = guards::input(gateway, &call, &mut request, &mut targets)?.vault;
     let answer = line::answer(&request.model, vault.hide_known(&call.policy.guard, &answer).into_owned());
     Ok(Ready { call, request, vault, wishes, answer })
 }

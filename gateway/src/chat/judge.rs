@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use serde_json::json;
 use sluice_engine::decide::same_answer::Verdict;
-use sluice_guardrails::{Blocked, Guard, Proof, Vault};
+use sluice_guardrails::{Blocked, Guard, Vault};
 
 use super::labels;
-use super::request::ChatRequest;
+use super::request::{ChatRequest, Secured};
 use crate::audit::Subject;
 use crate::client_api::openai_chat;
 use crate::config::{JudgeSection, RetrySection, Span, TimeoutSection};
@@ -114,19 +114,33 @@ impl Judge {
             return Outcome::OverBudget;
         }
         let policy = core.gateway.policy.current();
-        let Ok((texts, proof)) = redacted(&policy.guard, case) else { return Outcome::Blocked };
+        let Ok((texts, vault)) = redacted(&policy.guard, case) else { return Outcome::Blocked };
         let Some(mut request) = self.request(&texts) else { return Outcome::Failed };
-        if let Some(proof) = proof {
-            request.secure(proof, Subject::of_judge(case.tenant, &self.model, &policy.name));
+        let (proof, in_house) = (vault.proof(), vault.routed().keys().next().copied());
+        let mut targets = self.targets.clone();
+        targets.retain(|target| in_house.is_none() || target.provider.in_house);
+        if targets.is_empty() {
+            return Outcome::Blocked;
+        }
+        if proof.is_some() || in_house.is_some() {
+            let subject = Subject::of_judge(case.tenant, &self.model, &policy.name);
+            request.secure(Secured { proof, in_house, kept: Vec::new(), subject });
         }
         // However it goes on, nobody waits for it longer than this.
-        let asked = tokio::time::timeout(self.timeouts.total.0, self.ask(core, case.tenant, &request)).await;
+        let asked =
+            tokio::time::timeout(self.timeouts.total.0, self.ask(core, case.tenant, (&request, &targets)))
+                .await;
         let Ok(Some(answer)) = asked else { return Outcome::Failed };
         labels::of_chunk(&answer).map_or(Outcome::Unreadable, |words| read(&words))
     }
 
     /// The judge's whole answer, paid for. What fails is in the log and in the metrics already, and is not tried again.
-    async fn ask(&self, core: &Core, tenant: &str, request: &ChatRequest) -> Option<Chunk> {
+    async fn ask(
+        &self,
+        core: &Core,
+        tenant: &str,
+        (request, targets): (&ChatRequest, &[Target]),
+    ) -> Option<Chunk> {
         let gateway = &core.gateway;
         let asking = Asking {
             upstream: &core.upstream,
@@ -136,7 +150,7 @@ impl Judge {
             metrics: &gateway.metrics,
             audit: gateway.audit.as_deref(),
         };
-        let mut answer = asking.first_answer(&self.targets, request).await.ok()?;
+        let mut answer = asking.first_answer(targets, request).await.ok()?;
         let mut whole = Assembler::default();
         while let Some(chunk) = answer.chunks.next().await.ok()? {
             whole.push(&chunk);
@@ -182,13 +196,13 @@ impl Judge {
 
 /// Question and answers as any provider may see them: the answers may name values that their own provider put there. Equal ones
 /// have equal placeholders, so what differs still does.
-fn redacted(guard: &Guard, case: &Case<'_>) -> Result<([String; 3], Option<Proof>), Blocked> {
+fn redacted(guard: &Guard, case: &Case<'_>) -> Result<([String; 3], Vault), Blocked> {
     let mut vault = Vault::new();
     let mut texts = json!([case.question, case.remembered, case.fresh]);
     vault.reserve_json(&texts);
     vault.redact_json(guard, &mut texts, &|_, _| false)?;
     let text = |number: usize| texts[number].as_str().unwrap_or_default().to_owned();
-    Ok(([text(0), text(1), text(2)], vault.proof()))
+    Ok(([text(0), text(1), text(2)], vault))
 }
 
 /// What judging costs is spent like anything else, but no client asked for it.

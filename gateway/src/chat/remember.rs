@@ -223,6 +223,10 @@ impl Memory {
         if !terms.enabled {
             return Found::Nothing(Box::new(Nothing::bypass("cache_off")));
         }
+        let uncached = request.secured().map_or("", |secured| secured.uncached());
+        if !uncached.is_empty() {
+            return Found::Nothing(Box::new(Nothing::bypass(uncached)));
+        }
         if !wishes.store {
             return Found::Nothing(Box::new(Nothing::bypass(wishes.because)));
         }

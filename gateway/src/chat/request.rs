@@ -1,5 +1,6 @@
 //! A chat request on its way: what the client sent, as one JSON object, and what the pipeline needs to know of it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -26,12 +27,38 @@ pub struct ChatRequest {
     secured: Option<Arc<Secured>>,
 }
 
-/// What goes with a request in which something was redacted.
+/// What goes with a request in which something was found that must not go everywhere.
 pub struct Secured {
-    /// What must not stand in anything that is sent.
-    pub proof: Proof,
+    /// What must not stand in anything that is sent; none if nothing was redacted.
+    pub proof: Option<Proof>,
+    /// What stands in it for whose sake it is sent to in-house targets alone: an entity.
+    pub in_house: Option<&'static str>,
+    /// Signed reasoning that goes out as it is although something stands in it, as it is spelled in the body.
+    pub kept: Vec<Vec<u8>>,
     /// Whom the audit log names.
     pub subject: Arc<Subject>,
+}
+
+impl Secured {
+    /// What of a body is looked into: all but what is kept as it is, each once.
+    pub fn looked_into<'b>(&self, body: &'b [u8]) -> Cow<'b, [u8]> {
+        let mut body = Cow::Borrowed(body);
+        for block in &self.kept {
+            if let Some(at) = memchr::memmem::find(&body, block) {
+                body.to_mut().splice(at..at + block.len(), *b"null");
+            }
+        }
+        body
+    }
+
+    /// Why neither the request nor its answer is for the cache, in which nothing personal is kept; empty if they are.
+    pub fn uncached(&self) -> &'static str {
+        match (self.in_house, self.kept.is_empty()) {
+            (Some(_), _) => "in_house",
+            (None, false) => "signed_thinking",
+            (None, true) => "",
+        }
+    }
 }
 
 /// How a client takes its answer.
@@ -69,12 +96,12 @@ impl ChatRequest {
         Self { fields, original: Some(Raw::new(original)), model, stream, include_usage, secured: None }
     }
 
-    /// From now on the request is sent only where nothing that was redacted stands in it.
-    pub fn secure(&mut self, proof: Proof, subject: Arc<Subject>) {
-        self.secured = Some(Arc::new(Secured { proof, subject }));
+    /// From now on the request is sent only as far as this lets it.
+    pub fn secure(&mut self, secured: Secured) {
+        self.secured = Some(Arc::new(secured));
     }
 
-    /// What must hold for whatever of it is sent; none if nothing was redacted.
+    /// What must hold for whatever of it is sent; none if nothing was found that matters.
     pub fn secured(&self) -> Option<&Arc<Secured>> {
         self.secured.as_ref()
     }

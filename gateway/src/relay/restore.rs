@@ -7,6 +7,10 @@ use sluice_guardrails::{Form, Rehydrator, Vault};
 use super::growing::{Growing, Step, Work};
 use crate::wire::chat::Delta;
 
+/// Lists of reasoning that its provider may have signed and wants back word for word: nothing is restored in them. What people
+/// are to read of it stands in other fields, too.
+const SIGNED: [&str; 2] = ["reasoning_details", "thinking_blocks"];
+
 /// The texts of one choice, on their way to the caller.
 #[derive(Default)]
 pub(super) struct Restorer(Growing<Rehydrator>);
@@ -17,8 +21,9 @@ impl Work for Restoring<'_> {
     type Piecewise = Rehydrator;
     type Refusal = Infallible;
 
-    fn begin(&self, _path: &[Step], form: Form) -> Option<Rehydrator> {
-        Some(self.0.rehydrator(form))
+    fn begin(&self, path: &[Step], form: Form) -> Option<Rehydrator> {
+        let signed = path.iter().any(|step| matches!(step, Step::Key(key) if SIGNED.contains(&key.as_str())));
+        (!signed).then(|| self.0.rehydrator(form))
     }
 
     fn push(&mut self, _path: &[Step], text: &mut Rehydrator, piece: &str) -> Result<String, Infallible> {

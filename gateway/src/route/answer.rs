@@ -133,16 +133,13 @@ impl Asking<'_> {
     /// What is sent to a target, if nothing that was redacted stands in it.
     async fn outgoing(&self, target: &Target, request: &ChatRequest) -> Result<Outgoing, Failure> {
         let provider = &target.provider;
-        let fixed = format!("{}{}", provider.base_url, provider.api.path());
-        let uri = provider.uri(provider.api.path()).map_err(|e| Failure::Connection(e.to_string()))?;
-        let to = Destination { uri, fixed, authorization: provider.authorization.clone() };
+        let to = Destination::of(provider).map_err(|e| Failure::Connection(e.to_string()))?;
         let body = provider.api.encode(request, &target.model, provider.stream_usage);
         let (api, stream, secured) = (provider.api, request.stream, request.secured().cloned());
         let is_large = secured.is_some() && body.len() >= LARGE_BODY;
         let make = move || {
             let protocol = |spot: &Spot<'_>| api.is_protocol(spot);
-            let proof = secured.as_ref().map(|secured| &secured.proof);
-            Outgoing::json(to, stream, body, &Check { proof, protocol: &protocol })
+            Outgoing::json(to, stream, body, &Check { secured: secured.as_deref(), protocol: &protocol })
         };
         let made = if is_large {
             // As with reading it.
@@ -153,23 +150,30 @@ impl Asking<'_> {
         };
         made.map_err(|unsent| match unsent {
             Unsent::Malformed(error) => Failure::Connection(error.to_string()),
-            Unsent::Leak(leak) => self.leaked(target, request, leak),
+            Unsent::Leak(Leak { entity }) => {
+                self.unsent(target, request, entity);
+                Failure::Leak(Leak { entity })
+            }
+            Unsent::OutOfHouse(entity) => {
+                self.unsent(target, request, entity);
+                Failure::OutOfHouse(entity)
+            }
         })
     }
 
-    fn leaked(&self, target: &Target, request: &ChatRequest, leak: Leak) -> Failure {
-        let (secured, entity) = (request.secured(), leak.entity);
+    /// Tells that nothing was sent.
+    fn unsent(&self, target: &Target, request: &ChatRequest, entity: &'static str) {
+        let secured = request.secured();
         self.metrics.postcondition();
         tracing::error!(
             request_id = secured.map(|secured| secured.subject.request_id.as_str()),
             tried = target.name(),
             entity,
-            "a redacted value stood in what was to be sent, so nothing was: please report how that came about"
+            "a value stood in what was to be sent that is not to go there, so nothing was: please report how that came about"
         );
         if let (Some(audit), Some(secured)) = (self.audit, secured) {
             audit.unsent(secured, entity);
         }
-        Failure::Leak(leak)
     }
 
     async fn attempt(

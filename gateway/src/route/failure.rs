@@ -18,6 +18,8 @@ pub(super) enum Failure {
     Status { status: StatusCode, error: Option<Value>, retry_after: Option<Duration> },
     /// Nothing was sent, since what was redacted stood in it.
     Leak(Leak),
+    /// Nothing was sent, since this entity stood in it and the target is not in the house.
+    OutOfHouse(&'static str),
     /// The provider sent an error, or an end, where the answer should begin.
     NoAnswer(String),
 }
@@ -40,7 +42,7 @@ impl Failure {
             Self::Connection(_) | Self::NoAnswer(_) => Next::Again,
             // It may be working on the answer still: asking again would be billed twice.
             Self::Timeout(_) => Next::Never,
-            Self::Leak(_) => Next::Stop,
+            Self::Leak(_) | Self::OutOfHouse(_) => Next::Stop,
             Self::Status { error: Some(error), .. } if error["code"] == "insufficient_quota" => Next::Never,
             Self::Status { status, .. } => match status.as_u16() {
                 408 | 409 | 425 | 429 | 500..=599 => Next::Again,
@@ -56,7 +58,7 @@ impl Failure {
         match self {
             Self::Connection(_) => "no_connection".to_owned(),
             Self::Timeout(which) => format!("timeout_{which}"),
-            Self::Leak(_) => "guardrail_postcondition".to_owned(),
+            Self::Leak(_) | Self::OutOfHouse(_) => "guardrail_postcondition".to_owned(),
             Self::Status { status, .. } => status.as_u16().to_string(),
             Self::NoAnswer(_) => "no_answer".to_owned(),
         }
@@ -67,7 +69,7 @@ impl Failure {
         match self {
             Self::Connection(words) | Self::NoAnswer(words) => words,
             Self::Timeout(_) => "",
-            Self::Leak(leak) => leak.entity,
+            Self::Leak(Leak { entity }) | Self::OutOfHouse(entity) => entity,
             Self::Status { error, .. } => {
                 let word = |name: &str| error.as_ref()?.get(name)?.as_str().filter(|word| is_code(word));
                 word("code").or_else(|| word("type")).unwrap_or_default()
@@ -98,6 +100,7 @@ impl Failure {
         let next = self.next();
         let status = match self {
             Self::Leak(Leak { entity }) => return ApiError::Postcondition { entity },
+            Self::OutOfHouse(entity) => return ApiError::OutOfHouse { entity },
             Self::Status { status, error, .. } if next == Next::Stop || status == StatusCode::NOT_FOUND => {
                 let error = error.unwrap_or_else(|| {
                     serde_json::json!({ "message": format!("the provider refused the request with status {}", status.as_u16()),

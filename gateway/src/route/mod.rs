@@ -38,6 +38,8 @@ pub struct Provider {
     pub api: &'static dyn ProviderApi,
     /// Whether it takes `stream_options.include_usage`.
     pub stream_usage: bool,
+    /// Whether it may see what is not to leave the house.
+    pub in_house: bool,
 }
 
 impl Provider {
@@ -185,6 +187,11 @@ impl Routes {
         Err(ApiError::ModelNotFound { model: model.chars().take(100).collect(), hint })
     }
 
+    /// Whether any provider is in the house.
+    pub fn any_in_house(&self) -> bool {
+        self.providers.values().any(|provider| provider.in_house)
+    }
+
     /// Every model name that can be listed: id and who serves it.
     pub fn list(&self) -> Vec<(String, String)> {
         let routes = self.routes.iter().map(|(model, targets)| {
@@ -196,7 +203,7 @@ impl Routes {
 }
 
 fn provider_of_kind(kind: &str) -> ProviderConfig {
-    ProviderConfig { kind: kind.to_owned(), base_url: None, api_key: None }
+    ProviderConfig { kind: kind.to_owned(), base_url: None, api_key: None, in_house: false }
 }
 
 fn build_provider(
@@ -220,6 +227,9 @@ fn build_provider(
         config.base_url.as_deref().or(default).unwrap_or_default().trim_end_matches('/').to_owned();
     if let Err(problem) = check_url(&base_url, &config.kind) {
         problems.push(format!("{field}.base_url: {problem}"));
+    } else if config.in_house && config.base_url.is_none() && !is_local(&base_url) {
+        problems
+            .push(format!("{field}.in_house: {base_url} is its vendor's: name the 'base_url' of your own"));
     }
     let key = match (&config.api_key, &kind.auth) {
         (Some(source), _) => Some(source.read(env).map_err(|e| format!("{field}.api_key: {e}"))),
@@ -254,13 +264,18 @@ fn build_provider(
         authorization,
         api: &OpenAi,
         stream_usage: kind.stream_usage,
+        in_house: config.in_house,
     })
 }
 
 /// Encrypted, or not leaving this machine.
 fn is_private(url: &str) -> bool {
-    url.starts_with("https://")
-        || url.parse::<Uri>().ok().is_some_and(|uri| uri.host().is_some_and(is_loopback_name))
+    url.starts_with("https://") || is_local(url)
+}
+
+/// On this machine.
+fn is_local(url: &str) -> bool {
+    url.parse::<Uri>().ok().is_some_and(|uri| uri.host().is_some_and(is_loopback_name))
 }
 
 fn bearer(key: &Secret) -> Result<HeaderValue, ()> {
@@ -335,6 +350,7 @@ pub(crate) fn test_target() -> Target {
         authorization: None,
         api: &OpenAi,
         stream_usage: true,
+        in_house: false,
     };
     Target { provider: Arc::new(provider), model: "m".to_owned() }
 }
@@ -384,6 +400,19 @@ mod tests {
     }
 
     #[test]
+    fn a_provider_is_in_the_house_only_if_its_operator_says_so() {
+        let yaml = "providers:\n  a: {kind: ollama}\n  b: {kind: ollama, in_house: true}\n  c: {kind: openai, base_url: 'https://llm.corp.example/v1', in_house: true}\nroutes:\n  - {model: chat, targets: [a/x, b/x, c/x]}\n";
+        let (routes, _) = build(yaml, &[]).unwrap();
+        let inside = |model: &str| -> Vec<bool> {
+            routes.resolve(model).unwrap().iter().map(|target| target.provider.in_house).collect()
+        };
+        assert_eq!(inside("chat"), [false, true, true]);
+        assert_eq!(inside("b/y"), [true], "a target without a route is its provider's");
+        let (found, _) = build("", &[("OPENAI_API_KEY", "sk-1")]).unwrap();
+        assert!(!found.resolve("gpt-4o").unwrap()[0].provider.in_house);
+    }
+
+    #[test]
     fn every_mistake_is_told_with_its_field() {
         let cases = [
             (
@@ -402,6 +431,10 @@ mod tests {
                 "providers.a.api_key: the environment variable NONE",
             ),
             ("providers: {a/b: {kind: ollama}}", "must not be empty or hold a '/'"),
+            (
+                "providers: {a: {kind: openai, api_key: x, in_house: true}}",
+                "providers.a.in_house: https://api.openai.com/v1 is its vendor's: name the 'base_url'",
+            ),
             (
                 "providers: {a: {kind: ollama}}\nroutes: [{model: m, targets: [b/x]}]",
                 "routes[0] ('m').targets: 'b/x'",

@@ -116,6 +116,7 @@ pub struct Metrics {
     postconditions: Counter,
     logged: Family<EntityLabels, Counter>,
     in_answers: Family<FoundLabels, Counter>,
+    routed: Family<EntityLabels, Counter>,
     policy: Family<PolicyLabels, Gauge>,
     policy_reloads: Counter,
     policy_failures: Counter,
@@ -181,6 +182,7 @@ impl Default for Metrics {
             postconditions: Counter::default(),
             logged: Family::default(),
             in_answers: Family::default(),
+            routed: Family::default(),
             policy: Family::default(),
             policy_reloads: Counter::default(),
             policy_failures: Counter::default(),
@@ -368,6 +370,11 @@ impl Metrics {
             self.in_answers.clone(),
         );
         r.register(
+            "guardrail_routed",
+            "Findings for whose sake requests went to in-house targets alone, or nowhere, by entity",
+            self.routed.clone(),
+        );
+        r.register(
             "guardrail_policy",
             "1 for the policy in force, by the SHA-256 of its file or of what the configuration says",
             self.policy.clone(),
@@ -393,6 +400,12 @@ impl Metrics {
     /// Counts a finding in an answer.
     pub fn found_in_answer(&self, entity: &'static str, action: &'static str) {
         self.in_answers.get_or_create(&FoundLabels { entity, action }).inc();
+    }
+
+    /// Counts findings that are for in-house targets alone.
+    pub fn routed(&self, entity: &'static str, times: usize) {
+        let times = u64::try_from(times).unwrap_or(u64::MAX);
+        self.routed.get_or_create(&EntityLabels { entity }).inc_by(times);
     }
 
     /// Says which policy is in force from now on.

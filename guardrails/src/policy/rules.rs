@@ -1,7 +1,6 @@
 //! Everything that a policy can say: the section `guardrails:` of a configuration, or a policy file.
 
 use super::{Action, Allow, InjectionAction, Operator, OutputRules, Policy};
-use super::{Action, Allow, InjectionAction, Operator, Policy};
 use crate::media::{Media, SignedThinking};
 use crate::pii::{DEFAULT_PACKS, Row};
 use crate::restore::Restores;

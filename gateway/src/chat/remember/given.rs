@@ -52,6 +52,10 @@ impl Memory {
         if !terms.enabled {
             return Err(NotKept::ByRule("cache_off"));
         }
+        let uncached = asked.request.secured().map_or("", |secured| secured.uncached());
+        if !uncached.is_empty() {
+            return Err(NotKept::ByRule(uncached));
+        }
         let handling = terms.rules.handling(asked, text);
         if handling.reach == Reach::Nothing {
             return Err(NotKept::ByRule(handling.reason));
