@@ -99,11 +99,8 @@ impl Gateway {
             _ => None,
         };
         let policy = LivePolicy::open(&config.guardrails, env).map_err(|problem| problems.push(problem));
-        if let (Ok(policy), Ok((routes, _))) = (&policy, &routes)
-            && policy.current().guard.routes()
-            && !routes.any_in_house()
-        {
-            problems.push("guardrails: something is for in-house targets alone (route), but no provider is 'in_house: true'".to_owned());
+        if let (Ok(policy), Ok((routes, _))) = (&policy, &routes) {
+            problems.extend(nowhere_to_route(policy, routes));
         }
         let (Ok(keys), Ok((routes, notes)), Ok(policy), true) = (keys, routes, policy, problems.is_empty())
         else {
@@ -188,6 +185,13 @@ impl Gateway {
         self.metrics.journal(&journal.unwrap_or_default());
         self.metrics.scrape(entries, bytes, self.embedder.as_ref().map_or(0, EmbedPool::queued))
     }
+}
+
+/// What is wrong if the policy leaves something to in-house targets and there are none.
+fn nowhere_to_route(policy: &LivePolicy, routes: &Routes) -> Option<String> {
+    let problem =
+        "guardrails: something is for in-house targets alone (route), but no provider is 'in_house: true'";
+    (policy.current().guard.routes() && !routes.any_in_house()).then(|| problem.to_owned())
 }
 
 /// The vector space of the configured model, also where its weights are not to be had just now.

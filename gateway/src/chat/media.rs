@@ -148,7 +148,7 @@ fn kind_of(part: &Map<String, Value>) -> Option<MediaKind> {
             (MediaKind::File, &["file", "file_data", "file_id", "file_url", "inline_data"]),
         ]
         .into_iter()
-        .find_map(|(kind, names)| names.iter().any(|name| has(&name)).then_some(kind))
+        .find_map(|(kind, names)| names.iter().any(has).then_some(kind))
     };
     by_type.or_else(by_field)
 }

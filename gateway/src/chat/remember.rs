@@ -223,12 +223,10 @@ impl Memory {
         if !terms.enabled {
             return Found::Nothing(Box::new(Nothing::bypass("cache_off")));
         }
-        let uncached = request.secured().map_or("", |secured| secured.uncached());
-        if !uncached.is_empty() {
-            return Found::Nothing(Box::new(Nothing::bypass(uncached)));
-        }
-        if !wishes.store {
-            return Found::Nothing(Box::new(Nothing::bypass(wishes.because)));
+        let uncached = request.uncached();
+        if !uncached.is_empty() || !wishes.store {
+            let reason = if uncached.is_empty() { wishes.because } else { uncached };
+            return Found::Nothing(Box::new(Nothing::bypass(reason)));
         }
         let turn = request.last_turn();
         let text = turn.as_deref();

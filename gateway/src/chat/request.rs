@@ -50,15 +50,6 @@ impl Secured {
         }
         body
     }
-
-    /// Why neither the request nor its answer is for the cache, in which nothing personal is kept; empty if they are.
-    pub fn uncached(&self) -> &'static str {
-        match (self.in_house, self.kept.is_empty()) {
-            (Some(_), _) => "in_house",
-            (None, false) => "signed_thinking",
-            (None, true) => "",
-        }
-    }
 }
 
 /// How a client takes its answer.
@@ -104,6 +95,15 @@ impl ChatRequest {
     /// What must hold for whatever of it is sent; none if nothing was found that matters.
     pub fn secured(&self) -> Option<&Arc<Secured>> {
         self.secured.as_ref()
+    }
+
+    /// Why neither the request nor its answer is for the cache, in which nothing personal is kept; empty if they are.
+    pub fn uncached(&self) -> &'static str {
+        match self.secured.as_deref() {
+            Some(Secured { in_house: Some(_), .. }) => "in_house",
+            Some(Secured { kept, .. }) if !kept.is_empty() => "signed_thinking",
+            _ => "",
+        }
     }
 
     /// How the client takes its answer.

@@ -52,7 +52,7 @@ impl Memory {
         if !terms.enabled {
             return Err(NotKept::ByRule("cache_off"));
         }
-        let uncached = asked.request.secured().map_or("", |secured| secured.uncached());
+        let uncached = asked.request.uncached();
         if !uncached.is_empty() {
             return Err(NotKept::ByRule(uncached));
         }

@@ -135,8 +135,10 @@ impl Rule {
     fn text_grows(self, key: &str) -> bool {
         match self {
             Rule::Delta => !matches!(key, "id" | "type" | "name" | "object"),
-            // function_call, custom tools, reasoning_details and audio.
-            Rule::Nested => matches!(key, "arguments" | "input" | "text" | "summary" | "transcript" | "data"),
+            // function_call, custom tools, reasoning_details, thinking_blocks and audio.
+            Rule::Nested => {
+                matches!(key, "arguments" | "input" | "text" | "summary" | "thinking" | "transcript" | "data")
+            }
             _ => false,
         }
     }
