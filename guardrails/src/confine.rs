@@ -63,8 +63,10 @@ mod tests {
         Guard::compile(&rules, &|_| Err("no secret".to_owned())).unwrap()
     }
 
+    type Sent = (String, Vec<(&'static str, usize)>);
+
     /// What is sent, and what keeps it in the house.
-    fn sent(guard: &Guard, text: &str) -> Result<(String, Vec<(&'static str, usize)>), Blocked> {
+    fn sent(guard: &Guard, text: &str) -> Result<Sent, Blocked> {
         let mut vault = Vault::new();
         let sent = vault.redact(guard, text)?.unwrap_or_else(|| text.to_owned());
         Ok((sent, vault.routed().iter().map(|(entity, times)| (*entity, *times)).collect()))
