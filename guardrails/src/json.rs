@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 /// Numbers with fewer digits hold no personal data that a pattern could tell; values found elsewhere are looked for in them.
 const LONG_NUMBER: usize = 9;
 /// How deep documents within strings within documents are read; deeper ones are read as text.
-const DEEPEST: usize = 4;
+pub(crate) const DEEPEST: usize = 4;
 
 pub(crate) fn redact(
     vault: &mut Vault,
@@ -103,10 +103,7 @@ fn redact_string(
         vault.trail.leave();
         return Ok(redacted?.map(|text| file.with(&text)));
     }
-    let document = depth < DEEPEST
-        && text.trim_start().starts_with(['{', '['])
-        && serde_json::from_str::<IgnoredAny>(text).is_ok();
-    if document {
+    if is_document(text, depth) {
         vault.trail.enter(|| Step::Document);
         let redacted = redact_document(vault, guard, text, label, depth);
         vault.trail.leave();
@@ -114,6 +111,13 @@ fn redact_string(
     } else {
         vault.redact_labelled(guard, text, label)
     }
+}
+
+/// Whether a text that stands in so many documents is one itself, and read as one.
+pub(crate) fn is_document(text: &str, depth: usize) -> bool {
+    depth < DEEPEST
+        && text.trim_start().starts_with(['{', '['])
+        && serde_json::from_str::<IgnoredAny>(text).is_ok()
 }
 
 /// Rewrites the strings and numbers of a JSON document in which something is found and keeps all other bytes.
@@ -173,7 +177,7 @@ fn redact_document(
 }
 
 /// Length of the JSON string, quotes included, that a valid document has at the start of `text`.
-fn string_len(text: &str) -> usize {
+pub(crate) fn string_len(text: &str) -> usize {
     let mut escaped = false;
     let closing = text.bytes().skip(1).position(|byte| {
         let closes = byte == b'"' && !escaped;
@@ -184,7 +188,7 @@ fn string_len(text: &str) -> usize {
 }
 
 /// Length of the JSON number at the start of `text`.
-fn number_len(text: &str) -> usize {
+pub(crate) fn number_len(text: &str) -> usize {
     text.bytes().take_while(|byte| byte.is_ascii_digit() || b"+-.eE".contains(byte)).count()
 }
 

@@ -45,6 +45,7 @@ pub mod placeholder;
 pub mod restore;
 pub mod stream;
 mod text_file;
+mod texts;
 mod trail;
 pub mod vault;
 
@@ -63,5 +64,6 @@ pub use proof::{Leak, Proof};
 pub use restore::{Restore, Restores};
 pub use score::Band;
 pub use stream::Rehydrator;
+pub use texts::each_text;
 pub use trail::{Decision, Step};
 pub use vault::{Blocked, Form, Vault};

@@ -53,6 +53,20 @@ pub(crate) fn hashes(text: &str) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
+/// Where placeholders and other marks stand in a text, whoever wrote them.
+pub(crate) fn marks(text: &str) -> Vec<Range<usize>> {
+    let plain = text.match_indices('[').filter_map(|(at, _)| {
+        let inside = &text[at + 1..];
+        let end = inside.bytes().take(max_len()).position(|byte| byte == b']')?;
+        let name = &inside[..end];
+        let known = name == secrets::ENTITY || pii::entity(name).is_some() || parse_name(name).is_some();
+        known.then_some(at..at + end + 2)
+    });
+    let mut marks: Vec<_> = plain.chain(hashes(text)).collect();
+    marks.sort_by_key(|mark| mark.start);
+    marks
+}
+
 /// What stands at an opening bracket.
 pub(crate) enum Written {
     /// Something in the shape of a placeholder, so many bytes long: its inside in the one spelling that is issued, with

@@ -7,6 +7,7 @@ mod plan;
 mod rules;
 
 pub use allow::{Allow, Networks};
+pub use hash::hmac_sha256;
 pub(crate) use hash::{are_letters as is_hash, hex};
 pub use output::{OutputRules, ToolRules};
 pub(crate) use plan::Plan;

@@ -18,6 +18,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
+mod given;
+
 /// How often a text is read for what replacements have shown; a bound against texts made to take many rounds.
 const ROUNDS: usize = 16;
 
@@ -39,6 +41,10 @@ pub struct Vault {
     restores: Restores,
     /// What has a placeholder, while a request is read again for it.
     known: Option<Proof>,
+    /// What others found, by the text it stands in, while it is replaced.
+    given: Option<HashMap<String, Vec<Finding>>>,
+    /// Entities that others find.
+    foreign: BTreeSet<&'static str>,
 }
 
 struct Entry {
@@ -155,7 +161,11 @@ impl Vault {
         label: &str,
     ) -> Result<Option<String>, Blocked> {
         self.reserve(text);
-        let again = self.known.as_ref().map(|known| self.repeated(guard, known, text));
+        let again = match (&self.given, &self.known) {
+            (Some(given), _) => Some(given.get(text).cloned().unwrap_or_default()),
+            (None, Some(known)) => Some(self.repeated(guard, known, text)),
+            (None, None) => None,
+        };
         if again.as_ref().is_some_and(Vec::is_empty) {
             return Ok(None);
         }
@@ -164,6 +174,8 @@ impl Vault {
             None => (Cow::Borrowed(text), Origins::default()),
         };
         self.trail.next_text();
+        // What has a placeholder already, or gets one whatever the policy says of its entity, refuses nothing.
+        let mut may_refuse = again.is_none();
         let (mut found, mut routed) = match again {
             Some(again) => (again, Vec::new()),
             None => {
@@ -181,7 +193,11 @@ impl Vault {
                 break;
             }
             self.note(guard, (&came, &origins), &found);
-            let next = self.operate(guard, redacted.as_deref().unwrap_or(text), &found)?;
+            if may_refuse {
+                refuse(guard, &found)?;
+            }
+            may_refuse = true;
+            let next = self.operate(guard, redacted.as_deref().unwrap_or(text), &found);
             origins.replaced(&self.trail.parts);
             let (rest, staying) = guard.examine(&next, label);
             (found, routed) = (rest, confine::part(staying, &guard.plan).0);
@@ -217,17 +233,18 @@ impl Vault {
     fn note(&mut self, guard: &Guard, (text, origins): (&str, &Origins), found: &[Finding]) {
         let found = if self.trail.is_on() { found } else { &[] };
         for finding in found {
-            let action = guard.plan.decide(finding);
+            let action = match guard.plan.decide(finding) {
+                Operator::Block | Operator::Log | Operator::Off if self.foreign.contains(finding.entity) => {
+                    Operator::Tokenise
+                }
+                action => action,
+            };
             self.trail.note(finding, action, text, origins.of(&finding.span));
         }
     }
 
     /// Replaces resolved findings, left to right.
-    fn operate(&mut self, guard: &Guard, text: &str, found: &[Finding]) -> Result<String, Blocked> {
-        let blocks = |finding: &&Finding| guard.plan.decide(finding) == Operator::Block;
-        if let Some(Finding { entity, rule, class, .. }) = found.iter().find(blocks) {
-            return Err(Blocked { class: *class, entity, rule });
-        }
+    fn operate(&mut self, guard: &Guard, text: &str, found: &[Finding]) -> String {
         let mut out = String::with_capacity(text.len());
         let mut from = 0;
         self.trail.parts.clear();
@@ -239,7 +256,7 @@ impl Vault {
             from = finding.span.end;
         }
         out.push_str(&text[from..]);
-        Ok(out)
+        out
     }
 
     /// What stands for a value: if nothing does yet, a new placeholder, or what the policy says instead of one.
@@ -286,7 +303,18 @@ impl Vault {
         skip: &dyn Fn(&[&str], &str) -> bool,
     ) -> Result<bool, Blocked> {
         self.trail.forget();
-        let mut changed = json::redact(self, guard, value, &[], skip)?;
+        let changed = json::redact(self, guard, value, &[], skip)?;
+        Ok(changed | self.spread(guard, value, skip)?)
+    }
+
+    /// Replaces what has a placeholder wherever it stands.
+    fn spread(
+        &mut self,
+        guard: &Guard,
+        value: &mut Value,
+        skip: &dyn Fn(&[&str], &str) -> bool,
+    ) -> Result<bool, Blocked> {
+        let mut changed = false;
         // Reading again may show more, which is then looked for, too.
         let (mut looked_for, mut rounds) = (0, 0..ROUNDS);
         while looked_for < self.entries.len() && rounds.next().is_some() {
@@ -301,7 +329,7 @@ impl Vault {
 
     /// Whether values that have a placeholder are being looked for everywhere, and not other ones.
     pub(crate) fn is_repeating(&self) -> bool {
-        self.known.is_some()
+        self.known.is_some() || self.given.is_some()
     }
 
     /// Whether this is a value that is being looked for.
@@ -398,6 +426,15 @@ impl Vault {
                 [Some(inside), bare].into_iter().flatten().map(|name| (name, entry.original.clone()))
             }),
         )
+    }
+}
+
+/// What is blocked is not replaced.
+fn refuse(guard: &Guard, found: &[Finding]) -> Result<(), Blocked> {
+    let blocks = |finding: &&Finding| guard.plan.decide(finding) == Operator::Block;
+    match found.iter().find(blocks) {
+        Some(&Finding { entity, rule, class, .. }) => Err(Blocked { class, entity, rule }),
+        None => Ok(()),
     }
 }
 

@@ -16,6 +16,12 @@ pub(crate) use load::entity;
 pub use load::{DEFAULT_PACKS, Selection, built_in};
 pub use pack::{DefaultAction, Edges, Pack, Row, Start};
 
+/// Makes the name of an entity that others find one that is known from now on, so that placeholders of it are. For names that an
+/// operator writes, which are few: they are kept for the life of the process.
+pub fn know(entity: &str) -> &'static str {
+    names::intern(entity)
+}
+
 /// The form in which two prints of one value are equal: numbers of cards, accounts and persons lose their
 /// separators and case; everything else is taken as written.
 pub(crate) fn normalised(entity: &str, value: &str) -> String {

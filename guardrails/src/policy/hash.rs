@@ -51,6 +51,14 @@ impl HashKey {
     }
 }
 
+/// HMAC-SHA256 of a message, in small hexadecimal digits.
+///
+/// # Errors
+/// The key is too short.
+pub fn hmac_sha256(key: &[u8], message: &[&[u8]]) -> Result<String, String> {
+    Ok(hex(&HashKey::new(key)?.mac(message)))
+}
+
 /// Letters of a hash in a mark.
 pub(crate) const LETTERS: usize = 2 * SHOWN;
 
