@@ -3,6 +3,7 @@
 mod account;
 mod audited;
 mod coalesce;
+mod external;
 mod flight;
 mod guards;
 mod head;
@@ -37,6 +38,7 @@ use tokio::sync::mpsc;
 
 use crate::body::{Body, Part};
 use crate::client_api::openai_chat::{self, StreamEncoder};
+use crate::config::Phase;
 use crate::error::ApiError;
 use crate::gateway::{Core, Gateway};
 use crate::ids;
@@ -49,6 +51,7 @@ use crate::route::answer::{Answer, Asking};
 use crate::wire::chat::{Assembler, Chunk};
 use account::{Account, Bill, Source};
 use coalesce::{Followed, Place};
+use external::Guarded;
 use flight::Role;
 use guards::Inspected;
 pub(crate) use guards::worst_injection;
@@ -97,14 +100,16 @@ pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Raw<Bytes>) -> Resul
     let small = body.len() < LARGE_BODY;
     let wishes = Wishes::read(&call.headers)?;
     let memory = gateway.memory.as_ref();
-    let repeat = memory.filter(|_| small);
+    let asks_others = gateway.external.is_asked(Phase::Input);
+    // Who is asked about each request is asked about a repeated one as well.
+    let repeat = memory.filter(|_| small && !asks_others);
     let repeat = repeat.map(|memory| memory.repeat_key(call, &wishes, body.expose()));
     if let (Some(memory), Some(key)) = (memory, &repeat)
         && let Some((delivery, remembered)) = again(gateway, memory, &wishes, key)?
     {
         return Ok(from_memory(core, call, delivery, Vault::new(), remembered));
     }
-    let (request, targets, Inspected { vault, clean }) = if small {
+    let (mut request, targets, Inspected { mut vault, clean, original }) = if small {
         read(gateway, call, &body)?
     } else {
         // Scanning it takes milliseconds, which the other clients of this thread would wait.
@@ -112,6 +117,11 @@ pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Raw<Bytes>) -> Resul
         let reading = tokio::task::spawn_blocking(move || read(&gateway, &call, &body));
         reading.await.map_err(|_| ApiError::Internal)??
     };
+    if asks_others {
+        let guarded = Guarded { request, vault };
+        Guarded { request, vault } =
+            Box::pin(external::input(core, call, &targets, guarded, original)).await?;
+    }
     let repeat = repeat.filter(|_| clean);
     let asked = Asked { call, request: &request, vault: &vault, wishes: &wishes };
     let screening = || Screening::new(core, call, &request, &targets);

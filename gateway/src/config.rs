@@ -3,6 +3,7 @@
 mod audit;
 mod cache;
 mod decide;
+mod external;
 mod file;
 mod presidio;
 mod qdrant;
@@ -16,12 +17,14 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sluice_engine::{CacheConfig, IndexKind};
-use sluice_guardrails::Rules;
 use sluice_models::Precision;
 
 pub use audit::{AuditSection, OnError};
 pub use cache::{JudgeSection, RouteCacheSection};
 pub use decide::{CachePolicy, Shadow};
+pub use external::{
+    BreakerSection, ExternalKind, ExternalMode, ExternalSection, GuardrailSection, Phase, Sees,
+};
 pub use file::{ConfigError, load, parse, parse_as, schema};
 pub use presidio::PresidioSection;
 pub use qdrant::{CacheStore, QdrantSection, Quantisation};
@@ -50,7 +53,7 @@ pub struct Config {
     /// The local embedding model.
     pub embedding: EmbeddingSection,
     /// What is done about personal data, secrets and prompt injection.
-    pub guardrails: Rules,
+    pub guardrails: GuardrailSection,
     /// Where it is written down what the guardrails decided.
     pub audit: AuditSection,
     /// Presidio's REST API for its clients, on an address of its own.
@@ -73,7 +76,7 @@ impl Default for Config {
             routes: Vec::new(),
             cache: CacheSection::default(),
             embedding: EmbeddingSection::default(),
-            guardrails: Rules::default(),
+            guardrails: GuardrailSection::default(),
             audit: AuditSection::default(),
             presidio: PresidioSection::default(),
             timeouts: TimeoutSection::default(),

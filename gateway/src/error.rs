@@ -118,6 +118,28 @@ pub enum ApiError {
         /// The setting that says so.
         setting: &'static str,
     },
+    /// A guard of others refused the request.
+    #[error("the guard '{guard}' refused the request{}", told(.what))]
+    GuardRefused {
+        /// Its name.
+        guard: String,
+        /// `moderation_flagged`, `pii_detected` or `webhook_blocked`.
+        code: &'static str,
+        /// A code of its own, which clients get instead.
+        own_code: Option<String>,
+        /// Names for what it is; never content.
+        what: String,
+        /// Its own words, for the client alone.
+        reason: Option<String>,
+    },
+    /// A guard of others can't be asked, and nothing goes on without it.
+    #[error(
+        "the guard '{guard}' can't be asked at the moment, and without it nothing is answered (guardrails.external: on_error: closed)"
+    )]
+    GuardUnavailable {
+        /// Its name.
+        guard: String,
+    },
     /// The audit log can't be written, and is not to have gaps.
     #[error(
         "the audit log can't be written at the moment, and without it nothing is answered (audit.on_error: closed)"
@@ -204,11 +226,14 @@ impl ApiError {
             Self::MethodNotAllowed { .. } => {
                 row(StatusCode::METHOD_NOT_ALLOWED, request, "method_not_allowed")
             }
-            Self::Blocked { code, .. } | Self::PartBlocked { code, .. } => {
+            Self::Blocked { code, .. } | Self::PartBlocked { code, .. } | Self::GuardRefused { code, .. } => {
                 row(StatusCode::BAD_REQUEST, "guardrail_blocked", code)
             }
             Self::NoInHouseTarget { .. } => {
                 row(StatusCode::BAD_REQUEST, "guardrail_blocked", "no_in_house_target")
+            }
+            Self::GuardUnavailable { .. } => {
+                row(StatusCode::SERVICE_UNAVAILABLE, "server_error", "guardrail_unavailable")
             }
             Self::Postcondition { .. } | Self::OutOfHouse { .. } => {
                 row(StatusCode::UNPROCESSABLE_ENTITY, "guardrail_blocked", "guardrail_postcondition")
@@ -249,7 +274,9 @@ impl ApiError {
     pub fn retry_after(&self) -> Option<u64> {
         match self {
             Self::TargetsFailed { retry_after, .. } => *retry_after,
-            Self::LocalModel { busy: true, .. } | Self::AuditUnavailable => Some(1),
+            Self::LocalModel { busy: true, .. } | Self::AuditUnavailable | Self::GuardUnavailable { .. } => {
+                Some(1)
+            }
             _ => None,
         }
     }
@@ -270,8 +297,21 @@ impl ApiError {
         if let Self::TargetsFailed { attempts, .. } = self {
             error["attempts"] = json!(attempts);
         }
+        if let Self::GuardRefused { own_code, reason, .. } = self {
+            if let Some(reason) = reason {
+                error["message"] = json!(format!("{self}: {reason}"));
+            }
+            if let Some(code) = own_code {
+                error["code"] = json!(code);
+            }
+        }
         json!({ "error": error })
     }
+}
+
+/// In brackets, if there is anything.
+fn told(what: &str) -> String {
+    if what.is_empty() { String::new() } else { format!(" ({what})") }
 }
 
 impl From<Blocked> for ApiError {

@@ -12,6 +12,7 @@ use crate::chat::judge::Judge;
 use crate::chat::remember::Memory;
 use crate::chat::shadow_log::ShadowLog;
 use crate::config::{Config, ConfigError, LimitSection, RetrySection, TimeoutSection};
+use crate::external::External;
 use crate::keys::Keys;
 use crate::ledger::Prices;
 use crate::policy::LivePolicy;
@@ -50,6 +51,8 @@ pub struct Gateway {
     pub audit: Option<Arc<Audit>>,
     /// What answers Presidio's clients, unless it is off.
     pub presidio: Option<Presidio>,
+    /// Who else judges requests.
+    pub external: External,
 }
 
 /// What the configuration alone can't give.
@@ -98,11 +101,15 @@ impl Gateway {
             }
             _ => None,
         };
-        let policy = LivePolicy::open(&config.guardrails, env).map_err(|problem| problems.push(problem));
+        let policy =
+            LivePolicy::open(&config.guardrails.rules, env).map_err(|problem| problems.push(problem));
         if let (Ok(policy), Ok((routes, _))) = (&policy, &routes) {
             problems.extend(nowhere_to_route(policy, routes));
         }
-        let (Ok(keys), Ok((routes, notes)), Ok(policy), true) = (keys, routes, policy, problems.is_empty())
+        let external = External::build(&config.guardrails.external, env)
+            .map_err(|mut found| problems.append(&mut found));
+        let (Ok(keys), Ok((routes, notes)), Ok(policy), Ok(external), true) =
+            (keys, routes, policy, external, problems.is_empty())
         else {
             return Err(ConfigError::Values(problems));
         };
@@ -161,6 +168,7 @@ impl Gateway {
             judge,
             audit,
             presidio: Presidio::build(&config.presidio).map_err(internal)?,
+            external,
         };
         Ok((gateway, notes))
     }

@@ -15,6 +15,7 @@ pub mod config;
 pub mod embeddings;
 pub mod endpoints;
 pub mod error;
+pub mod external;
 mod feedback;
 pub mod gateway;
 pub mod ids;

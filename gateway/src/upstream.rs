@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, Uri, header};
+use http::{HeaderName, HeaderValue, Request, Response, Uri, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -144,6 +144,13 @@ impl Outgoing {
             headers.insert(header::AUTHORIZATION, authorization);
         }
         Ok(Self(request))
+    }
+
+    /// The same with headers that are made of its body by a key of the operator's, and of the time.
+    #[must_use]
+    pub fn signed(mut self, headers: [(HeaderName, HeaderValue); 2]) -> Self {
+        self.0.headers_mut().extend(headers.map(|(name, value)| (Some(name), value)));
+        self
     }
 }
 

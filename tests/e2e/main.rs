@@ -50,6 +50,8 @@ mod deadline;
 mod demo;
 // Vectors of the local model.
 mod embeddings;
+// Other systems judge requests, and fail as configured.
+mod external;
 // A target that fails before its first content is never noticed by the client.
 mod fallback;
 // What comes over the wire and is no clean request.

@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod gate;
+pub mod guard;
 pub mod leak;
 pub mod log;
 pub mod raw;
@@ -13,5 +14,6 @@ pub mod stub;
 
 pub use client::{Client, Reply, question, streamed};
 pub use gate::{Gate, TWO_TARGETS, script};
+pub use guard::{Guard, Say};
 pub use raw::Raw;
 pub use stub::{Stub, Then};

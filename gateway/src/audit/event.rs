@@ -116,6 +116,15 @@ impl Event {
         Self { score, band: band(score), ..event }
     }
 
+    /// What an external guard decided, or what became of it without one; `what` are names, of categories or of a failure.
+    pub(crate) fn external(
+        subject: &Arc<Subject>,
+        (guard, what): (&str, &str),
+        action: &'static str,
+    ) -> Self {
+        Self::new(subject, (&format!("external:{guard}"), what), action)
+    }
+
     /// Redacted values too short to be looked for in what is sent.
     pub(crate) fn exempt(subject: &Arc<Subject>, count: usize) -> Self {
         Self { count: Some(count), ..Self::new(subject, ("postcondition", ""), "exempt") }

@@ -63,12 +63,21 @@ pub(super) fn answer_events(subject: &Arc<Subject>, decisions: &[Decision]) -> V
 
 /// Who speaks there.
 fn channel(fields: &Map<String, Value>, path: &[Step]) -> &'static str {
-    let [Step::Key(first), Step::Item(number), ..] = path else { return "parameters" };
-    if first != "messages" {
-        return "parameters";
+    let Some(number) = message(path) else { return "parameters" };
+    fields.get("messages").and_then(|messages| messages.get(number)).map_or("user", role)
+}
+
+/// The number of the message that a way leads into.
+pub(super) fn message(path: &[Step]) -> Option<usize> {
+    match path {
+        [Step::Key(first), Step::Item(number), ..] if first == "messages" => Some(*number),
+        _ => None,
     }
-    let role = fields.get("messages").and_then(|messages| messages.get(*number)?.get("role")?.as_str());
-    match role {
+}
+
+/// Who speaks in a message.
+pub(super) fn role(message: &Value) -> &'static str {
+    match message.get("role").and_then(Value::as_str) {
         Some("system" | "developer") => "system",
         Some("assistant") => "assistant",
         Some("tool" | "function") => "tool",

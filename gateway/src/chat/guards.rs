@@ -21,6 +21,8 @@ pub(super) struct Inspected {
     pub(super) vault: Vault,
     /// Nothing was found, nothing changed: for the same bytes there is nothing to do, to count or to tell.
     pub(super) clean: bool,
+    /// The fields as they came, if an external guard is to see them.
+    pub(super) original: Option<Map<String, Value>>,
 }
 
 /// Redacts the request in place, writes down what was decided, ties the request to the proof that it worked, and takes away
@@ -47,6 +49,7 @@ pub(super) fn input(
         // It goes to the provider and into the log as it is.
         return Err(ApiError::invalid("model", "'model' holds what looks like personal data or a secret"));
     }
+    let original = gateway.external.sees_originals().then(|| request.fields().clone());
     let mut scanned = Scanned::default();
     let changed = request.rewrite(|fields| {
         scanned = scan(guard, fields, audit.is_some());
@@ -77,7 +80,7 @@ pub(super) fn input(
     if let Some(subject) = subject.filter(|_| matters) {
         request.secure(Secured { proof, in_house, kept: scanned.signed.kept, subject });
     }
-    Ok(Inspected { vault: scanned.vault, clean })
+    Ok(Inspected { vault: scanned.vault, clean, original })
 }
 
 /// What looks most like an injection among the texts that do not come from the operator or the model.

@@ -278,7 +278,8 @@ fn is_local(url: &str) -> bool {
     url.parse::<Uri>().ok().is_some_and(|uri| uri.host().is_some_and(is_loopback_name))
 }
 
-fn bearer(key: &Secret) -> Result<HeaderValue, ()> {
+/// The header that presents a key.
+pub(crate) fn bearer(key: &Secret) -> Result<HeaderValue, ()> {
     let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose())).map_err(|_| ())?;
     value.set_sensitive(true);
     Ok(value)
@@ -297,6 +298,17 @@ fn check_url(url: &str, kind: &str) -> Result<(), String> {
             Ok(())
         }
         _ => Err(format!("{expected}, without user name or query")),
+    }
+}
+
+/// A whole address that is posted to.
+pub(crate) fn post_address(url: &str) -> Result<Uri, String> {
+    let expected = "expected an address such as https://host/path";
+    let uri: Uri = url.parse().map_err(|_| expected.to_owned())?;
+    let names_user = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
+    match (uri.scheme_str(), uri.host()) {
+        (Some("http" | "https"), Some(_)) if !names_user => Ok(uri),
+        _ => Err(format!("{expected}, without user name")),
     }
 }
 

@@ -76,6 +76,13 @@ struct PolicyLabels {
     sha256: String,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct GuardLabels {
+    guard: String,
+    phase: &'static str,
+    outcome: &'static str,
+}
+
 /// Every counter and histogram.
 pub struct Metrics {
     registry: Registry,
@@ -121,6 +128,8 @@ pub struct Metrics {
     policy_reloads: Counter,
     policy_failures: Counter,
     audit_events: Family<OutcomeLabels, Counter>,
+    external: Family<GuardLabels, Counter>,
+    external_time: Family<GuardLabels, Histogram>,
 }
 
 /// What became of the lines of a log.
@@ -187,6 +196,8 @@ impl Default for Metrics {
             policy_reloads: Counter::default(),
             policy_failures: Counter::default(),
             audit_events: Family::default(),
+            external: Family::default(),
+            external_time: Family::new_with_constructor(histogram),
         };
         metrics.register();
         metrics.register_learning();
@@ -194,6 +205,7 @@ impl Default for Metrics {
         metrics.register_store();
         metrics.register_audit();
         metrics.register_policy();
+        metrics.register_external();
         metrics
     }
 }
@@ -389,6 +401,28 @@ impl Metrics {
             "Changed policy files that were wrong, so that the old one stayed in force",
             self.policy_failures.clone(),
         );
+    }
+
+    fn register_external(&mut self) {
+        let r = &mut self.registry;
+        r.register(
+            "external_guard_calls",
+            "Questions to external guards, by what they said (allow, redact, block, report) or why nothing that can be used",
+            self.external.clone(),
+        );
+        r.register_with_unit(
+            "external_guard",
+            "Until an external guard's answer, or until it was given up",
+            Unit::Seconds,
+            self.external_time.clone(),
+        );
+    }
+
+    /// Counts and times a question to an external guard.
+    pub fn external(&self, (guard, phase): (&str, &'static str), outcome: &'static str, took: Duration) {
+        let labels = GuardLabels { guard: guard.to_owned(), phase, outcome };
+        self.external.get_or_create(&labels).inc();
+        self.external_time.get_or_create(&labels).observe(took.as_secs_f64());
     }
 
     /// Counts findings that the policy only logs.
