@@ -147,13 +147,7 @@ impl Gateway {
         } else {
             None
         };
-        let audit = match config.audit.path.as_ref().filter(|_| parts.serving) {
-            Some(path) => {
-                let opened = Audit::start(path, &config.audit, metrics.audit_events());
-                Some(opened.map_err(|problem| internal(format!("audit.path: {problem}")))?)
-            }
-            None => None,
-        };
+        let audit = if parts.serving { audit_log(config, &metrics).map_err(internal)? } else { None };
         let gateway = Self {
             keys,
             policy,
@@ -224,6 +218,13 @@ fn shadow_log(config: &Config, metrics: &Metrics) -> Result<Option<Arc<ShadowLog
     let Some(path) = &config.cache.shadow_log else { return Ok(None) };
     let log = ShadowLog::start(path.clone(), config.cache.shadow_log_prompts, metrics.shadow_lines());
     log.map(Some).map_err(|error| format!("cache.shadow_log: no thread to write it: {error}"))
+}
+
+/// The audit log, if there is to be one.
+fn audit_log(config: &Config, metrics: &Metrics) -> Result<Option<Arc<Audit>>, String> {
+    let Some(path) = &config.audit.path else { return Ok(None) };
+    let opened = Audit::start(path, &config.audit, metrics.audit_events());
+    opened.map(Some).map_err(|problem| format!("audit.path: {problem}"))
 }
 
 /// What types can't say.

@@ -25,7 +25,7 @@ pub struct AuditSection {
     pub queue: usize,
 }
 
-/// What happens while the audit log can't be written.
+/// What happens while something that requests need can't be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnError {

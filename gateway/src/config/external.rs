@@ -17,7 +17,7 @@ const EXTERNAL: &str = "external";
 
 /// `guardrails:` What our own rules look for, and who else is asked.
 #[derive(Clone, Debug, Default, PartialEq, JsonSchema)]
-#[schemars(default)]
+#[schemars(default, extend("additionalProperties" = false))]
 pub struct GuardrailSection {
     /// What our own rules look for.
     #[schemars(flatten)]
