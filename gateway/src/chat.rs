@@ -66,8 +66,8 @@ pub(crate) use parts::Fate;
 use remember::{Asked, FlightLead, Form, Found, Memory, Nothing, Remembered, Ticket};
 use repeats::RepeatKey;
 use request::{ChatRequest, Delivery};
-use screened::Screening;
 pub(crate) use scan::scan;
+use screened::Screening;
 use stream::StreamOut;
 use wishes::Wishes;
 

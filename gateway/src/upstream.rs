@@ -86,6 +86,11 @@ impl Destination {
         let (uri, authorization) = (provider.uri(path)?, provider.authorization.clone());
         Ok(Self { uri, fixed, authorization, in_house: provider.in_house })
     }
+
+    /// An external guard's address, which the operator said whole.
+    pub fn of_guard(uri: Uri, address: String, authorization: Option<HeaderValue>, in_house: bool) -> Self {
+        Self { uri, fixed: address, authorization, in_house }
+    }
 }
 
 /// What must hold for what is sent.

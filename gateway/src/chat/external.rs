@@ -7,8 +7,9 @@ use serde_json::{Map, Value};
 use sluice_guardrails::{Blocked, Finding, Vault, each_text};
 
 use super::guards::is_structure;
-use super::request::ChatRequest;
-use super::{Call, LARGE_BODY, audited};
+use super::request::{ChatRequest, Secured};
+use super::scan::Scanned;
+use super::{Call, LARGE_BODY, audited, signed};
 use crate::audit::Subject;
 use crate::config::Phase;
 use crate::error::ApiError;
@@ -99,8 +100,9 @@ fn question(subject: &Arc<Subject>, passages: Vec<Passage>, metadata: Option<&Va
     Question { phase: Phase::Input, subject: Arc::clone(subject), passages, metadata, secured: None }
 }
 
-/// Every text of a request but the words of the API. It changes nothing.
+/// Every text of a request but the words of the API and signed reasoning, which is not theirs to change. It changes nothing.
 fn passages(fields: &mut Value) -> Vec<Passage> {
+    let blocks = signed::take(fields);
     let roles: Vec<&'static str> = fields
         .get("messages")
         .and_then(Value::as_array)
@@ -123,6 +125,7 @@ fn passages(fields: &mut Value) -> Vec<Passage> {
         });
         None
     });
+    signed::put_back(fields, blocks);
     passages
 }
 
@@ -144,20 +147,30 @@ impl Applying {
         let Changes { mut found, rewritten } = changes;
         self.keep_models(&mut found);
         let changed: Result<bool, Blocked> = request.rewrite(|fields| {
+            // A changed word breaks its signature.
+            let blocks = signed::take(fields);
             let mut changed = each_text(fields, &is_structure, &mut |_, text| rewritten.get(text).cloned());
             if changed {
                 // What others write is read like what the client wrote.
                 vault.redact_json(guard, fields, &is_structure)?;
             }
             changed |= vault.redact_found(guard, fields, found, &is_structure)?;
+            signed::put_back(fields, blocks);
             Ok(changed)
         });
         if let Some(audit) = &self.gateway.audit {
-            let decisions = vault.decisions();
-            audit.record(audited::events(&self.subject, request.fields(), &decisions, None, 0))?;
+            let decided = Scanned { decisions: vault.decisions(), ..Scanned::default() };
+            audit.record(audited::events(&self.subject, request.fields(), &decided, None, 0))?;
         }
         if let Some(proof) = vault.proof() {
-            request.secure(proof, Arc::clone(&self.subject));
+            let before = request.secured().cloned();
+            let routed = vault.routed().keys().next().copied();
+            request.secure(Secured {
+                proof: Some(proof),
+                in_house: before.as_ref().and_then(|before| before.in_house).or(routed),
+                kept: before.map(|before| before.kept.clone()).unwrap_or_default(),
+                subject: Arc::clone(&self.subject),
+            });
         }
         changed.map_err(|blocked| {
             let error = ApiError::from(blocked);

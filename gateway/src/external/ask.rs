@@ -39,7 +39,7 @@ impl Outside {
     /// What is sent.
     pub(super) async fn outgoing(&self, question: &Arc<Question>) -> Result<Outgoing, Failure> {
         let (uri, fixed) = (self.uri.clone(), self.address.clone());
-        let to = Destination { uri, fixed, authorization: self.authorization.clone() };
+        let to = Destination::of_guard(uri, fixed, self.authorization.clone(), self.in_house);
         let (kind, asked) = (self.kind.clone(), Arc::clone(question));
         let make = move || -> Result<Outgoing, Unsent> {
             let body = Bytes::from(kind.encode(&asked).to_string());
@@ -50,8 +50,8 @@ impl Outside {
                 }
                 Kind::Presidio(_) | Kind::Moderation(_) => None,
             };
-            let proof = asked.secured.as_ref().map(|secured| &secured.proof);
-            let check = Check { proof, protocol: &|spot: &Spot<'_>| kind.is_own(spot) };
+            let check =
+                Check { secured: asked.secured.as_deref(), protocol: &|spot: &Spot<'_>| kind.is_own(spot) };
             let outgoing = Outgoing::json(to, false, body, &check)?;
             Ok(match signature {
                 Some(headers) => outgoing.signed(headers),
@@ -61,7 +61,7 @@ impl Outside {
         let size: usize = question.passages.iter().map(|passage| passage.text.len()).sum();
         off_thread(size, make).await?.map_err(|unsent| match unsent {
             Unsent::Leak(leak) => Failure::Leak(leak.entity),
-            Unsent::Malformed(_) => Failure::Unsendable,
+            Unsent::OutOfHouse(_) | Unsent::Malformed(_) => Failure::Unsendable,
         })
     }
 

@@ -235,7 +235,12 @@ async fn nothing_that_was_redacted_is_sent_to_a_guard_whatever_field_it_stands_i
     vault.redact(&guard, "Zoe's mail is zoe@example.org, her SSN 536-22-8143.").unwrap();
     let asked = |text: &str| {
         let mut question = question(&[("[EMAIL_ADDRESS_1]", false), (text, false)]);
-        let secured = Secured { proof: vault.proof().unwrap(), subject: Arc::clone(&question.subject) };
+        let secured = Secured {
+            proof: vault.proof(),
+            in_house: None,
+            kept: Vec::new(),
+            subject: Arc::clone(&question.subject),
+        };
         question.secured = Some(Arc::new(secured));
         Arc::new(question)
     };
@@ -252,7 +257,12 @@ async fn nothing_that_was_redacted_is_sent_to_a_guard_whatever_field_it_stands_i
     }
     let mut question = question(&[]);
     question.metadata = json!({ "field": "zoe@example.org", "key": { "zoe@example.org": 1 } });
-    let secured = Secured { proof: vault.proof().unwrap(), subject: Arc::clone(&question.subject) };
+    let secured = Secured {
+        proof: vault.proof(),
+        in_house: None,
+        kept: Vec::new(),
+        subject: Arc::clone(&question.subject),
+    };
     question.secured = Some(Arc::new(secured));
     assert!(matches!(external.guards[0].outgoing(&Arc::new(question)).await, Err(Failure::Leak(_))));
 }

@@ -105,6 +105,11 @@ impl OutputRules {
 
     fn check(&self) -> Result<(), PolicyError> {
         for (name, rule) in &self.entities {
+            if rule.action == Some(Operator::Route) {
+                let problem =
+                    "an answer is there already; expected `redact`, `mask`, `hash`, `block`, `log` or `off`";
+                return Err(PolicyError::new(format!("output.entities.{name}.action"), problem));
+            }
             if rule.action == Some(Operator::Tokenise) {
                 let problem = "a placeholder of an answer stands for nothing that could come back; expected `redact`, `mask`, \
                     `hash`, `block`, `log` or `off`";
