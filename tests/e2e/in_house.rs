@@ -198,7 +198,7 @@ async fn the_audit_log_says_route_and_who_was_refused() {
     let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let told: Vec<_> = events
         .iter()
-        .filter(|event| event["entity"] == "CREDIT_CARD")
+        .filter(|event| event["entity"] == "CREDIT_CARD" && event["direction"] == "request")
         .map(|e| ["detector", "action", "field", "model"].map(|name| e[name].as_str().unwrap().to_owned()))
         .collect();
     assert_eq!(told.len(), 3, "{text}");
