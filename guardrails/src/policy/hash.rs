@@ -1,20 +1,16 @@
 //! Keyed hashes of values: HMAC-SHA256 (RFC 2104). Without the key nobody can try out which value gives a mark, and the
 //! numbers of cards and persons are few enough to try all.
 
-use sha2::{Digest, Sha256};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
 
-/// Bytes of a block of SHA-256.
-const BLOCK: usize = 64;
 /// Fewer bytes are no key.
 const LEAST_KEY: usize = 16;
 /// Bytes of the hash that are shown: 96 bits, among which two of a billion values still hardly ever meet.
 const SHOWN: usize = 12;
 
 /// A key for hashes; prints nothing of itself.
-pub(crate) struct HashKey {
-    inner: Sha256,
-    outer: Sha256,
-}
+pub(crate) struct HashKey(Hmac<Sha256>);
 
 impl HashKey {
     /// # Errors
@@ -23,24 +19,13 @@ impl HashKey {
         if key.len() < LEAST_KEY {
             return Err(format!("expected a key of at least {LEAST_KEY} bytes"));
         }
-        Ok(HashKey::of_any_length(key))
-    }
-
-    fn of_any_length(key: &[u8]) -> HashKey {
-        let mut block = [0; BLOCK];
-        if key.len() > BLOCK {
-            block[..32].copy_from_slice(&Sha256::digest(key));
-        } else {
-            block[..key.len()].copy_from_slice(key);
-        }
-        let started = |pad: u8| Sha256::new_with_prefix(block.map(|byte| byte ^ pad));
-        HashKey { inner: started(0x36), outer: started(0x5c) }
+        Hmac::new_from_slice(key).map(HashKey).map_err(|error| error.to_string())
     }
 
     pub(crate) fn mac(&self, message: &[&[u8]]) -> [u8; 32] {
-        let mut inner = self.inner.clone();
-        message.iter().for_each(|part| inner.update(part));
-        self.outer.clone().chain_update(inner.finalize()).finalize().into()
+        let mut mac = self.0.clone();
+        message.iter().for_each(|part| mac.update(part));
+        mac.finalize().into_bytes().into()
     }
 
     /// What stands for a value of an entity, in letters alone, `a` for 0 to `p` for 15: so that no rule takes it for a number.
@@ -93,7 +78,10 @@ mod tests {
                 "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54",
             ),
         ] {
-            assert_eq!(hex(&HashKey::of_any_length(key).mac(&[data.as_bytes()])), mac);
+            let key = HashKey(Hmac::new_from_slice(key).unwrap());
+            assert_eq!(hex(&key.mac(&[data.as_bytes()])), mac);
+            let (begin, end) = data.as_bytes().split_at(3);
+            assert_eq!(hex(&key.mac(&[begin, end])), mac);
         }
     }
 
