@@ -1,8 +1,9 @@
 //! One decision, as it is written down.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
+use jiff::Timestamp;
 use serde::Serialize;
 use sluice_guardrails::Decision;
 
@@ -162,26 +163,13 @@ fn band(score: f32) -> &'static str {
 
 /// A time in UTC as RFC 3339 writes it, to the millisecond: later ones sort behind earlier ones.
 pub(super) fn timestamp(at: SystemTime) -> String {
-    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (seconds, millis) = (since.as_secs(), since.subsec_millis());
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    // Days to a date by eras of 400 years that begin in March, so that the leap day is the last of a year.
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+    format!("{:.3}", Timestamp::try_from(at).unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+    use std::time::{Duration, UNIX_EPOCH};
 
     #[test]
     fn times_are_written_as_everybody_reads_them() {
@@ -191,6 +179,7 @@ mod tests {
         assert_eq!(at(951_868_799_999), "2000-02-29T23:59:59.999Z");
         assert_eq!(at(1_709_251_199_000), "2024-02-29T23:59:59.000Z");
         assert_eq!(at(1_735_689_599_000), "2024-12-31T23:59:59.000Z");
+        assert_eq!(timestamp(UNIX_EPOCH + Duration::from_nanos(999_999)), "1970-01-01T00:00:00.000Z");
         assert_eq!(at(4_107_542_400_000), "2100-03-01T00:00:00.000Z");
     }
 }

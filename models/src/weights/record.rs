@@ -3,10 +3,10 @@
 
 use super::error::WeightsError;
 use super::store;
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The file beside the weights which holds the records, by file name.
 pub(super) const FILE: &str = "recorded-sha256.json";
@@ -53,21 +53,11 @@ pub(super) fn add(dir: &Path, name: &str, record: &Record) -> Result<(), Weights
 
 /// Today's date in UTC.
 pub(super) fn today() -> String {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    date(since.as_secs() / 86_400)
+    date(Timestamp::now())
 }
 
-/// The date so many days after 1970-01-01: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
-fn date(days: u64) -> String {
-    let days = days + 719_468; // since 0000-03-01, so that the leap day ends a year
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year_of_era = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day_of_year = day - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day_of_month = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day_of_month:02}")
+fn date(at: Timestamp) -> String {
+    at.strftime("%F").to_string()
 }
 
 fn load(dir: &Path) -> Result<Option<Map<String, Value>>, WeightsError> {
@@ -125,7 +115,9 @@ mod tests {
             (20_513, "2026-03-01"),
             (47_541, "2100-03-01"),
         ] {
-            assert_eq!(date(days), expected);
+            for second in [0, 86_399] {
+                assert_eq!(date(Timestamp::from_second(days * 86_400 + second).unwrap()), expected);
+            }
         }
     }
 }
