@@ -5,12 +5,18 @@ use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use serde::Deserialize;
 use serde_json::json;
 use sluice_guardrails::pii::Selection;
-use sluice_guardrails::{Band, Class, Finding, Guard, InjectionAction, Policy};
+use sluice_guardrails::{
+    Band, Class, Decision, Finding, Guard, InjectionAction, Operator, Policy, Rules, Vault,
+};
+
+use super::env;
+use crate::policy::{InForce, LivePolicy};
 
 /// Which findings are wanted.
 #[derive(Args)]
@@ -19,9 +25,9 @@ pub(super) struct Wanted {
     /// codes ...); without this it is what redaction acts on by default: core and us.
     #[arg(long, value_name = "PACKS", value_delimiter = ',')]
     packs: Vec<String>,
-    /// The least likely findings that are told: possible (from 0.3), likely (0.6) or certain (0.9).
-    #[arg(long, value_name = "BAND", default_value = "likely")]
-    min: Band,
+    /// The least likely findings that are told: possible (from 0.3), likely (0.6, the default) or certain (0.9).
+    #[arg(long, value_name = "BAND")]
+    min: Option<Band>,
 }
 
 impl Wanted {
@@ -33,7 +39,7 @@ impl Wanted {
         } else {
             Selection::of(&self.packs).map_err(|problem| format!("--packs: {problem}"))?
         };
-        Ok((Guard::with(&policy, &selection), self.min))
+        Ok((Guard::with(&policy, &selection), self.min.unwrap_or(Band::Likely)))
     }
 
     /// The packs, for reports.
@@ -47,6 +53,10 @@ impl Wanted {
 pub struct ScanArgs {
     #[command(flatten)]
     wanted: Wanted,
+    /// Tell what this policy file does with what it finds: packs, entities, allow lists and recognisers of your own are the
+    /// file's, and so is how likely an entity must be. --min leaves out more.
+    #[arg(long, value_name = "FILE", conflicts_with = "packs")]
+    policy: Option<PathBuf>,
     /// Read one JSON object with a "text" a line, and write one with its "findings" each, in order; places are in code
     /// points.
     #[arg(long)]
@@ -60,7 +70,7 @@ pub struct ScanArgs {
 /// # Errors
 /// What can't be read, by file and line.
 pub fn run(args: &ScanArgs, out: &mut impl Write) -> Result<String, String> {
-    let (guard, min) = args.wanted.guard()?;
+    let scanner = Scanner::new(args)?;
     let stdin = [PathBuf::from("-")];
     let files = if args.files.is_empty() { &stdin[..] } else { &args.files[..] };
     let colour =
@@ -69,16 +79,72 @@ pub fn run(args: &ScanArgs, out: &mut impl Write) -> Result<String, String> {
     for file in files {
         let reader = open(file)?;
         if args.jsonl {
-            lines(&guard, min, &name(file), reader, out)?;
+            lines(&scanner, &name(file), reader, out)?;
         } else {
             let text = read(reader, &name(file))?;
-            let found = guard.report(&text, min);
+            let found = scanner.scan(&text);
             sum.add(&found);
-            let shown = show(&text, &found, (files.len() > 1).then(|| name(file)).as_deref(), colour);
+            let shown = show(&text, found, (files.len() > 1).then(|| name(file)).as_deref(), colour);
             write(out, shown.as_bytes())?;
         }
     }
-    Ok(if args.jsonl { String::new() } else { sum.text(args.wanted.packs.is_empty()) })
+    let hint = args.wanted.packs.is_empty() && args.policy.is_none();
+    Ok(if args.jsonl { String::new() } else { sum.text(hint) })
+}
+
+/// What reads texts.
+enum Scanner {
+    /// All that packs find from a band on.
+    Packs(Guard, Band),
+    /// What a policy does with what it finds, from a band on.
+    Policy(Arc<InForce>, Band),
+}
+
+/// A finding, and what a policy does with it.
+struct Told {
+    finding: Finding,
+    action: Option<Operator>,
+}
+
+impl Scanner {
+    fn new(args: &ScanArgs) -> Result<Self, String> {
+        let Some(path) = &args.policy else {
+            let (guard, min) = args.wanted.guard()?;
+            return Ok(Self::Packs(guard, min));
+        };
+        let rules = Rules { file: Some(path.clone()), ..Rules::default() };
+        let policy = LivePolicy::open(&rules, &env)
+            .map_err(|problem| format!("--policy: {}", problem.trim_start_matches("guardrails.file: ")))?;
+        Ok(Self::Policy(policy.current(), args.wanted.min.unwrap_or(Band::Possible)))
+    }
+
+    /// In the order in which they stand.
+    fn scan(&self, text: &str) -> Vec<Told> {
+        match self {
+            Self::Packs(guard, min) => {
+                let found = guard.report(text, *min).into_iter();
+                found.map(|finding| Told { finding, action: None }).collect()
+            }
+            Self::Policy(policy, min) => {
+                let mut vault = Vault::new();
+                vault.keep_decisions();
+                // What would be refused is told like everything else.
+                drop(vault.redact(&policy.guard, text));
+                let likely = vault.decisions().into_iter().filter(|made| Band::of(made.score) >= Some(*min));
+                let mut told: Vec<_> = likely.map(Told::of).collect();
+                told.sort_by_key(|told| (told.finding.span.start, told.finding.span.end));
+                told
+            }
+        }
+    }
+}
+
+impl Told {
+    fn of(decision: Decision) -> Self {
+        let Decision { entity, rule, class, score, action, bytes, .. } = decision;
+        let finding = Finding { entity, rule, class, span: bytes, score };
+        Self { finding, action: Some(action) }
+    }
 }
 
 fn name(file: &Path) -> String {
@@ -113,13 +179,7 @@ struct Text {
 }
 
 /// Reads a line, writes a line.
-fn lines(
-    guard: &Guard,
-    min: Band,
-    name: &str,
-    reader: Box<dyn Read>,
-    out: &mut impl Write,
-) -> Result<(), String> {
+fn lines(scanner: &Scanner, name: &str, reader: Box<dyn Read>, out: &mut impl Write) -> Result<(), String> {
     let mut reader = BufReader::new(reader);
     let (mut line, mut number) = (Vec::new(), 0);
     loop {
@@ -135,7 +195,7 @@ fn lines(
                 e.column()
             )
         })?;
-        let found = guard.report(&text, min);
+        let found: Vec<Finding> = scanner.scan(&text).into_iter().map(|told| told.finding).collect();
         let places = code_points(&text, &found);
         let found: Vec<_> = found
             .iter()
@@ -160,26 +220,26 @@ pub(super) fn code_points(text: &str, found: &[Finding]) -> Vec<Range<usize>> {
 }
 
 /// The lines in which something was found, with each finding marked and named.
-fn show(text: &str, found: &[Finding], file: Option<&str>, colour: bool) -> String {
+fn show(text: &str, mut found: Vec<Told>, file: Option<&str>, colour: bool) -> String {
     let mut out = String::new();
     // Of findings in each other the inner ones are only named, behind the outer.
-    let mut found = found.to_vec();
-    found.sort_by_key(|finding| (finding.span.start, std::cmp::Reverse(finding.span.end)));
+    found.sort_by_key(|told| (told.finding.span.start, std::cmp::Reverse(told.finding.span.end)));
     let mut next = 0;
     let mut start = 0;
     for (number, line) in text.split_inclusive('\n').enumerate() {
         let end = start + line.len();
-        if found.get(next).is_some_and(|finding| finding.span.start < end) {
+        if found.get(next).is_some_and(|told| told.finding.span.start < end) {
             match file {
                 Some(file) => write!(out, "{file}:{}: ", number + 1),
                 None => write!(out, "{}: ", number + 1),
             }
             .unwrap_or_default();
             let mut done = start;
-            while let Some(finding) = found.get(next).filter(|finding| finding.span.start < end) {
+            while let Some(told) = found.get(next).filter(|told| told.finding.span.start < end) {
+                let finding = &told.finding;
                 let span = finding.span.start.max(done)..finding.span.end.min(end).max(done);
                 plain(&mut out, &text[done..span.start]);
-                mark(&mut out, &text[span.clone()], finding, colour);
+                mark(&mut out, &text[span.clone()], told, colour);
                 done = span.end;
                 next += 1;
             }
@@ -191,23 +251,26 @@ fn show(text: &str, found: &[Finding], file: Option<&str>, colour: bool) -> Stri
     out
 }
 
-fn mark(out: &mut String, value: &str, finding: &Finding, colour: bool) {
+fn mark(out: &mut String, value: &str, told: &Told, colour: bool) {
+    let Told { finding, action } = told;
     let band = match Band::of(finding.score) {
         Some(Band::Certain) => "certain",
         Some(Band::Likely) => "likely",
         _ => "possible",
     };
+    let action = action.map_or_else(String::new, |action| format!(": {}", action.name()));
+    let name = format!("[{} {band}{action}]", finding.entity);
     if value.is_empty() {
-        let _ = write!(out, "[{} {band}]", finding.entity);
+        out.push_str(&name);
     } else if colour {
         let paint = if finding.class == Class::Secret { "1;31" } else { "1;33" };
         let _ = write!(out, "\x1b[{paint}m");
         plain(out, value);
-        let _ = write!(out, "\x1b[0m\x1b[2m[{} {band}]\x1b[0m", finding.entity);
+        let _ = write!(out, "\x1b[0m\x1b[2m{name}\x1b[0m");
     } else {
         out.push('{');
         plain(out, value);
-        let _ = write!(out, "}}[{} {band}]", finding.entity);
+        let _ = write!(out, "}}{name}");
     }
 }
 
@@ -220,20 +283,26 @@ fn plain(out: &mut String, text: &str) {
 struct Summary {
     texts: usize,
     with: usize,
-    entities: BTreeMap<&'static str, usize>,
+    /// By entity, and by what is done with it.
+    entities: BTreeMap<(&'static str, Option<&'static str>), usize>,
 }
 
 impl Summary {
-    fn add(&mut self, found: &[Finding]) {
+    fn add(&mut self, found: &[Told]) {
         self.texts += 1;
         self.with += usize::from(!found.is_empty());
-        found.iter().for_each(|finding| *self.entities.entry(finding.entity).or_default() += 1);
+        for Told { finding, action } in found {
+            *self.entities.entry((finding.entity, action.map(Operator::name))).or_default() += 1;
+        }
     }
 
-    fn text(&self, default: bool) -> String {
+    fn text(&self, hint: bool) -> String {
         let total: usize = self.entities.values().sum();
-        let each: Vec<String> =
-            self.entities.iter().map(|(entity, count)| format!("{count} {entity}")).collect();
+        let each = self.entities.iter().map(|((entity, action), count)| match action {
+            Some(action) => format!("{count} {entity} ({action})"),
+            None => format!("{count} {entity}"),
+        });
+        let each: Vec<String> = each.collect();
         let findings = if total == 1 { "finding" } else { "findings" };
         let texts = if self.texts == 1 { "text" } else { "texts" };
         let mut text = format!("{total} {findings} in {} of {} {texts}", self.with, self.texts);
@@ -241,7 +310,7 @@ impl Summary {
             let _ = write!(text, ": {}", each.join(", "));
         }
         text.push('\n');
-        if default {
+        if hint {
             text.push_str(
                 "What is never replaced by default (dates, ages, URLs ...) is not shown: --packs core,us\n",
             );
@@ -254,10 +323,21 @@ impl Summary {
 mod tests {
     use super::*;
 
+    fn by_default() -> Scanner {
+        let (guard, min) = Wanted { packs: Vec::new(), min: None }.guard().unwrap();
+        Scanner::Packs(guard, min)
+    }
+
     fn scan(text: &str, colour: bool) -> String {
-        let wanted = Wanted { packs: Vec::new(), min: Band::Likely };
-        let (guard, min) = wanted.guard().unwrap();
-        show(text, &guard.report(text, min), None, colour)
+        show(text, by_default().scan(text), None, colour)
+    }
+
+    fn by_policy(policy: &str, min: Option<Band>) -> Result<Scanner, String> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(policy.as_bytes()).unwrap();
+        let wanted = Wanted { packs: Vec::new(), min };
+        let policy = Some(file.path().to_owned());
+        Scanner::new(&ScanArgs { wanted, policy, jsonl: false, files: Vec::new() })
     }
 
     #[test]
@@ -271,36 +351,80 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_answered_by_a_line_with_places_in_code_points() {
-        let guard = Wanted { packs: Vec::new(), min: Band::Likely }.guard().unwrap().0;
-        let input = "{\"text\": \"é ada@example.org\"}\n{\"text\": \"none\", \"id\": 1}\n";
+    fn by_a_policy_what_it_does_is_shown_and_what_it_allows_is_not() {
+        let scanner = by_policy(
+            "entities: {EMAIL_ADDRESS: {action: mask}, DATE_TIME: {action: log}, US_SSN: {action: block}}\n\
+             allow: {domains: [acme.com]}\n\
+             custom: [{id: badge, entity: BADGE, pattern: 'EMP-\\d{6}', start: keyword, keywords: [EMP-], prior: 1, examples: ['<<EMP-123456>>'], others: [EMP-12]}]\n",
+            None,
+        )
+        .unwrap();
+        let text = "help@acme.com and ada@example.org, 2024-11-05, EMP-123456, SSN 536-22-8143";
+        let found = scanner.scan(text);
+        let mut sum = Summary::default();
+        sum.add(&found);
+        assert_eq!(
+            sum.text(false),
+            "4 findings in 1 of 1 text: 1 BADGE (tokenise), 1 DATE_TIME (log), 1 EMAIL_ADDRESS (mask), 1 US_SSN (block)\n"
+        );
+        assert_eq!(
+            show(text, found, None, false),
+            "1: help@acme.com and {ada@example.org}[EMAIL_ADDRESS certain: mask], {2024-11-05}[DATE_TIME certain: log], \
+             {EMP-123456}[BADGE certain: tokenise], SSN {536-22-8143}[US_SSN certain: block]\n"
+        );
+    }
+
+    #[test]
+    fn a_policy_says_how_likely_an_entity_must_be_and_a_band_leaves_out_more() {
+        let entities = |policy: &str, min| {
+            let found = by_policy(policy, min).unwrap().scan("ssn 219 45 7731; ada@example.org");
+            found.iter().map(|told| told.finding.entity).collect::<Vec<_>>()
+        };
+        assert_eq!(entities("pii: redact\n", None), ["US_SSN", "EMAIL_ADDRESS"]);
+        assert_eq!(entities("entities: {US_SSN: {min: certain}}\n", None), ["EMAIL_ADDRESS"]);
+        assert_eq!(entities("entities: {US_SSN: {min: certain}}\n", Some(Band::Possible)), ["EMAIL_ADDRESS"]);
+        assert_eq!(entities("pii: redact\n", Some(Band::Certain)), ["EMAIL_ADDRESS"]);
+    }
+
+    #[test]
+    fn a_wrong_policy_is_told_with_its_file_and_field() {
+        let problem = by_policy("entities: {EMAIL_ADRESS: {action: mask}}\n", None).err().unwrap();
+        assert!(problem.starts_with("--policy: /") && problem.contains("EMAIL_ADRESS"), "{problem}");
+        assert!(problem.contains("did you mean `EMAIL_ADDRESS`?"), "{problem}");
+    }
+
+    fn answered(scanner: &Scanner, input: &str) -> Result<Vec<serde_json::Value>, String> {
+        let input: &'static [u8] = Box::leak(input.as_bytes().into());
         let mut out = Vec::new();
-        lines(&guard, Band::Likely, "x", Box::new(input.as_bytes()), &mut out).unwrap();
-        let out: Vec<serde_json::Value> = out
-            .split(|b| *b == b'\n')
-            .filter(|l| !l.is_empty())
-            .map(|l| serde_json::from_slice(l).unwrap())
-            .collect();
-        assert_eq!(out[0]["findings"][0]["entity"], "EMAIL_ADDRESS");
-        assert_eq!((&out[0]["findings"][0]["start"], &out[0]["findings"][0]["end"]), (&json!(2), &json!(17)));
-        assert_eq!(out[1], json!({"findings": []}));
+        lines(scanner, "in.jsonl", Box::new(input), &mut out)?;
+        let lines = out.split(|b| *b == b'\n').filter(|line| !line.is_empty());
+        Ok(lines.map(|line| serde_json::from_slice(line).unwrap()).collect())
+    }
+
+    #[test]
+    fn a_line_is_answered_by_a_line_with_places_in_code_points() {
+        let input = "{\"text\": \"é ada@example.org\"}\n{\"text\": \"none\", \"id\": 1}\n";
+        let policy = by_policy("entities: {EMAIL_ADDRESS: {action: block}}\n", None).unwrap();
+        for scanner in [by_default(), policy] {
+            let out = answered(&scanner, input).unwrap();
+            let score = out[0]["findings"][0]["score"].clone();
+            assert!(score.as_f64().unwrap() > 0.9);
+            let found = json!({"entity": "EMAIL_ADDRESS", "start": 2, "end": 17, "score": score});
+            assert_eq!(out, [json!({"findings": [found]}), json!({"findings": []})]);
+        }
     }
 
     #[test]
     fn a_bad_line_is_named_and_not_repeated() {
-        let guard = Wanted { packs: Vec::new(), min: Band::Likely }.guard().unwrap().0;
         for bad in ["{\"text\": 5555}", "{\"tex\": \"5555\"}", "5555", ""] {
-            let input = format!("{{\"text\": \"a\"}}\n{bad}\n");
-            let input: &'static [u8] = Box::leak(input.into_bytes().into_boxed_slice());
-            let problem =
-                lines(&guard, Band::Likely, "in.jsonl", Box::new(input), &mut Vec::new()).unwrap_err();
+            let problem = answered(&by_default(), &format!("{{\"text\": \"a\"}}\n{bad}\n")).unwrap_err();
             assert!(problem.starts_with("in.jsonl:2: ") && !problem.contains("5555"), "{problem}");
         }
     }
 
     #[test]
     fn an_unknown_pack_is_named_with_those_that_exist() {
-        let wanted = Wanted { packs: vec!["mars".to_owned()], min: Band::Likely };
+        let wanted = Wanted { packs: vec!["mars".to_owned()], min: None };
         let problem = wanted.guard().unwrap_err();
         assert!(problem.contains("`mars`") && problem.contains("core"), "{problem}");
     }
