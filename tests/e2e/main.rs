@@ -60,6 +60,8 @@ mod hardening;
 mod in_house;
 // A dry run of the guards.
 mod inspect;
+// Many callers at once never see each other's values.
+mod isolation;
 // Who may ask, and which credentials go where.
 mod keys;
 // Images, sound and files, which no guard looks into.
@@ -76,6 +78,8 @@ mod presidio;
 mod readme;
 // Personal data never reaches a provider, and comes back to its owner.
 mod redaction;
+// Acceptance scenarios by their numbers.
+mod scenarios;
 // Secrets leave in no form and come back in none.
 mod secrets;
 // Threads, draining, metrics, the list of models.
