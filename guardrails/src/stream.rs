@@ -139,6 +139,11 @@ impl Rehydrator {
     pub fn finish(&mut self) -> String {
         std::mem::take(&mut self.held)
     }
+
+    /// How many bytes wait.
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
 }
 
 impl fmt::Debug for Rehydrator {
