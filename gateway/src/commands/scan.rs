@@ -95,7 +95,7 @@ pub fn run(args: &ScanArgs, out: &mut impl Write) -> Result<String, String> {
 /// What reads texts.
 enum Scanner {
     /// All that packs find from a band on.
-    Packs(Guard, Band),
+    Packs(Box<Guard>, Band),
     /// What a policy does with what it finds, from a band on.
     Policy(Arc<InForce>, Band),
 }
@@ -110,7 +110,7 @@ impl Scanner {
     fn new(args: &ScanArgs) -> Result<Self, String> {
         let Some(path) = &args.policy else {
             let (guard, min) = args.wanted.guard()?;
-            return Ok(Self::Packs(guard, min));
+            return Ok(Self::Packs(Box::new(guard), min));
         };
         let rules = Rules { file: Some(path.clone()), ..Rules::default() };
         let policy = LivePolicy::open(&rules, &env)
@@ -325,7 +325,7 @@ mod tests {
 
     fn by_default() -> Scanner {
         let (guard, min) = Wanted { packs: Vec::new(), min: None }.guard().unwrap();
-        Scanner::Packs(guard, min)
+        Scanner::Packs(Box::new(guard), min)
     }
 
     fn scan(text: &str, colour: bool) -> String {
