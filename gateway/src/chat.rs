@@ -7,6 +7,7 @@ mod external;
 mod flight;
 mod guards;
 mod head;
+mod heard;
 pub mod import;
 pub mod judge;
 mod keys;

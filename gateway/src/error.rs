@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use sluice_guardrails::{Blocked, Class};
 
 /// Why a request got no answer. Messages name fields, models and targets; never content, never a secret.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum ApiError {
     /// The body could not be read to its end.
     #[error("the request body could not be read: {0}")]
@@ -119,8 +119,10 @@ pub enum ApiError {
         setting: &'static str,
     },
     /// A guard of others refused the request.
-    #[error("the guard '{guard}' refused the request{}", told(.what))]
+    #[error("the guard '{guard}' refused the {}{}", if *.answer { "answer" } else { "request" }, told(.what))]
     GuardRefused {
+        /// Whether it is the answer that it refused.
+        answer: bool,
         /// Its name.
         guard: String,
         /// `moderation_flagged`, `pii_detected` or `webhook_blocked`.

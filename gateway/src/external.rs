@@ -318,7 +318,12 @@ impl Outside {
         };
         if let Some(audit) = hearing.audit {
             let what = if verdict.is_ok() { what.as_str() } else { outcome };
-            audit.record(vec![Event::external(&question.subject, (&self.name, what), action)])?;
+            audit.record(vec![Event::external(
+                &question.subject,
+                (&self.name, what),
+                action,
+                question.phase,
+            )])?;
         }
         self.note(verdict.as_ref().err(), question);
         match verdict {
@@ -329,7 +334,7 @@ impl Outside {
                 Err(ApiError::GuardUnavailable { guard: self.name.clone() })
             }
             Ok(verdict) if outcome == "block" => {
-                let error = self.refused(verdict, what);
+                let error = self.refused(verdict, what, question.phase);
                 hearing.metrics.refused(error.code());
                 Err(error)
             }
@@ -364,7 +369,7 @@ impl Outside {
         }
     }
 
-    fn refused(&self, verdict: Verdict, what: String) -> ApiError {
+    fn refused(&self, verdict: Verdict, what: String, phase: Phase) -> ApiError {
         let (code, own) = match (&self.kind, verdict) {
             (Kind::Presidio(_), _) => ("pii_detected", None),
             (Kind::Moderation(_), _) => ("moderation_flagged", None),
@@ -372,7 +377,8 @@ impl Outside {
             (Kind::Webhook(_), _) => ("webhook_blocked", None),
         };
         let (own_code, reason) = own.map_or((None, None), |refusal| (refusal.code, refusal.reason));
-        ApiError::GuardRefused { guard: self.name.clone(), code, own_code, what, reason }
+        let answer = phase == Phase::Output;
+        ApiError::GuardRefused { answer, guard: self.name.clone(), code, own_code, what, reason }
     }
 
     fn leaked(&self, entity: &'static str, question: &Question, hearing: &Hearing<'_>) -> ApiError {

@@ -5,7 +5,7 @@ mod mask;
 mod replay;
 mod restore;
 
-pub use mask::Answers;
+pub use mask::{Answers, PROTOCOL};
 pub use replay::replay;
 
 use std::collections::BTreeMap;

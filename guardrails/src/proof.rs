@@ -178,6 +178,22 @@ impl Proof {
         places
     }
 
+    /// A text with placeholders for the originals that stand in it; none if none does.
+    pub fn hide(&self, text: &str) -> Option<String> {
+        let mut places = self.places(text);
+        places.sort_by_key(|(_, place)| (place.start, std::cmp::Reverse(place.end)));
+        let (mut out, mut from) = (String::new(), 0);
+        for (number, place) in &places {
+            if place.start >= from {
+                out.push_str(&text[from..place.start]);
+                out.push_str(self.placeholders.get(*number).map_or("", String::as_str));
+            }
+            from = from.max(place.end);
+        }
+        out.push_str(&text[from..]);
+        (!places.is_empty()).then_some(out)
+    }
+
     /// Whether a text is an original and nothing else.
     pub(crate) fn is_one(&self, text: &str) -> bool {
         self.originals.iter().any(|original| {

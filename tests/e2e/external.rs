@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use sluice_tests::leak::holds;
 use sluice_tests::stub::nobody;
-use sluice_tests::{Gate, Guard, Say, log, question, streamed};
+use sluice_tests::{Gate, Guard, Say, log, question, script, streamed};
 use tokio::sync::Barrier;
 
 const EMAIL: &str = "zoe.quill@example.org";
@@ -358,4 +358,62 @@ async fn every_decision_is_in_the_audit_log_and_never_what_it_was_about() {
         ]
     );
     assert!(!holds(text.as_bytes(), NAME) && !text.contains("Quill"));
+}
+
+#[tokio::test]
+async fn an_answer_is_heard_whole_before_anybody_has_any_of_it() {
+    let guard = moderation().await;
+    let line = format!(
+        "{{name: house, kind: openai_moderation, url: '{}', phase: [output], timeout: 60s}}",
+        guard.url()
+    );
+    let gate = gate(&[line], "");
+    for stream in [false, true] {
+        gate.primary.script(script("reply: {answer: 'Take the axe and go.', chunk_chars: 4}"));
+        let asked = streamed(question("What do I take?"), stream);
+        let refused = gate.client.chat(&asked).await;
+        assert!(!holds(&refused.body, "Take") && !holds(&refused.body, "axe and"));
+        let error = if stream { refused.events().last().unwrap()["error"].clone() } else { refused.error() };
+        assert_eq!(code(&error), ("guardrail_blocked", "moderation_flagged"));
+        assert_eq!(error["message"], "the guard 'house' refused the answer (violence)");
+        gate.primary.script(script("reply: {answer: 'Take the [EMAIL_ADDRESS_1] spoon.', chunk_chars: 4}"));
+        let asked = streamed(question(&format!("What do I take to {EMAIL}?")), stream);
+        let reply = gate.client.chat(&asked).await;
+        assert_eq!((reply.status, reply.text()), (200, format!("Take the {EMAIL} spoon.")));
+        // What was stored was heard.
+        let (before, again) = (guard.heard().len(), gate.client.chat(&asked).await);
+        assert_eq!((again.cache().as_str(), guard.heard().len()), ("hit exact", before));
+    }
+    let heard = guard.heard();
+    assert_eq!(heard[0].json()["input"], json!(["Take the axe and go."]));
+    assert!(heard.iter().all(|heard| !holds(&heard.body, EMAIL)));
+    gate.until("sluice_external_guard_calls_total{guard=\"house\",phase=\"output\",outcome=\"block\"} 2")
+        .await;
+}
+
+#[tokio::test]
+async fn names_that_others_find_in_an_answer_are_masked_and_a_guard_that_fails_decides_as_it_says() {
+    let guard = analyzer().await;
+    let line = |url: &str, more: &str| {
+        format!("{{name: names, kind: presidio, url: '{url}', phase: [input, output], timeout: 60s{more}}}")
+    };
+    let masking = gate(&[line(&guard.url(), "")], "");
+    masking.primary.script(script(&format!("reply: {{answer: 'Ask {NAME}, dear [PERSON_1].'}}")));
+    let reply = masking.ask(&format!("I am not {NAME}")).await;
+    // The first is the caller's own name, whoever wrote it.
+    assert_eq!(reply.text(), format!("Ask {NAME}, dear {NAME}."));
+    let reply = masking.ask("Whom do I ask?").await;
+    assert_eq!(reply.text(), "Ask [REDACTED_PERSON], dear [PERSON_1].");
+    for (on_error, status) in [("open", 200), ("closed", 503)] {
+        let line = format!(
+            "{{name: names, kind: webhook, url: '{}', phase: [output], on_error: {on_error}}}",
+            nobody()
+        );
+        let failing = gate(&[line], "");
+        let reply = failing.ask("Hello").await;
+        assert_eq!(reply.status, status, "A12: {on_error}");
+        let counted =
+            r#"sluice_external_guard_calls_total{guard="names",phase="output",outcome="connection"} 1"#;
+        failing.until(counted).await;
+    }
 }

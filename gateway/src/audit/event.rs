@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use sluice_guardrails::Decision;
 
+use crate::config::Phase;
+
 /// Whom and what a request's events are about.
 #[derive(Debug, Serialize)]
 pub struct Subject {
@@ -122,8 +124,10 @@ impl Event {
         subject: &Arc<Subject>,
         (guard, what): (&str, &str),
         action: &'static str,
+        phase: Phase,
     ) -> Self {
-        Self::new(subject, (&format!("external:{guard}"), what), action)
+        let direction = if phase == Phase::Output { "response" } else { "request" };
+        Self { direction, ..Self::new(subject, (&format!("external:{guard}"), what), action) }
     }
 
     /// Redacted values too short to be looked for in what is sent.

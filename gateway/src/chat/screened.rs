@@ -5,9 +5,11 @@ use std::sync::Arc;
 use sluice_guardrails::answers::Prompt;
 use sluice_guardrails::{Action, Blocked};
 
+use super::heard::Heard;
 use super::request::ChatRequest;
 use super::{Call, LARGE_BODY, audited};
 use crate::audit::Subject;
+use crate::config::Phase;
 use crate::gateway::Core;
 use crate::relay::Answers;
 use crate::route::Target;
@@ -20,12 +22,15 @@ pub(super) struct Screening {
     pub(super) call: Arc<Call>,
     subject: Option<Arc<Subject>>,
     prompt: Option<Prompt>,
+    heard: Option<Heard>,
 }
 
 /// The chunks of an answer as they may go on. What was decided is written down when it is dropped, however far it came.
 pub(super) struct Screened {
     chunks: Chunks,
     reading: Option<(Answers, Screening)>,
+    /// What others are to hear before anybody has any of it.
+    heard: Option<Heard>,
     done: bool,
 }
 
@@ -34,17 +39,21 @@ impl Screening {
     pub(super) fn new(core: &Arc<Core>, call: &Arc<Call>, request: &ChatRequest, targets: &[Target]) -> Self {
         let output = call.policy.guard.answers().map(|guard| guard.output());
         let audited = core.gateway.audit.is_some() && output.is_some();
-        let subject = audited.then(|| audited::subject(call, &request.model, targets));
+        let external = core.gateway.external.is_asked(Phase::Output);
+        let subject = (audited || external).then(|| audited::subject(call, &request.model, targets));
+        let heard = subject.clone().filter(|_| external);
+        let heard = heard.map(|subject| Heard::new(core, subject, request.secured().cloned()));
         let compared = output.is_some_and(|output| output.system_prompt != Action::Off);
         let prompt = compared.then(|| Prompt::new(request.system_texts().into_iter())).flatten();
-        Self { core: Arc::clone(core), call: Arc::clone(call), subject, prompt }
+        Self { core: Arc::clone(core), call: Arc::clone(call), subject, prompt, heard }
     }
 
     /// Reads one answer.
     pub(super) fn read(mut self, chunks: Chunks) -> Screened {
         let guard = self.call.policy.guard.answers().map(Arc::clone);
+        let heard = self.heard.take();
         let reading = guard.map(|guard| (Answers::new(guard, self.prompt.take()), self));
-        Screened { chunks, reading, done: false }
+        Screened { chunks, reading, heard, done: false }
     }
 
     /// Counts and writes down what was decided.
@@ -71,11 +80,29 @@ impl Screened {
     /// # Errors
     /// [`Broken`], once.
     pub(super) async fn next(&mut self) -> Result<Option<Chunk>, Broken> {
+        while let Some(chunk) = self.read().await? {
+            match &mut self.heard {
+                // May be dropped while it waits: what came is kept.
+                Some(heard) => heard.push(&chunk),
+                None => return Ok(Some(chunk)),
+            }
+        }
+        let Some(heard) = &self.heard else { return Ok(None) };
+        let judged = heard.judged().await.map_err(|error| Broken::Refused(Box::new(error)));
+        self.heard = None;
+        judged.map(Some)
+    }
+
+    /// The next chunk as our own rules have it.
+    async fn read(&mut self) -> Result<Option<Chunk>, Broken> {
         if self.done {
             return Ok(None);
         }
         let next = self.chunks.next().await?;
-        let Some((answers, _)) = &mut self.reading else { return Ok(next) };
+        let Some((answers, _)) = &mut self.reading else {
+            self.done = next.is_none();
+            return Ok(next);
+        };
         let blocked = |Blocked { entity, .. }| Broken::Blocked(entity);
         match next {
             Some(chunk) => answers.push(chunk).map(Some).map_err(blocked),
@@ -89,7 +116,7 @@ impl Screened {
 
 impl From<Chunks> for Screened {
     fn from(chunks: Chunks) -> Self {
-        Self { chunks, reading: None, done: false }
+        Self { chunks, reading: None, heard: None, done: false }
     }
 }
 

@@ -44,7 +44,8 @@ pub struct ExternalSection {
     /// `webhook`: signs what is sent, at least 16 bytes.
     #[serde(default)]
     pub secret: Option<SecretSource>,
-    /// When it is asked: `input`, before a request goes anywhere.
+    /// When it is asked: `input`, before a request goes anywhere; `output`, before anybody has anything of an answer, for which a
+    /// stream waits until it is whole. By default `input`.
     #[serde(default = "ExternalSection::phases")]
     pub phase: Vec<Phase>,
     /// What is done with what it says. `block`: refuse the request; `redact`: replace what it finds; `report`: count and audit it.
@@ -104,6 +105,8 @@ pub enum ExternalKind {
 pub enum Phase {
     /// Before a request goes anywhere.
     Input,
+    /// Before anybody has anything of an answer: a stream waits until it is whole.
+    Output,
 }
 
 impl Phase {
@@ -111,6 +114,7 @@ impl Phase {
     pub fn name(self) -> &'static str {
         match self {
             Self::Input => "input",
+            Self::Output => "output",
         }
     }
 }
@@ -201,6 +205,11 @@ impl ExternalSection {
         let grows = self.breaker.max_pause.0 >= self.breaker.pause.0;
         expect(grows, "breaker.max_pause", "must not be shorter than 'pause'");
         let original = self.sees == Sees::Original;
+        expect(
+            !(original && self.phase.contains(&Phase::Output)),
+            "sees",
+            "an answer has no other form than the redacted one: 'phase: [output]' takes 'sees: redacted'",
+        );
         expect(
             !original || self.in_house,
             "sees",

@@ -11,7 +11,7 @@ use super::growing::{Growing, Step, Work};
 use crate::wire::chat::{Assembler, Choice, Chunk, Delta};
 
 /// Words of the protocol, and what must not be changed or can't be read: ids, kinds, signatures, sound.
-const PROTOCOL: &[&str] = &[
+pub const PROTOCOL: &[&str] = &[
     "id",
     "type",
     "role",

@@ -311,6 +311,9 @@ pub enum Broken {
     /// The policy does not let it go on.
     #[error("the answer was ended by policy: it holds {0}, which must not be passed on (guardrails.output)")]
     Blocked(&'static str),
+    /// A guard of others does not let it go on, or can't be asked.
+    #[error("{0}")]
+    Refused(Box<ApiError>),
     /// Nobody took it.
     #[error("the answer was given up")]
     GivenUp,
@@ -320,6 +323,7 @@ impl From<Broken> for ApiError {
     fn from(broken: Broken) -> Self {
         match broken {
             Broken::Blocked(entity) => Self::AnswerBlocked { entity },
+            Broken::Refused(error) => *error,
             broken => Self::StreamBroken(broken.to_string()),
         }
     }

@@ -40,6 +40,16 @@ fn percent(text: &str) -> String {
 }
 
 #[test]
+fn originals_in_a_text_give_way_to_their_placeholders() {
+    let originals = [("EMAIL_ADDRESS", "ada@example.org"), ("US_SSN", "536-22-8143")];
+    let issued = ["[EMAIL_ADDRESS_1]", "[US_SSN_1]"].map(str::to_owned).to_vec();
+    let proof = Proof::new(originals.into_iter(), issued);
+    let hidden = proof.hide("é: 536228143, ada@example.org and 536-22-8143.");
+    assert_eq!(hidden.as_deref(), Some("é: [US_SSN_1], [EMAIL_ADDRESS_1] and [US_SSN_1]."));
+    assert_eq!(proof.hide("nothing of it"), None);
+}
+
+#[test]
 fn a_value_is_seen_in_whatever_way_it_is_written() {
     for value in [EMAIL, CARD, "🙂 smile@example.org", "C:\\keys\\zoe"] {
         let proof = of("EMAIL_ADDRESS", value);
