@@ -34,7 +34,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, header};
-use sluice_guardrails::Vault;
+use sluice_guardrails::{Guard, Vault};
 use tokio::sync::mpsc;
 
 use crate::body::{Body, Part};
@@ -90,6 +90,13 @@ pub struct Call {
     pub started: Instant,
     /// What was in force then.
     pub policy: Arc<InForce>,
+}
+
+impl Call {
+    /// What guards it, if it is for this route.
+    pub fn guard(&self, route: &str) -> &Arc<Guard> {
+        self.policy.guard(&self.caller.tenant, route)
+    }
 }
 
 /// Answers one chat request: from memory, else from the first target that can.

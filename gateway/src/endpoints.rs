@@ -153,7 +153,7 @@ async fn answer(
     match endpoint {
         Endpoint::Chat => chat::chat(core, &call, body).await,
         Endpoint::Feedback => feedback::feedback(gateway, &call, body.expose()),
-        Endpoint::Inspect => inspect::inspect(gateway, body).await,
+        Endpoint::Inspect => inspect::inspect(&call, body).await,
         // Boxed, since a hit is to be light.
         _ => Box::pin(embeddings::embeddings(core, &call, &body)).await,
     }

@@ -15,7 +15,7 @@ use crate::config::{Config, ConfigError, LimitSection, RetrySection, TimeoutSect
 use crate::external::External;
 use crate::keys::Keys;
 use crate::ledger::Prices;
-use crate::policy::LivePolicy;
+use crate::policy::{LivePolicy, Names};
 use crate::presidio::Presidio;
 use crate::route::catalogue::Catalogue;
 use crate::route::{RouteNotes, Routes};
@@ -101,8 +101,10 @@ impl Gateway {
             }
             _ => None,
         };
-        let policy =
-            LivePolicy::open(&config.guardrails.rules, env).map_err(|problem| problems.push(problem));
+        let names = keys.as_ref().ok().zip(routes.as_ref().ok());
+        let names = names.map(|(keys, (routes, _))| Names { keys, routes });
+        let policy = LivePolicy::open(&config.guardrails.rules, names, env);
+        let policy = policy.map_err(|problem| problems.push(problem));
         if let (Ok(policy), Ok((routes, _))) = (&policy, &routes) {
             problems.extend(nowhere_to_route(policy, routes));
         }
@@ -113,8 +115,7 @@ impl Gateway {
         else {
             return Err(ConfigError::Values(problems));
         };
-        let metrics = Metrics::default();
-        metrics.policy_is(&policy.current().name);
+        let metrics = announced(&policy, parts.serving);
         let memory = if config.caches() {
             let settings = CacheConfig {
                 similarity: config.cache.similarity,
@@ -167,6 +168,11 @@ impl Gateway {
         Ok((gateway, notes))
     }
 
+    /// The tenants and routes there are.
+    pub fn names(&self) -> Names<'_> {
+        Names { keys: &self.keys, routes: &self.routes }
+    }
+
     /// Writes what waits to be written. To be called when nothing more is asked; it may wait for a disk.
     pub fn flush(&self) {
         self.memory.iter().for_each(Memory::flush);
@@ -185,6 +191,7 @@ impl Gateway {
             (entries, stats.bytes, memory.cache().journal_stats())
         });
         self.metrics.journal(&journal.unwrap_or_default());
+        self.metrics.policy_state(self.policy.notes().tried.len(), self.policy.current().exceptions());
         self.metrics.scrape(entries, bytes, self.embedder.as_ref().map_or(0, EmbedPool::queued))
     }
 }
@@ -193,7 +200,17 @@ impl Gateway {
 fn nowhere_to_route(policy: &LivePolicy, routes: &Routes) -> Option<String> {
     let problem =
         "guardrails: something is for in-house targets alone (route), but no provider is 'in_house: true'";
-    (policy.current().guard.routes() && !routes.any_in_house()).then(|| problem.to_owned())
+    (policy.routes() && !routes.any_in_house()).then(|| problem.to_owned())
+}
+
+/// Metrics that name the policy in force. Where it is going to be used, the log says what is to be known of it.
+fn announced(policy: &LivePolicy, serving: bool) -> Metrics {
+    let metrics = Metrics::default();
+    metrics.policy_is(&policy.current().name);
+    if serving {
+        policy.notes().tell();
+    }
+    metrics
 }
 
 /// The vector space of the configured model, also where its weights are not to be had just now.

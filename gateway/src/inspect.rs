@@ -8,12 +8,11 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, header};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use sluice_guardrails::{Class, Decision, Guard, InjectionReport, Operator, Step, Vault};
+use sluice_guardrails::{Channel, Class, Decision, Guard, InjectionReport, Operator, Step, Vault};
 
 use crate::body::Body;
-use crate::chat::{Fate, LARGE_BODY, scan, worst_injection};
+use crate::chat::{Call, Fate, LARGE_BODY, scan, worst_injection};
 use crate::error::ApiError;
-use crate::gateway::Gateway;
 use crate::raw::Raw;
 use crate::wire::json as strict;
 
@@ -56,6 +55,9 @@ struct Report {
 struct Inspected {
     /// Where it stands: `texts[0]`, `messages[2].content`.
     field: String,
+    /// Of a field of a chat request: who speaks there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel: Option<Channel>,
     action: Outcome,
     findings: Vec<Found>,
     /// The text as it would go on, unless it would be refused. Fields of a chat request have it in the whole.
@@ -77,6 +79,12 @@ struct Found {
     end_byte: usize,
     score: f64,
     action: Operator,
+    /// It is not done: the policy is only tried.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    shadow: bool,
+    /// The exception that says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exception: Option<Arc<str>>,
 }
 
 #[derive(Serialize)]
@@ -89,12 +97,12 @@ struct Injection {
 ///
 /// # Errors
 /// [`ApiError::Json`], and [`ApiError::Invalid`] that names the field.
-pub(crate) async fn inspect(gateway: &Arc<Gateway>, body: Raw<Bytes>) -> Result<Response<Body>, ApiError> {
-    let policy = gateway.policy.current();
+pub(crate) async fn inspect(call: &Arc<Call>, body: Raw<Bytes>) -> Result<Response<Body>, ApiError> {
     let written = if body.len() < LARGE_BODY {
-        answer(&policy.guard, body.expose())?
+        answer(call, body.expose())?
     } else {
-        let reading = tokio::task::spawn_blocking(move || answer(&policy.guard, body.expose()));
+        let call = Arc::clone(call);
+        let reading = tokio::task::spawn_blocking(move || answer(&call, body.expose()));
         reading.await.map_err(|_| ApiError::Internal)??
     };
     let mut response = Response::new(Body::Full(Bytes::from(written)));
@@ -102,10 +110,12 @@ pub(crate) async fn inspect(gateway: &Arc<Gateway>, body: Raw<Bytes>) -> Result<
     Ok(response)
 }
 
-fn answer(guard: &Guard, body: &[u8]) -> Result<Vec<u8>, ApiError> {
+/// What the guard says that the call would have: its tenant's, and that of the route that a chat request names.
+fn answer(call: &Call, body: &[u8]) -> Result<Vec<u8>, ApiError> {
     let Value::Object(fields) = strict::parse(body).map_err(ApiError::Json)? else {
         return Err(ApiError::Json("expected an object".to_owned()));
     };
+    let guard = call.guard(fields.get("model").and_then(Value::as_str).unwrap_or_default());
     let report =
         if fields.contains_key("messages") { request(guard, fields)? } else { texts(guard, &fields)? };
     serde_json::to_vec(&report).map_err(|_| ApiError::Internal)
@@ -156,7 +166,14 @@ fn inspected(guard: &Guard, field: String, text: &str) -> Inspected {
     };
     let action = if vault.routed().is_empty() { action } else { action.max(Outcome::Route) };
     let findings = vault.decisions().iter().map(Found::new).collect();
-    Inspected { field, action, findings, redacted, injection: guard.injection(text).map(Injection::new) }
+    Inspected {
+        field,
+        channel: None,
+        action,
+        findings,
+        redacted,
+        injection: guard.injection(text).map(Injection::new),
+    }
 }
 
 /// A chat request, read as the chat endpoint reads it. One that would be refused is read up to the text for which it is.
@@ -181,7 +198,7 @@ fn request(guard: &Guard, fields: Map<String, Value>) -> Result<Report, ApiError
     let mut results: Vec<Inspected> = Vec::new();
     for same in decisions.chunk_by(|a, b| a.path == b.path) {
         let field = written(&same[0].path);
-        let action = same.iter().map(|decision| Outcome::of(decision.action)).max().unwrap_or(Outcome::Allow);
+        let action = same.iter().map(Outcome::of).max().unwrap_or(Outcome::Allow);
         let findings = same.iter().map(Found::new);
         // What was found in another field may be found here again, later.
         match results.iter_mut().find(|result| result.field == field) {
@@ -191,6 +208,7 @@ fn request(guard: &Guard, fields: Map<String, Value>) -> Result<Report, ApiError
             }
             None => results.push(Inspected {
                 field,
+                channel: Some(same[0].channel),
                 action,
                 findings: findings.collect(),
                 redacted: None,
@@ -200,8 +218,9 @@ fn request(guard: &Guard, fields: Map<String, Value>) -> Result<Report, ApiError
     }
     // Parts about which the policy decides as a whole have no findings.
     for part in scanned.parts() {
-        let (field, action) = (written(&part.path), part.fate.into());
-        results.push(Inspected { field, action, findings: Vec::new(), redacted: None, injection: None });
+        let (field, findings, channel) = (written(&part.path), Vec::new(), Some(part.channel));
+        let action = if part.shadow { Outcome::Allow } else { part.fate.into() };
+        results.push(Inspected { field, channel, action, findings, redacted: None, injection: None });
     }
     let redacted = (action != Outcome::Block).then_some(value);
     Ok(Report { action, results, redacted, injection })
@@ -257,14 +276,17 @@ impl Found {
             end_byte: decision.bytes.end,
             score: rounded(decision.score),
             action: decision.action,
+            shadow: decision.shadow,
+            exception: decision.exception.clone(),
         }
     }
 }
 
 impl Outcome {
-    /// What an operator's work makes of a text.
-    fn of(operator: Operator) -> Self {
-        match operator {
+    /// What a decision makes of a text.
+    fn of(decision: &Decision) -> Self {
+        match decision.action {
+            _ if decision.shadow => Self::Allow,
             Operator::Block => Self::Block,
             Operator::Route => Self::Route,
             operator if operator.acts() => Self::Redact,
@@ -292,11 +314,21 @@ impl Injection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keys::Caller;
+    use crate::policy::InForce;
     use serde_json::json;
     use sluice_guardrails::Policy;
 
     fn told(body: &Value) -> Result<Value, ApiError> {
-        let written = answer(&Guard::new(&Policy::default()), body.to_string().as_bytes())?;
+        let caller = Caller { key: String::new(), tenant: String::new(), shares_tenant: false };
+        let call = Call {
+            caller: Arc::new(caller),
+            id: String::new(),
+            headers: http::HeaderMap::new(),
+            started: std::time::Instant::now(),
+            policy: Arc::new(InForce::of_classes(&Policy::default())),
+        };
+        let written = answer(&call, body.to_string().as_bytes())?;
         Ok(serde_json::from_slice(&written).unwrap())
     }
 

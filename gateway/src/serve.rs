@@ -200,11 +200,12 @@ async fn watch_policy(gateway: Arc<Gateway>) {
             () = hangup.next() => true,
         };
         let reader = Arc::clone(&gateway);
-        let read = move || reader.policy.reload(anyway, &crate::commands::env);
+        let read = move || reader.policy.reload(anyway, Some(reader.names()), &crate::commands::env);
         match tokio::task::spawn_blocking(read).await {
             Ok(Reload::New(name)) => {
                 gateway.metrics.policy_reloaded(Some(&name));
                 tracing::info!(file, sha256 = name, "the policy file was read again and is in force");
+                gateway.policy.notes().tell();
             }
             Ok(Reload::Wrong(problem)) => {
                 gateway.metrics.policy_reloaded(None);

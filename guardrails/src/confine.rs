@@ -7,7 +7,7 @@
 
 use crate::guard::{Class, Finding};
 use crate::pipeline;
-use crate::policy::{Operator, Plan};
+use crate::policy::Verdicts;
 use crate::score::Band;
 
 /// What is replaced or refused, resolved; and what stays, since it is routed or only logged, one of an entity where several
@@ -15,27 +15,32 @@ use crate::score::Band;
 pub(crate) fn apart(
     mut acting: Vec<Finding>,
     staying: Vec<Finding>,
-    plan: &Plan,
+    verdicts: Verdicts<'_>,
 ) -> (Vec<Finding>, Vec<Finding>) {
-    let (routed, logged) = part(staying, plan);
+    let (routed, logged) = part(staying, verdicts);
     let (mut routed, mut logged) = (pipeline::report(routed), pipeline::report(logged));
     let longest = routed.iter().map(|finding| finding.span.len()).max().unwrap_or(0);
-    acting.retain(|finding| !is_part_of_a_likelier(finding, &routed, longest, plan));
-    let acting = pipeline::resolve(acting, plan);
+    acting.retain(|finding| !is_part_of_a_likelier(finding, &routed, longest, verdicts));
+    let acting = pipeline::resolve(acting, verdicts);
     routed.retain(|finding| !is_within(finding, &acting));
     logged.append(&mut routed);
     (acting, logged)
 }
 
-/// What is routed among what stays, and what is only logged.
-pub(crate) fn part(staying: Vec<Finding>, plan: &Plan) -> (Vec<Finding>, Vec<Finding>) {
-    staying.into_iter().partition(|finding| plan.decide(finding) == Operator::Route)
+/// What is routed among what stays, and what is only logged or tried.
+pub(crate) fn part(staying: Vec<Finding>, verdicts: Verdicts<'_>) -> (Vec<Finding>, Vec<Finding>) {
+    staying.into_iter().partition(|finding| verdicts.of(finding).routes())
 }
 
 /// Whether all that is left of what blocks nothing and is no secret is a part of a routed finding of a higher band. `routed` is
 /// sorted by start, and none of it is longer than `longest`.
-fn is_part_of_a_likelier(finding: &Finding, routed: &[Finding], longest: usize, plan: &Plan) -> bool {
-    if finding.class == Class::Secret || plan.decide(finding) == Operator::Block {
+fn is_part_of_a_likelier(
+    finding: &Finding,
+    routed: &[Finding],
+    longest: usize,
+    verdicts: Verdicts<'_>,
+) -> bool {
+    if finding.class == Class::Secret || verdicts.of(finding).blocks() {
         return false;
     }
     let first = routed.partition_point(|other| other.span.start.saturating_add(longest) < finding.span.end);
@@ -53,7 +58,7 @@ fn is_within(finding: &Finding, replaced: &[Finding]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Blocked, Guard, Operator, Rules, Vault};
+    use crate::{Blocked, Channel, Guard, Operator, Rules, Vault};
     use proptest::prelude::*;
     use serde_json::json;
     use std::sync::LazyLock;
@@ -164,7 +169,7 @@ mod tests {
             let text = pieces.concat();
             let mut vault = Vault::new();
             let sent = vault.redact(guard, &text).unwrap().unwrap_or(text);
-            prop_assert_eq!(guard.confines(&sent), !vault.routed().is_empty(), "{}", sent);
+            prop_assert_eq!(guard.confines(Channel::User, &sent), !vault.routed().is_empty(), "{}", sent);
             prop_assert!(!sent.contains("ada@") && !sent.contains("4539"), "{}", sent);
         }
     }

@@ -1,12 +1,16 @@
 //! A compiled policy: reads text and says what is in it. Shared by all requests, holds nothing of any.
 
 use crate::canon::{self, Canon, View};
+use crate::channel::Channel;
 use crate::media::{Media, SignedThinking};
 use crate::pii::{self, Engine, Selection};
-use crate::policy::{Action, InjectionAction, Operator, OutputRules, Plan, Policy, PolicyError, Rules, hex};
+use crate::policy::{
+    Action, Compiler, InjectionAction, Operator, OutputRules, Plan, Policy, PolicyError, Rules, Secrets,
+    Treatment, Verdicts, hex,
+};
 use crate::score::Band;
 use crate::text::Scan;
-use crate::trail::Decision;
+use crate::trail::{Decision, How};
 use crate::{answers, confine, injection, mask, pipeline, placeholder, secrets};
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
@@ -63,7 +67,7 @@ pub struct Guard {
     fingerprint: String,
     pii: Option<Arc<Engine>>,
     recognisers: Vec<Box<dyn Recogniser>>,
-    injection: Option<injection::Detector>,
+    injection: Option<Arc<injection::Detector>>,
     answers: Option<Arc<Guard>>,
     wordy: bool,
     output: OutputRules,
@@ -87,31 +91,45 @@ impl Guard {
         Guard::build(policy, (policy.pii != Action::Off).then_some(engine))
     }
 
-    /// Compiles everything that `rules` say, and tries their own recognisers out. `secret` reads what `env:NAME` or
-    /// `file:PATH` stand for.
+    /// Compiles everything that `rules` say of everybody, and tries their own recognisers out. `secret` reads what `env:NAME` or
+    /// `file:PATH` stand for. What they say of tenants and routes, and their exceptions, are for [`crate::Guards`].
     ///
     /// # Errors
     /// The first thing that can't be, with its field.
-    pub fn compile(
+    pub fn compile(rules: &Rules, secret: Secrets<'_>) -> Result<Guard, PolicyError> {
+        Guard::compile_with(&mut Compiler::new(rules, secret)?, rules, &[])
+    }
+
+    /// The same where these exceptions hold, by their places.
+    pub(crate) fn compile_with(
+        compiler: &mut Compiler,
         rules: &Rules,
-        secret: &dyn Fn(&str) -> Result<Vec<u8>, String>,
+        holding: &[usize],
     ) -> Result<Guard, PolicyError> {
-        let (plan, pii) = Plan::compile(rules, secret)?;
-        let answers = OutputRules::guard(rules, secret)?;
+        let (plan, pii) = compiler.plan(rules, holding)?;
+        let injection = compiler.injection(rules.injection);
+        let answers = OutputRules::guard(compiler, rules, holding)?;
         let (media, signed_thinking) = (rules.media, rules.signed_thinking);
-        Ok(Guard { answers, media, signed_thinking, ..Guard::assemble(&rules.policy(), plan, pii) })
+        let guard = Guard::assemble(&rules.policy(), plan, pii, injection);
+        Ok(Guard { answers, media, signed_thinking, ..guard })
     }
 
     fn build(policy: &Policy, pii: Option<Arc<Engine>>) -> Guard {
-        Guard::assemble(policy, Plan::of_classes(policy), pii)
+        let wanted = policy.injection != InjectionAction::Off;
+        let injection = wanted.then(|| Arc::new(injection::Detector::new()));
+        Guard::assemble(policy, Plan::of_classes(policy), pii, injection)
     }
 
-    fn assemble(policy: &Policy, plan: Plan, pii: Option<Arc<Engine>>) -> Guard {
+    fn assemble(
+        policy: &Policy,
+        plan: Plan,
+        pii: Option<Arc<Engine>>,
+        injection: Option<Arc<injection::Detector>>,
+    ) -> Guard {
         let mut recognisers = Vec::new();
         if plan.wants_secrets() {
             recognisers.extend(secrets::recognisers());
         }
-        let injection = (policy.injection != InjectionAction::Off).then(injection::Detector::new);
         let fingerprint = fingerprint(&plan, pii.as_deref());
         let (answers, wordy, output) = (None, false, OutputRules::default());
         Guard {
@@ -151,20 +169,26 @@ impl Guard {
 
     /// One that also finds what is dangerous in answers, and knows whether a masker must be patient with what its rules find:
     /// their own examples tell.
-    pub(crate) fn of_answers(mut self, rules: &Rules) -> Result<Guard, PolicyError> {
+    pub(crate) fn of_answers(
+        rules: &Rules,
+        plan: Plan,
+        pii: Option<Arc<Engine>>,
+        injection: Option<Arc<injection::Detector>>,
+    ) -> Result<Guard, PolicyError> {
         let canaries = &rules.output.canaries;
-        self.recognisers.extend(answers::recognisers(&rules.allow.domains, canaries)?);
-        self.output.clone_from(&rules.output);
-        if !self.acts() {
-            return Ok(self);
+        let mut guard = Guard::assemble(&rules.policy(), plan, pii, injection);
+        guard.recognisers.extend(answers::recognisers(&rules.allow.domains, canaries)?);
+        guard.output.clone_from(&rules.output);
+        if !guard.acts() {
+            return Ok(guard);
         }
-        let ids: HashSet<&str> = self.pii.iter().flat_map(|engine| engine.ids()).collect();
+        let ids: HashSet<&str> = guard.pii.iter().flat_map(|engine| engine.ids()).collect();
         let rows = pii::built_in().iter().flat_map(|pack| &pack.rows).chain(&rules.custom);
         let examples = rows.filter(|row| ids.contains(row.id.as_str())).flat_map(|row| &row.examples);
         let texts = examples.map(|text| text.replace("<<", "").replace(">>", ""));
         let marks = canaries.iter().map(|mark| format!("There is {mark} in it"));
         let texts: Vec<String> = texts.chain(marks).collect();
-        let guard = Arc::new(self);
+        let guard = Arc::new(guard);
         let wordy = mask::lets_out(&guard, texts.iter().map(String::as_str));
         let mut guard = Arc::into_inner(guard).expect("nobody else has it");
         guard.wordy = wordy;
@@ -174,6 +198,11 @@ impl Guard {
     /// The policy it was built from.
     pub fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    #[cfg(test)]
+    pub(crate) fn engine(&self) -> Option<&Arc<Engine>> {
+        self.pii.as_ref()
     }
 
     /// A SHA-256 in hexadecimal that changes with everything that decides what redaction does to a text: the policy's
@@ -191,34 +220,41 @@ impl Guard {
     /// Like [`Guard::inspect`], for a text that is the value of something named `label` (a JSON key, a form's
     /// field): `label` counts as a context word, `123456789` alone is no finding, under `"ssn"` it is.
     pub fn inspect_labelled(&self, text: &str, label: &str) -> Vec<Finding> {
-        self.examine(text, label).0
+        self.inspect_in(Channel::User, text, label)
     }
 
-    /// What [`Guard::inspect_labelled`] tells, and what stays where it is, since the policy only logs or routes it: one of an
-    /// entity where several overlap.
-    pub(crate) fn examine(&self, text: &str, label: &str) -> (Vec<Finding>, Vec<Finding>) {
-        let mut found = self.find(text, label, self.plan.least);
-        found.retain(|finding| self.plan.is_enough(finding));
-        self.plan.allowed.apply(text, &mut found);
-        if self.plan.hashes() && !found.is_empty() {
-            // What stands within a mark of ours is no value.
-            let marks: Vec<_> = placeholder::hashes(text).collect();
-            let inside =
-                |f: &Finding, mark: &Range<usize>| mark.start <= f.span.start && f.span.end <= mark.end;
-            found.retain(|finding| !marks.iter().any(|mark| inside(finding, mark)));
-        }
-        let (acting, staying) = found.into_iter().partition(|finding| self.plan.decide(finding).acts());
-        confine::apart(acting, staying, &self.plan)
+    /// [`Guard::inspect_labelled`] for a text of another channel than `user`.
+    pub fn inspect_in(&self, channel: Channel, text: &str, label: &str) -> Vec<Finding> {
+        self.examine(text, label, self.plan.verdicts(channel, text, None)).0
     }
 
-    /// Whether something stays in `text` that the policy leaves to in-house targets.
-    pub fn confines(&self, text: &str) -> bool {
-        self.plan.routes() && !confine::part(self.examine(text, "").1, &self.plan).0.is_empty()
+    /// What must not leave as it is, and what stays where it is, since the policy only logs or routes it, or is only tried: one of
+    /// an entity where several overlap.
+    pub(crate) fn examine(
+        &self,
+        text: &str,
+        label: &str,
+        verdicts: Verdicts<'_>,
+    ) -> (Vec<Finding>, Vec<Finding>) {
+        let found = self.candidates(text, label, &|finding| verdicts.is_enough(finding));
+        let (acting, staying) = found.into_iter().partition(|finding| verdicts.of(finding).acts());
+        confine::apart(acting, staying, verdicts)
+    }
+
+    /// Whether something stays in a text of a channel that the policy leaves to in-house targets.
+    pub fn confines(&self, channel: Channel, text: &str) -> bool {
+        let verdicts = self.plan.verdicts(channel, text, None);
+        self.plan.routes() && !confine::part(self.examine(text, "", verdicts).1, verdicts).0.is_empty()
     }
 
     /// Whether there is anything that the policy leaves to in-house targets.
     pub fn routes(&self) -> bool {
-        self.plan.routes() || self.media.routes()
+        self.plan.routes() || (self.media.routes() && !self.is_tried())
+    }
+
+    /// Whether all that the policy says is only tried: nothing is replaced or refused, and nothing kept in the house.
+    pub fn is_tried(&self) -> bool {
+        self.plan.is_tried()
     }
 
     /// What is done with what is no text.
@@ -231,10 +267,41 @@ impl Guard {
         self.signed_thinking
     }
 
-    /// What is in `text` that the policy only logs, with empty paths.
+    /// What is in a text of an answer and stays, since the policy only logs it or is only tried, with empty paths.
     pub fn logged(&self, text: &str) -> Vec<Decision> {
-        let logged = self.examine(text, "").1.into_iter();
-        logged.map(|finding| Decision::of(finding, Operator::Log, text)).collect()
+        let channel = Channel::Assistant;
+        let verdicts = self.plan.verdicts(channel, text, None);
+        let staying = self.examine(text, "", verdicts).1.into_iter();
+        staying
+            .map(|finding| Decision::of(finding.clone(), self.answered(verdicts.of(&finding)), text))
+            .collect()
+    }
+
+    /// What is done with a finding in an answer, where no placeholder could come back.
+    pub(crate) fn answered(&self, treatment: &Treatment) -> How {
+        let how = self.plan.how(Channel::Assistant, treatment);
+        let action = if how.action == Operator::Tokenise { Operator::Redact } else { how.action };
+        How { action, ..how }
+    }
+
+    /// What is found, is likely enough and is not allowed; in no order and with overlaps.
+    pub(crate) fn candidates(
+        &self,
+        text: &str,
+        label: &str,
+        is_enough: &dyn Fn(&Finding) -> bool,
+    ) -> Vec<Finding> {
+        let mut found = self.find(text, label, self.plan.least);
+        found.retain(is_enough);
+        self.plan.allowed.apply(text, &mut found);
+        if self.plan.hashes() && !found.is_empty() {
+            // What stands within a mark of ours is no value.
+            let marks: Vec<_> = placeholder::hashes(text).collect();
+            let inside =
+                |f: &Finding, mark: &Range<usize>| mark.start <= f.span.start && f.span.end <= mark.end;
+            found.retain(|finding| !marks.iter().any(|mark| inside(finding, mark)));
+        }
+        found
     }
 
     /// Everything in `text` from a band on, for reports: sorted by start, with one finding of an entity where several

@@ -1,5 +1,6 @@
 //! Redaction inside JSON: of values, and of JSON documents that stand in strings.
 
+use crate::channel::Reading;
 use crate::guard::Guard;
 use crate::media::is_media;
 use crate::text_file::TextFile;
@@ -18,12 +19,12 @@ pub(crate) fn redact(
     guard: &Guard,
     value: &mut Value,
     path: &[&str],
-    skip: &dyn Fn(&[&str], &str) -> bool,
+    reading: &Reading<'_>,
 ) -> Result<bool, Blocked> {
     let label = path.last().copied().unwrap_or("");
     let mut changed = false;
     match value {
-        Value::String(text) if !is_media(text) && !skip(path, text) => {
+        Value::String(text) if !is_media(text) && !(reading.skip)(path, text) => {
             if let Some(redacted) = redact_string(vault, guard, text, label, 0)? {
                 *text = redacted;
                 changed = true;
@@ -33,7 +34,7 @@ pub(crate) fn redact(
             let text = number.to_string();
             let text = whole_part(&text);
             if (is_long(text) || vault.is_known(text))
-                && !skip(path, text)
+                && !(reading.skip)(path, text)
                 && let Some(redacted) = vault.redact_labelled(guard, text, label)?
             {
                 *value = Value::String(redacted);
@@ -43,7 +44,7 @@ pub(crate) fn redact(
         Value::Array(items) => {
             for (number, item) in items.iter_mut().enumerate() {
                 vault.trail.enter(|| Step::Item(number));
-                changed |= redact(vault, guard, item, path, skip)?;
+                changed |= redact_inside(vault, guard, item, path, reading)?;
                 vault.trail.leave();
             }
         }
@@ -52,13 +53,31 @@ pub(crate) fn redact(
             for (key, item) in map {
                 let path: Vec<&str> = path.iter().copied().chain([key.as_str()]).collect();
                 vault.trail.enter(|| Step::Key(key.clone()));
-                changed |= redact(vault, guard, item, &path, skip)?;
+                changed |= redact_inside(vault, guard, item, &path, reading)?;
                 vault.trail.leave();
             }
         }
         Value::Null | Value::Bool(_) | Value::String(_) => {}
     }
     Ok(changed)
+}
+
+/// A value in another one, in which somebody else may speak.
+fn redact_inside(
+    vault: &mut Vault,
+    guard: &Guard,
+    item: &mut Value,
+    path: &[&str],
+    reading: &Reading<'_>,
+) -> Result<bool, Blocked> {
+    if !vault.tells_channels() {
+        return redact(vault, guard, item, path, reading);
+    }
+    let around = vault.channel;
+    vault.channel = (reading.channel)(path, item).unwrap_or(around);
+    let changed = redact(vault, guard, item, path, reading);
+    vault.channel = around;
+    changed
 }
 
 fn redact_keys(vault: &mut Vault, guard: &Guard, map: &mut Map<String, Value>) -> Result<bool, Blocked> {

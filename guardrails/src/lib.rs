@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 // What to do, and the thing that does it.
+pub mod channel;
 pub mod guard;
 pub mod policy;
 
@@ -52,13 +53,14 @@ pub mod vault;
 // That it worked.
 pub mod proof;
 
+pub use channel::{Channel, Reading};
 pub use guard::{Class, Finding, Guard, InjectionReport, Recogniser};
 pub use mask::Masker;
 pub use media::{Media, MediaAction, MediaKind, SignedThinking};
 pub use placeholder::placeholders;
 pub use policy::{
-    Action, Allow, EntityRule, InjectionAction, Networks, Operator, OutputRules, Policy, PolicyError, Rules,
-    ToolRules,
+    Action, Allow, ChannelRule, ClassRule, Day, EntityRule, Exception, Guards, InjectionAction, Networks,
+    Operator, OutputRules, Overrides, Policy, PolicyError, Rules, ToolRules,
 };
 pub use proof::{Leak, Proof};
 pub use restore::{Restore, Restores};

@@ -6,10 +6,11 @@
 //! it together with what came before. All of this is decided character by character, so however a text is cut into
 //! pieces, the result is that of the whole.
 
+use crate::channel::Channel;
 use crate::guard::{Class, Finding, Guard};
 use crate::policy::Operator;
 use crate::text::floor_boundary;
-use crate::trail::Decision;
+use crate::trail::{Decision, How};
 use crate::vault::{Blocked, Form};
 use std::fmt;
 use std::ops::Range;
@@ -255,7 +256,7 @@ impl Masker {
     fn find(&self) -> Vec<Finding> {
         let text = [self.before.as_str(), &self.held].concat();
         let begin = self.before.len();
-        let mut found = self.guard.inspect(&text);
+        let mut found = self.guard.inspect_in(Channel::Assistant, &text, "");
         found.retain(|finding| finding.span.end > begin);
         for finding in &mut found {
             finding.span = finding.span.start.saturating_sub(begin)..finding.span.end - begin;
@@ -318,22 +319,23 @@ impl Masker {
     /// Writes what stands for a finding, and notes that it was found.
     fn mark(&mut self, finding: &Finding, out: &mut String) {
         let Finding { entity, rule, class, span, score } = finding.clone();
-        let action = match self.guard.plan.decide(finding) {
-            Operator::Tokenise => Operator::Redact,
-            action => action,
-        };
+        let treatment = *self.guard.plan.verdicts(Channel::Assistant, &self.held, None).of(finding);
+        let How { channel, action, shadow, exception } = self.guard.answered(&treatment);
         let chars = |upto: usize| self.passed.1 + self.held[..upto].chars().count();
         self.decisions.push(Decision {
             path: Vec::new(),
+            channel,
             entity,
             rule,
             class,
             action,
+            shadow,
+            exception,
             score,
             bytes: self.passed.0 + span.start..self.passed.0 + span.end,
             chars: chars(span.start)..chars(span.end),
         });
-        match (action, self.guard.plan.mark(finding, &self.held[span])) {
+        match (action, self.guard.plan.mark(entity, &treatment, &self.held[span])) {
             (Operator::Block, _) => self.blocked = Some(Blocked { class, entity, rule }),
             (Operator::Mask | Operator::Hash, Some(mark)) => out.push_str(&mark),
             _ => {
@@ -377,7 +379,7 @@ fn longest_run(guard: &Guard) -> usize {
 /// Whether the guard finds values in these texts, as an answer would hold them, that a masker lets out.
 pub(crate) fn lets_out<'t>(guard: &Arc<Guard>, mut texts: impl Iterator<Item = &'t str>) -> bool {
     texts.any(|text| {
-        let found = guard.inspect(text);
+        let found = guard.inspect_in(Channel::Assistant, text, "");
         let mut masker = Masker::new(Arc::clone(guard), Form::Text);
         let masked = masker.push(text).and_then(|begun| Ok(begun + &masker.finish()?));
         let kept = |masked: &str| found.iter().any(|finding| masked.contains(&text[finding.span.clone()]));

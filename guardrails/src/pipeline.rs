@@ -2,7 +2,7 @@
 //! The last step, operate, is the vault's.
 
 use crate::guard::Finding;
-use crate::policy::Plan;
+use crate::policy::Verdicts;
 use crate::score::Band;
 use std::collections::BTreeMap;
 
@@ -40,7 +40,7 @@ pub(crate) fn report(mut found: Vec<Finding>) -> Vec<Finding> {
 /// The name of a union is that of its strongest member: what blocks before what is replaced, secrets before personal data,
 /// what is likelier before what lies within it, what tells less of the value before what tells more, then the longer, the
 /// likelier, the earlier.
-pub(crate) fn resolve(mut found: Vec<Finding>, plan: &Plan) -> Vec<Finding> {
+pub(crate) fn resolve(mut found: Vec<Finding>, verdicts: Verdicts<'_>) -> Vec<Finding> {
     found.retain(|finding| !finding.span.is_empty());
     found.sort_by_key(|finding| (finding.span.start, finding.span.end));
     let mut resolved: Vec<(Finding, Finding)> = Vec::with_capacity(found.len());
@@ -48,7 +48,7 @@ pub(crate) fn resolve(mut found: Vec<Finding>, plan: &Plan) -> Vec<Finding> {
         match resolved.last_mut() {
             Some((union, strongest)) if next.span.start < union.span.end => {
                 let end = union.span.end.max(next.span.end);
-                if outranks(&next, strongest, plan) {
+                if outranks(&next, strongest, verdicts) {
                     strongest.clone_from(&next);
                 }
                 *union = Finding { span: union.span.start..end, ..strongest.clone() };
@@ -59,11 +59,11 @@ pub(crate) fn resolve(mut found: Vec<Finding>, plan: &Plan) -> Vec<Finding> {
     resolved.into_iter().map(|(union, _)| union).collect()
 }
 
-fn outranks(a: &Finding, b: &Finding, plan: &Plan) -> bool {
+fn outranks(a: &Finding, b: &Finding, verdicts: Verdicts<'_>) -> bool {
     // What lies within something likelier is a part of it, as a telephone number is of a card's.
     let within = |inner: &Finding, outer: &Finding| {
         let covered = outer.span.start <= inner.span.start && inner.span.end <= outer.span.end;
-        let alike = plan.is_urgent(inner) == plan.is_urgent(outer);
+        let alike = verdicts.is_urgent(inner) == verdicts.is_urgent(outer);
         covered
             && alike
             && (outer.score > inner.score || outer.span != inner.span && outer.score >= inner.score)
@@ -71,7 +71,7 @@ fn outranks(a: &Finding, b: &Finding, plan: &Plan) -> bool {
     if within(a, b) || within(b, a) {
         return within(b, a);
     }
-    match plan.rank(a).cmp(&plan.rank(b)) {
+    match verdicts.rank(a).cmp(&verdicts.rank(b)) {
         std::cmp::Ordering::Equal => a.score > b.score,
         order => order.is_gt(),
     }
@@ -80,8 +80,9 @@ fn outranks(a: &Finding, b: &Finding, plan: &Plan) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::channel::Channel;
     use crate::guard::Class;
-    use crate::policy::{Action, Policy};
+    use crate::policy::{Action, Plan, Policy};
     use proptest::prelude::*;
     use std::ops::Range;
 
@@ -98,7 +99,7 @@ mod tests {
             finding("IP_ADDRESS", Class::Pii, 28..40, 0.9),
             finding("US_SSN", Class::Pii, 40..51, 0.9),
         ];
-        let resolved = resolve(found, &policy);
+        let resolved = resolve(found, policy.verdicts(Channel::User, "", None));
         let short: Vec<_> = resolved.iter().map(|f| (f.entity, f.span.clone())).collect();
         assert_eq!(short, [("SECRET", 5..40), ("US_SSN", 40..51)]);
     }
@@ -110,7 +111,7 @@ mod tests {
             finding("SECRET", Class::Secret, 0..20, 1.0),
             finding("EMAIL_ADDRESS", Class::Pii, 15..18, 0.9),
         ];
-        assert_eq!(resolve(found, &policy)[0].class, Class::Pii);
+        assert_eq!(resolve(found, policy.verdicts(Channel::User, "", None))[0].class, Class::Pii);
     }
 
     proptest! {
@@ -124,7 +125,8 @@ mod tests {
                 let class = if secret { Class::Secret } else { Class::Pii };
                 finding("X", class, start..start + len, 0.9)
             }).collect();
-            let resolved = resolve(found.clone(), &Plan::of_classes(&Policy::default()));
+            let plan = Plan::of_classes(&Policy::default());
+            let resolved = resolve(found.clone(), plan.verdicts(Channel::User, "", None));
             for pair in resolved.windows(2) {
                 prop_assert!(pair[0].span.end <= pair[1].span.start);
             }

@@ -1,17 +1,26 @@
 //! What an operator wants done: plain values, read from the configuration.
 
 mod allow;
+mod compile;
+mod exceptions;
+mod guards;
 mod hash;
 mod output;
 mod plan;
 mod rules;
+mod strictest;
 
 pub use allow::{Allow, Networks};
+pub(crate) use compile::Compiler;
+pub use compile::{Secrets, suggestion};
+pub use exceptions::{Day, Exception};
+pub use guards::Guards;
 pub use hash::hmac_sha256;
 pub(crate) use hash::{are_letters as is_hash, hex};
 pub use output::{OutputRules, ToolRules};
-pub(crate) use plan::Plan;
-pub use rules::{EntityRule, PolicyError, Rules};
+pub(crate) use plan::{Plan, Treatment, Verdicts};
+pub use rules::{ChannelRule, ClassRule, EntityRule, Overrides, PolicyError, Rules};
+pub(crate) use strictest::{Strictest, Survey};
 
 use crate::restore::Restores;
 use schemars::JsonSchema;
@@ -64,7 +73,7 @@ pub enum Action {
 }
 
 /// What is done with a finding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Operator {
     /// Replace it by a placeholder such as `[EMAIL_ADDRESS_1]`; what is no secret comes back in the answer.
@@ -128,6 +137,12 @@ pub enum InjectionAction {
     Off,
 }
 
+#[cfg(test)]
+mod channels_tests;
+#[cfg(test)]
+mod exceptions_tests;
+#[cfg(test)]
+mod guards_tests;
 #[cfg(test)]
 mod rules_tests;
 

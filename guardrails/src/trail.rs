@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
+use crate::channel::Channel;
 use crate::guard::{Class, Finding};
 use crate::policy::Operator;
 
@@ -12,6 +14,8 @@ use crate::policy::Operator;
 pub struct Decision {
     /// The way to the text in which it was found.
     pub path: Vec<Step>,
+    /// Who speaks there.
+    pub channel: Channel,
     /// The entity's name.
     pub entity: &'static str,
     /// The rule that found it.
@@ -20,6 +24,10 @@ pub struct Decision {
     pub class: Class,
     /// What is done.
     pub action: Operator,
+    /// Nothing is done: that is only what would be.
+    pub shadow: bool,
+    /// The exception that says so, by its name.
+    pub exception: Option<Arc<str>>,
     /// How likely it is what it seems.
     pub score: f32,
     /// Where it stood, in bytes of the text as it came.
@@ -30,12 +38,21 @@ pub struct Decision {
 
 impl Decision {
     /// The decision about a finding in a text by itself.
-    pub(crate) fn of(finding: Finding, action: Operator, text: &str) -> Decision {
+    pub(crate) fn of(finding: Finding, how: How, text: &str) -> Decision {
         let Finding { entity, rule, class, span, score } = finding;
+        let How { channel, action, shadow, exception } = how;
         let chars = |upto: usize| text.get(..upto).map_or(0, |part| part.chars().count());
-        let chars = chars(span.start)..chars(span.end);
-        Decision { path: Vec::new(), entity, rule, class, action, score, bytes: span, chars }
+        let (path, chars) = (Vec::new(), chars(span.start)..chars(span.end));
+        Decision { path, channel, entity, rule, class, action, shadow, exception, score, bytes: span, chars }
     }
+}
+
+/// How something was decided.
+pub(crate) struct How {
+    pub(crate) channel: Channel,
+    pub(crate) action: Operator,
+    pub(crate) shadow: bool,
+    pub(crate) exception: Option<Arc<str>>,
 }
 
 /// A step on the way into a JSON value.
@@ -132,15 +149,19 @@ impl Trail {
     }
 
     /// Notes a decision about a finding that stood at `bytes` of `text`.
-    pub(crate) fn note(&mut self, finding: &Finding, action: Operator, text: &str, bytes: Range<usize>) {
+    pub(crate) fn note(&mut self, finding: &Finding, how: How, text: &str, bytes: Range<usize>) {
         let chars = self.count(text, bytes.start)..self.count(text, bytes.end);
         let &Finding { entity, rule, class, score, .. } = finding;
+        let How { channel, action, shadow, exception } = how;
         self.decisions.push(Decision {
             path: self.path.clone(),
+            channel,
             entity,
             rule,
             class,
             action,
+            shadow,
+            exception,
             score,
             bytes,
             chars,

@@ -3,15 +3,18 @@
 //! The same value gets the same placeholder throughout a request, numbered by first appearance, so that a
 //! conversation sent again has the same bytes and a provider's prompt cache keeps working.
 
+mod decide;
+
+use crate::channel::{Channel, Reading};
 use crate::guard::{Class, Finding, Guard};
 use crate::placeholder;
-use crate::policy::Operator;
+use crate::policy::{Operator, Strictest, Survey};
 use crate::proof::Proof;
 use crate::restore::{Restore, Restores};
 use crate::stream::{Rehydrator, Table};
 use crate::text_file::TextFile;
 use crate::trail::{Decision, Origins, Trail};
-use crate::{confine, json, pii, pipeline};
+use crate::{confine, json, pii};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -36,6 +39,8 @@ pub struct Vault {
     logged: BTreeMap<&'static str, usize>,
     /// How often something stayed that is for in-house targets alone, by entity.
     routed: BTreeMap<&'static str, usize>,
+    /// How often something was found of which it is only tried what the policy says, by entity and that.
+    shadowed: BTreeMap<(&'static str, Operator), usize>,
     /// Entities of which the request itself names one without a number.
     plain: BTreeSet<&'static str>,
     restores: Restores,
@@ -45,6 +50,13 @@ pub struct Vault {
     given: Option<HashMap<String, Vec<Finding>>>,
     /// Entities that others find.
     foreign: BTreeSet<&'static str>,
+    /// Who speaks in the text that is read.
+    pub(crate) channel: Channel,
+    /// Whether it matters who speaks.
+    tells_channels: bool,
+    /// A request that is read for the values that stand in several channels, and what came of it.
+    survey: Option<Survey>,
+    strictest: Option<Strictest>,
 }
 
 struct Entry {
@@ -160,87 +172,60 @@ impl Vault {
         text: &str,
         label: &str,
     ) -> Result<Option<String>, Blocked> {
+        if self.survey.is_some() {
+            self.look_over(guard, text, label);
+            return Ok(None);
+        }
         self.reserve(text);
         let again = match (&self.given, &self.known) {
             (Some(given), _) => Some(given.get(text).cloned().unwrap_or_default()),
-            (None, Some(known)) => Some(self.repeated(guard, known, text)),
+            (None, Some(known)) => Some(self.repeated(known, text)),
             (None, None) => None,
         };
         if again.as_ref().is_some_and(Vec::is_empty) {
             return Ok(None);
         }
-        let (came, mut origins) = match again {
-            Some(_) => self.trail.kept(text),
-            None => (Cow::Borrowed(text), Origins::default()),
-        };
+        let mut is_again = again.is_some();
+        let (came, mut origins) =
+            if is_again { self.trail.kept(text) } else { (Cow::Borrowed(text), Origins::default()) };
         self.trail.next_text();
-        // What has a placeholder already, or gets one whatever the policy says of its entity, refuses nothing.
-        let mut may_refuse = again.is_none();
-        let (mut found, mut routed) = match again {
-            Some(again) => (again, Vec::new()),
-            None => {
-                let (found, staying) = guard.examine(text, label);
-                let (routed, logged) = confine::part(staying, &guard.plan);
-                self.note(guard, (&came, &origins), &logged);
-                logged.iter().for_each(|finding| *self.logged.entry(finding.entity).or_default() += 1);
-                (found, routed)
-            }
+        let (mut found, staying) = match again {
+            Some(again) => self.replaceable(guard, text, again),
+            None => guard.examine(text, label, self.verdicts(guard, text)),
         };
+        let (mut routed, logged) = confine::part(staying, self.verdicts(guard, text));
+        self.note(guard, text, (&came, &origins), &logged, false);
+        self.count(guard, text, &logged);
         let mut redacted: Option<String> = None;
         // A replacement moves context closer, which may show more; the second round rarely finds anything.
         for _ in 0..ROUNDS {
             if found.is_empty() {
                 break;
             }
-            self.note(guard, (&came, &origins), &found);
-            if may_refuse {
-                refuse(guard, &found)?;
-            }
-            may_refuse = true;
-            let next = self.operate(guard, redacted.as_deref().unwrap_or(text), &found);
+            let now = redacted.as_deref().unwrap_or(text);
+            self.note(guard, now, (&came, &origins), &found, true);
+            self.refuse(guard, now, &found, is_again)?;
+            is_again = false;
+            let next = self.operate(guard, now, &found);
             origins.replaced(&self.trail.parts);
-            let (rest, staying) = guard.examine(&next, label);
-            (found, routed) = (rest, confine::part(staying, &guard.plan).0);
+            let (rest, staying) = guard.examine(&next, label, self.verdicts(guard, &next));
+            (found, routed) = (rest, confine::part(staying, self.verdicts(guard, &next)).0);
             redacted = Some(next);
         }
-        self.confine(guard, (&came, &origins), &routed);
-        if redacted.is_some() {
+        self.confine(guard, redacted.as_deref().unwrap_or(text), (&came, &origins), &routed);
+        if redacted.is_some() || is_again {
             self.trail.keep(&came, origins);
         }
         Ok(redacted)
     }
 
     /// Where values that have a placeholder stand in a text.
-    fn repeated(&self, guard: &Guard, known: &Proof, text: &str) -> Vec<Finding> {
-        let findings = known.places(text).into_iter().map(|(number, span)| {
+    fn repeated(&self, known: &Proof, text: &str) -> Vec<Finding> {
+        let places = known.places(text).into_iter().map(|(number, span)| {
             let &Entry { entity, rule, class, score, .. } = &self.entries[number];
             Finding { entity, rule, class, span, score }
         });
-        pipeline::resolve(findings.collect(), &guard.plan)
-    }
-
-    /// Keeps in mind that these stay in the text. Where it is read again, what stayed is known already.
-    fn confine(&mut self, guard: &Guard, came: (&str, &Origins), routed: &[Finding]) {
-        for finding in routed {
-            if !(self.is_repeating() && self.routed.contains_key(finding.entity)) {
-                self.note(guard, came, std::slice::from_ref(finding));
-                *self.routed.entry(finding.entity).or_default() += 1;
-            }
-        }
-    }
-
-    /// Keeps what is decided about these findings, where that is wanted.
-    fn note(&mut self, guard: &Guard, (text, origins): (&str, &Origins), found: &[Finding]) {
-        let found = if self.trail.is_on() { found } else { &[] };
-        for finding in found {
-            let action = match guard.plan.decide(finding) {
-                Operator::Block | Operator::Log | Operator::Off if self.foreign.contains(finding.entity) => {
-                    Operator::Tokenise
-                }
-                action => action,
-            };
-            self.trail.note(finding, action, text, origins.of(&finding.span));
-        }
+        places.collect()
     }
 
     /// Replaces resolved findings, left to right.
@@ -251,7 +236,7 @@ impl Vault {
         for finding in found {
             out.push_str(&text[from..finding.span.start]);
             let begun = out.len();
-            out.push_str(self.issue(guard, finding, &text[finding.span.clone()]));
+            out.push_str(self.issue(guard, finding, text));
             self.trail.replaced(&finding.span, out.len() - begun);
             from = finding.span.end;
         }
@@ -260,10 +245,11 @@ impl Vault {
     }
 
     /// What stands for a value: if nothing does yet, a new placeholder, or what the policy says instead of one.
-    fn issue(&mut self, guard: &Guard, finding: &Finding, original: &str) -> &str {
+    fn issue(&mut self, guard: &Guard, finding: &Finding, text: &str) -> &str {
+        let (treatment, original) = (*self.verdicts(guard, text).of(finding), &text[finding.span.clone()]);
         let key = (finding.entity, pii::normalised(finding.entity, original));
         let at = *self.index.entry(key).or_insert_with(|| {
-            let mark = guard.plan.mark(finding, original);
+            let mark = guard.plan.mark(finding.entity, &treatment, original);
             let restored = mark.is_none() && finding.class == Class::Pii;
             let placeholder = mark.unwrap_or_else(|| {
                 let highest = self.highest.entry(finding.entity).or_default();
@@ -302,39 +288,62 @@ impl Vault {
         value: &mut Value,
         skip: &dyn Fn(&[&str], &str) -> bool,
     ) -> Result<bool, Blocked> {
-        self.trail.forget();
-        let changed = json::redact(self, guard, value, &[], skip)?;
-        Ok(changed | self.spread(guard, value, skip)?)
+        self.read_json(guard, value, &Reading { skip, channel: &|_, _| None, standard: Channel::User })
     }
 
-    /// Replaces what has a placeholder wherever it stands.
-    fn spread(
+    /// [`Vault::redact_json`] for a value in which several speak. Where the policy tells channels apart and a value stands in
+    /// several, the strictest of what it says of them decides for all of it.
+    ///
+    /// # Errors
+    /// As [`Vault::redact`]; the value may then be redacted in part.
+    pub fn read_json(
         &mut self,
         guard: &Guard,
         value: &mut Value,
-        skip: &dyn Fn(&[&str], &str) -> bool,
+        reading: &Reading<'_>,
     ) -> Result<bool, Blocked> {
+        self.begin(guard, reading);
+        self.strictest = None;
+        if guard.plan.has_channels() {
+            self.survey(guard, value, reading)?;
+        }
+        self.trail.forget();
+        let mut changed = json::redact(self, guard, value, &[], reading)?;
+        changed |= self.spread(guard, value, reading)?;
+        match self.strictest.as_ref().and_then(Strictest::blocked) {
+            Some(blocked) => Err(blocked.clone()),
+            None => Ok(changed),
+        }
+    }
+
+    /// Replaces what has a placeholder wherever it stands.
+    fn spread(&mut self, guard: &Guard, value: &mut Value, reading: &Reading<'_>) -> Result<bool, Blocked> {
         let mut changed = false;
         // Reading again may show more, which is then looked for, too.
         let (mut looked_for, mut rounds) = (0, 0..ROUNDS);
         while looked_for < self.entries.len() && rounds.next().is_some() {
             looked_for = self.entries.len();
             self.known = self.proof();
-            let again = json::redact(self, guard, value, &[], skip);
+            let again = json::redact(self, guard, value, &[], reading);
             self.known = None;
             changed |= again?;
         }
         Ok(changed)
     }
 
-    /// Whether values that have a placeholder are being looked for everywhere, and not other ones.
+    /// What is being looked for everywhere, and not other values.
+    fn looked_for(&self) -> Option<&Proof> {
+        self.known.as_ref().or_else(|| self.survey.as_ref()?.places())
+    }
+
+    /// Whether certain values are being looked for everywhere, and not other ones.
     pub(crate) fn is_repeating(&self) -> bool {
-        self.known.is_some() || self.given.is_some()
+        self.given.is_some() || self.looked_for().is_some()
     }
 
     /// Whether this is a value that is being looked for.
     pub(crate) fn is_known(&self, text: &str) -> bool {
-        self.known.as_ref().is_some_and(|known| known.is_one(text))
+        self.looked_for().is_some_and(|known| known.is_one(text))
     }
 
     /// `text` with placeholders in place of the values that have one already, however they are printed; whatever else
@@ -373,6 +382,11 @@ impl Vault {
     /// no others, unless this is empty.
     pub fn routed(&self) -> &BTreeMap<&'static str, usize> {
         &self.routed
+    }
+
+    /// How often something was found of which it is only tried what the policy says, by entity and what that is.
+    pub fn shadowed(&self) -> &BTreeMap<(&'static str, Operator), usize> {
+        &self.shadowed
     }
 
     /// What stands for the values replaced so far, in order.
@@ -426,15 +440,6 @@ impl Vault {
                 [Some(inside), bare].into_iter().flatten().map(|name| (name, entry.original.clone()))
             }),
         )
-    }
-}
-
-/// What is blocked is not replaced.
-fn refuse(guard: &Guard, found: &[Finding]) -> Result<(), Blocked> {
-    let blocks = |finding: &&Finding| guard.plan.decide(finding) == Operator::Block;
-    match found.iter().find(blocks) {
-        Some(&Finding { entity, rule, class, .. }) => Err(Blocked { class, entity, rule }),
-        None => Ok(()),
     }
 }
 

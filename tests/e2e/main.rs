@@ -70,6 +70,12 @@ mod media;
 mod openai_sdk;
 // The policy may stand in a file and change while requests come.
 mod policy;
+// A policy may tell apart who speaks.
+mod policy_channels;
+// A policy may tell tenants and routes apart.
+mod policy_scopes;
+// Rules may only be tried, and have exceptions.
+mod policy_trial;
 // What redaction misses is not sent.
 mod postcondition;
 // Programs that speak Presidio's REST API switch by URL.

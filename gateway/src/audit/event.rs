@@ -38,7 +38,7 @@ impl Subject {
 /// Where something was decided about.
 #[derive(Debug, Default, Serialize)]
 pub struct Place {
-    /// Who said it: `system`, `user`, `assistant`, `tool`, or `parameters` for everything beside the messages.
+    /// Who said it: `system`, `user`, `assistant`, `tool`, `document`, or `parameters` for everything beside the messages.
     pub channel: &'static str,
     /// The way to the field, with the names that the API has; others are `*`.
     pub field: String,
@@ -73,6 +73,8 @@ pub struct Event {
     #[serde(skip_serializing_if = "Option::is_none")]
     count: Option<usize>,
     shadow: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exception: Option<Arc<str>>,
 }
 
 impl Event {
@@ -90,6 +92,7 @@ impl Event {
             score: 1.0,
             count: None,
             shadow: false,
+            exception: None,
         }
     }
 
@@ -105,7 +108,8 @@ impl Event {
             ..place
         };
         let event = Self::new(subject, (decision.rule, decision.entity), action);
-        Self { place, score, band: band(score), ..event }
+        let (shadow, exception) = (decision.shadow, decision.exception.clone());
+        Self { place, score, band: band(score), shadow, exception, ..event }
     }
 
     /// The same about a finding in an answer.
@@ -139,10 +143,10 @@ impl Event {
     pub(crate) fn of_part(
         subject: &Arc<Subject>,
         what: (&str, &str),
-        action: &'static str,
+        (action, shadow): (&'static str, bool),
         place: Place,
     ) -> Self {
-        Self { place, ..Self::new(subject, what, action) }
+        Self { place, shadow, ..Self::new(subject, what, action) }
     }
 
     /// A request that was refused, since its model has no in-house target.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 /// What is written of each event as CSV.
-const COLUMNS: [&str; 22] = [
+const COLUMNS: [&str; 23] = [
     "ts",
     "seq",
     "request_id",
@@ -30,6 +30,7 @@ const COLUMNS: [&str; 22] = [
     "end_char",
     "count",
     "shadow",
+    "exception",
 ];
 
 /// How events are written.

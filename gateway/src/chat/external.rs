@@ -1,12 +1,12 @@
 //! The guards of others on the way in: what they are shown of a request, and what becomes of it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
-use sluice_guardrails::{Blocked, Finding, Vault, each_text};
+use sluice_guardrails::{Blocked, Finding, Operator, Vault, each_text};
 
-use super::guards::is_structure;
+use super::guards::{self, READING, is_structure};
 use super::request::{ChatRequest, Secured};
 use super::scan::Scanned;
 use super::{Call, LARGE_BODY, audited, signed};
@@ -16,6 +16,7 @@ use crate::error::ApiError;
 use crate::external::{Changes, External, Hearing, Passage, Question};
 use crate::gateway::{Core, Gateway};
 use crate::route::Target;
+use crate::telemetry::metrics::Metrics;
 
 /// What names something for programs: a name that was replaced there would break the request.
 const NAMES: &[&str] = &[
@@ -103,12 +104,7 @@ fn question(subject: &Arc<Subject>, passages: Vec<Passage>, metadata: Option<&Va
 /// Every text of a request but the words of the API and signed reasoning, which is not theirs to change. It changes nothing.
 fn passages(fields: &mut Value) -> Vec<Passage> {
     let blocks = signed::take(fields);
-    let roles: Vec<&'static str> = fields
-        .get("messages")
-        .and_then(Value::as_array)
-        .map(|all| all.iter().map(audited::role).collect())
-        .unwrap_or_default();
-    let mut passages = Vec::new();
+    let (mut passages, mut paths) = (Vec::new(), Vec::new());
     let is_name = std::cell::Cell::new(false);
     let skip = |path: &[&str], text: &str| {
         is_name.set(path.last().is_some_and(|key| NAMES.contains(key)));
@@ -117,16 +113,51 @@ fn passages(fields: &mut Value) -> Vec<Passage> {
     each_text(fields, &skip, &mut |path, text| {
         passages.push(Passage {
             field: audited::field(path),
-            channel: audited::message(path)
-                .and_then(|number| roles.get(number).copied())
-                .unwrap_or("parameters"),
+            channel: READING.standard.name(),
             is_name: is_name.get(),
             text: text.to_owned(),
         });
+        paths.push(path.to_vec());
         None
     });
+    for (passage, path) in passages.iter_mut().zip(paths) {
+        passage.channel = guards::channel(fields, &path).name();
+    }
     signed::put_back(fields, blocks);
     passages
+}
+
+/// What was counted of a vault.
+struct Counted {
+    redacted: BTreeMap<&'static str, usize>,
+    logged: BTreeMap<&'static str, usize>,
+    shadowed: BTreeMap<(&'static str, Operator), usize>,
+}
+
+impl Counted {
+    fn of(vault: &Vault) -> Self {
+        let (logged, shadowed) = (vault.logged().clone(), vault.shadowed().clone());
+        Self { redacted: vault.counts(), logged, shadowed }
+    }
+
+    /// Counts what came since.
+    fn count(&self, vault: &Vault, metrics: &Metrics) {
+        let now = Self::of(vault);
+        since(&self.redacted, now.redacted, &mut |entity, values| metrics.redacted(entity, values));
+        since(&self.logged, now.logged, &mut |entity, times| metrics.logged(entity, times));
+        since(&self.shadowed, now.shadowed, &mut |(entity, action), times| {
+            metrics.shadowed(entity, action.name(), times);
+        });
+    }
+}
+
+fn since<K: Ord>(before: &BTreeMap<K, usize>, now: BTreeMap<K, usize>, count: &mut dyn FnMut(K, usize)) {
+    for (what, times) in now {
+        let more = times.saturating_sub(before.get(&what).copied().unwrap_or_default());
+        if more > 0 {
+            count(what, more);
+        }
+    }
 }
 
 /// What changing a request needs to know.
@@ -142,8 +173,8 @@ impl Applying {
     /// Changes the request, and ties it to the proof of what was replaced.
     fn apply(&self, guarded: Guarded, changes: Changes) -> Result<Guarded, ApiError> {
         let Guarded { mut request, mut vault } = guarded;
-        let (guard, metrics) = (&self.call.policy.guard, &self.gateway.metrics);
-        let (before, logged) = (vault.counts(), vault.logged().clone());
+        let (guard, metrics) = (self.call.guard(&request.model), &self.gateway.metrics);
+        let before = Counted::of(&vault);
         let Changes { mut found, rewritten } = changes;
         self.keep_models(&mut found);
         let changed: Result<bool, Blocked> = request.rewrite(|fields| {
@@ -152,15 +183,15 @@ impl Applying {
             let mut changed = each_text(fields, &is_structure, &mut |_, text| rewritten.get(text).cloned());
             if changed {
                 // What others write is read like what the client wrote.
-                vault.redact_json(guard, fields, &is_structure)?;
+                vault.read_json(guard, fields, &READING)?;
             }
-            changed |= vault.redact_found(guard, fields, found, &is_structure)?;
+            changed |= vault.redact_found(guard, fields, found, &READING)?;
             signed::put_back(fields, blocks);
             Ok(changed)
         });
         if let Some(audit) = &self.gateway.audit {
             let decided = Scanned { decisions: vault.decisions(), ..Scanned::default() };
-            audit.record(audited::events(&self.subject, request.fields(), &decided, None, 0))?;
+            audit.record(audited::events(&self.subject, &decided, None, 0))?;
         }
         if let Some(proof) = vault.proof() {
             let before = request.secured().cloned();
@@ -177,18 +208,7 @@ impl Applying {
             metrics.refused(error.code());
             error
         })?;
-        for (entity, values) in vault.counts() {
-            let more = values.saturating_sub(before.get(entity).copied().unwrap_or_default());
-            if more > 0 {
-                metrics.redacted(entity, more);
-            }
-        }
-        for (entity, times) in vault.logged() {
-            let more = times.saturating_sub(logged.get(entity).copied().unwrap_or_default());
-            if more > 0 {
-                metrics.logged(entity, more);
-            }
-        }
+        before.count(&vault, metrics);
         Ok(Guarded { request, vault })
     }
 

@@ -1,7 +1,7 @@
 //! The guards on the way in: every string of the request, before anything else sees it.
 
 use serde_json::{Map, Value};
-use sluice_guardrails::{Guard, InjectionReport, Proof, Vault};
+use sluice_guardrails::{Channel, Guard, InjectionReport, Proof, Reading, Step, Vault};
 
 use super::request::{self, ChatRequest, Secured};
 use super::scan::{Scanned, scan};
@@ -37,7 +37,7 @@ pub(super) fn input(
     request: &mut ChatRequest,
     targets: &mut Vec<Target>,
 ) -> Result<Inspected, ApiError> {
-    let (guard, audit) = (&call.policy.guard, gateway.audit.as_deref());
+    let (guard, audit) = (call.guard(&request.model), gateway.audit.as_deref());
     audit.map_or(Ok(()), Audit::ready)?;
     let injection = worst_injection(guard, request.fields());
     if let Some(report) = &injection {
@@ -45,7 +45,8 @@ pub(super) fn input(
         tracing::warn!(request_id = call.id, key = call.caller.key, score = report.score, signals = ?report.signals,
             "the prompt looks like an injection");
     }
-    if !guard.inspect(&request.model).is_empty() || guard.confines(&request.model) {
+    let (channel, model) = (Channel::Parameters, &request.model);
+    if !guard.inspect_in(channel, model, "").is_empty() || guard.confines(channel, model) {
         // It goes to the provider and into the log as it is.
         return Err(ApiError::invalid("model", "'model' holds what looks like personal data or a secret"));
     }
@@ -66,7 +67,7 @@ pub(super) fn input(
     let subject = (audit.is_some() || matters).then(|| audited::subject(call, &request.model, targets));
     if let (Some(audit), Some(subject)) = (audit, &subject) {
         let exempt = proof.as_ref().map_or(0, Proof::exempt);
-        let mut events = audited::events(subject, request.fields(), &scanned, injection.as_ref(), exempt);
+        let mut events = audited::events(subject, &scanned, injection.as_ref(), exempt);
         events.extend(homeless.map(|entity| Event::no_in_house_target(subject, entity)));
         audit.record(events)?;
     }
@@ -96,9 +97,54 @@ fn is_sound(text: &str) -> bool {
         && text.bytes().any(|b| b.is_ascii_alphabetic())
 }
 
+/// How chat requests are read.
+pub(crate) const READING: Reading<'static> =
+    Reading { skip: &is_structure, channel: &speaker, standard: Channel::Parameters };
+
+/// Who speaks in a value of a chat request; none: whoever speaks around it. Roles say it, and kinds of parts: what tools gave back
+/// and documents may stand in anybody's message. Documents may also stand beside the messages, as `documents`.
+fn speaker(path: &[&str], value: &Value) -> Option<Channel> {
+    let word = |name: &str| value.get(name).and_then(Value::as_str);
+    match path {
+        ["messages"] if value.is_array() => None,
+        ["messages"] => Some(match word("role") {
+            Some("system" | "developer") => Channel::System,
+            Some("assistant") => Channel::Assistant,
+            Some("tool" | "function") => Channel::Tool,
+            _ => Channel::User,
+        }),
+        ["messages", "content"] | ["messages", "content", "content"] => match word("type")? {
+            "document" | "file" | "search_result" => Some(Channel::Document),
+            "tool_result" => Some(Channel::Tool),
+            _ => None,
+        },
+        ["documents"] => Some(Channel::Document),
+        _ => None,
+    }
+}
+
+/// Who speaks at a place of a chat request.
+pub(super) fn channel(request: &Value, path: &[Step]) -> Channel {
+    let (mut channel, mut value, mut keys) = (READING.standard, request, Vec::new());
+    for step in path {
+        let inner = match step {
+            Step::Key(name) => {
+                keys.push(name.as_str());
+                value.get(name)
+            }
+            Step::Item(number) => value.get(*number),
+            Step::Name(_) | Step::Document => None,
+        };
+        let Some(inner) = inner else { break };
+        value = inner;
+        channel = speaker(&keys, value).unwrap_or(channel);
+    }
+    channel
+}
+
 /// What is a word of the API and not of people: the model's name, the roles and kinds of messages and parts (where they
 /// are words, so that nothing hides there), a number as seed, and sound in base64.
-pub(crate) fn is_structure(path: &[&str], text: &str) -> bool {
+pub(super) fn is_structure(path: &[&str], text: &str) -> bool {
     match path {
         ["messages", "role"] | ["messages", "content", "type"] => {
             text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
@@ -107,5 +153,55 @@ pub(crate) fn is_structure(path: &[&str], text: &str) -> bool {
         ["model"] => true,
         ["messages", "content", "input_audio", "data"] => is_sound(text),
         _ => words::is_value(path, text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// The channels in which a word stands, in their order.
+    fn channels(request: Value) -> Vec<&'static str> {
+        let policy = sluice_guardrails::Policy::default();
+        let (guard, mut vault, mut request) = (Guard::new(&policy), Vault::new(), request);
+        vault.keep_decisions();
+        vault.read_json(&guard, &mut request, &READING).unwrap();
+        vault.decisions().iter().map(|decision| decision.channel.name()).collect()
+    }
+
+    #[test]
+    fn the_channel_is_that_of_the_message_s_role() {
+        let text = "ada@example.org";
+        let roles = ["system", "developer", "user", "assistant", "tool", "function", "else"];
+        let messages = roles.map(|role| json!({ "role": role, "content": text }));
+        let told = channels(json!({ "messages": messages, "metadata": { "x": text } }));
+        let wanted = ["system", "system", "user", "assistant", "tool", "tool", "user", "parameters"];
+        assert_eq!(told, wanted);
+        let arguments = json!({ "to": text }).to_string();
+        let call = json!({ "role": "assistant", "tool_calls": [{ "function": { "arguments": arguments } }] });
+        assert_eq!(channels(json!({ "messages": [call, text, [text]] })), ["assistant", "user", "user"]);
+        assert_eq!(channels(json!({ "tools": [{ "function": { "description": text } }] })), ["parameters"]);
+    }
+
+    #[test]
+    fn documents_and_what_tools_gave_back_are_that_wherever_they_stand() {
+        let text = "ada@example.org";
+        let source = json!({ "type": "text", "media_type": "text/plain", "data": text });
+        let parts = json!([
+            { "type": "text", "text": text },
+            { "type": "document", "source": source, "title": text },
+            { "type": "document", "document": { "id": "1", "data": { "snippet": text } } },
+            { "type": "file", "file": { "file_data": text } },
+            { "type": "search_result", "content": [{ "type": "text", "text": text }] },
+            { "type": "tool_result", "content": [{ "type": "text", "text": text }, { "type": "document", "title": text }] },
+            { "type": "text", "text": text },
+        ]);
+        assert_eq!(
+            channels(json!({ "messages": [{ "role": "user", "content": parts }] })),
+            ["user", "document", "document", "document", "document", "document", "tool", "document", "user"]
+        );
+        let documents = json!([text, { "title": text, "text": text, "data": { "x": text } }]);
+        assert_eq!(channels(json!({ "documents": documents })), ["document"; 4]);
     }
 }

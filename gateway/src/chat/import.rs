@@ -127,7 +127,8 @@ fn understand(
     let (headers, started, policy) = (HeaderMap::new(), Instant::now(), gateway.policy.current());
     let call = Call { caller, id: id.to_owned(), headers, started, policy };
     let vault = guards::input(gateway, &call, &mut request, &mut targets)?.vault;
-    let answer = line::answer(&request.model, vault.hide_known(&call.policy.guard, &answer).into_owned());
+    let answer =
+        line::answer(&request.model, vault.hide_known(call.guard(&request.model), &answer).into_owned());
     Ok(Ready { call, request, vault, wishes, answer })
 }
 

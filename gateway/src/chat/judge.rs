@@ -114,7 +114,9 @@ impl Judge {
             return Outcome::OverBudget;
         }
         let policy = core.gateway.policy.current();
-        let Ok((texts, vault)) = redacted(&policy.guard, case) else { return Outcome::Blocked };
+        let Ok((texts, vault)) = redacted(policy.guard(case.tenant, &self.model), case) else {
+            return Outcome::Blocked;
+        };
         let Some(mut request) = self.request(&texts) else { return Outcome::Failed };
         let (proof, in_house) = (vault.proof(), vault.routed().keys().next().copied());
         let mut targets = self.targets.clone();

@@ -4,24 +4,30 @@
 //! wherever it stands, since the scanner leaves these alone wherever they stand.
 
 use serde_json::{Map, Value};
-use sluice_guardrails::{Media, MediaAction, MediaKind, Step};
+use sluice_guardrails::{Channel, Guard, Media, MediaAction, MediaKind, Step};
 
+use super::guards;
 use super::parts::{Fate, Part, Setting};
 
 /// How deep JSON documents within texts are read; deeper ones are texts to the scanner, too.
 const DEEPEST: usize = 4;
 
 /// What of a request is not simply allowed, each part once.
-pub(super) fn find(media: Media, request: &Value) -> Vec<Part> {
-    let mut finder = Finder { media, path: Vec::new(), parts: Vec::new() };
+pub(super) fn find(guard: &Guard, request: &Value) -> Vec<Part> {
+    let media = guard.media();
+    let mut finder = Finder { media, shadow: guard.is_tried(), path: Vec::new(), parts: Vec::new() };
     if !media.allows_all() {
         finder.request(request);
+    }
+    for part in &mut finder.parts {
+        part.channel = guards::channel(request, &part.path);
     }
     finder.parts
 }
 
 struct Finder {
     media: Media,
+    shadow: bool,
     path: Vec<Step>,
     parts: Vec<Part>,
 }
@@ -86,7 +92,7 @@ impl Finder {
         {
             self.step(Step::Document, |finder| {
                 // Which of its texts it is would have to be counted as the scanner does: the field is enough.
-                let mut inside = Finder { media: finder.media, path: Vec::new(), parts: Vec::new() };
+                let mut inside = Finder { path: Vec::new(), parts: Vec::new(), ..*finder };
                 inside.walk(&document, Within::Others, depth + 1);
                 if let Some(part) = inside.parts.into_iter().max_by_key(|part| part.fate) {
                     finder.parts.push(Part { path: finder.path.clone(), ..part });
@@ -111,7 +117,8 @@ impl Finder {
             MediaAction::Block => Fate::Blocked,
         };
         let (path, setting, entity) = (self.path.clone(), Setting::Media, kind.entity());
-        self.parts.push(Part { path, setting, entity, fate });
+        let (channel, shadow) = (Channel::default(), self.shadow);
+        self.parts.push(Part { path, channel, setting, entity, fate, shadow });
     }
 
     fn step(&mut self, step: Step, inside: impl FnOnce(&mut Self)) {
@@ -158,12 +165,14 @@ mod tests {
     use super::*;
     use crate::chat::audited::field;
     use serde_json::json;
+    use sluice_guardrails::Rules;
 
     const PICTURE: &str = "data:image/png;base64,iVBORw0KGgo=";
 
     fn found(media: &Value, request: &Value) -> Vec<(String, &'static str, Fate)> {
-        let media: Media = serde_json::from_value(media.clone()).unwrap();
-        find(media, request).into_iter().map(|part| (field(&part.path), part.entity, part.fate)).collect()
+        let rules: Rules = serde_json::from_value(json!({ "media": media })).unwrap();
+        let guard = Guard::compile(&rules, &|_| Err("no secret".to_owned())).unwrap();
+        find(&guard, request).into_iter().map(|part| (field(&part.path), part.entity, part.fate)).collect()
     }
 
     fn content(part: &Value) -> Value {

@@ -1,17 +1,21 @@
 //! Parts of a request about which the policy decides as a whole: what is no text, and text that must not change.
 
-use sluice_guardrails::Step;
+use sluice_guardrails::{Channel, Step};
 
 /// A part, and what becomes of it.
 pub(crate) struct Part {
     /// The way to it.
     pub(crate) path: Vec<Step>,
+    /// Who speaks there.
+    pub(crate) channel: Channel,
     /// What of the policy decides: `media` or `signed_thinking`.
     pub(crate) setting: Setting,
     /// What it is, or what was found in it.
     pub(crate) entity: &'static str,
     /// What becomes of it.
     pub(crate) fate: Fate,
+    /// The policy is only tried: that is what would become of it.
+    pub(crate) shadow: bool,
 }
 
 /// What of the policy decides about a part.

@@ -194,7 +194,7 @@ impl Memory {
     /// Stands for this body of this call's tenant, in the namespace that it names and under the call's policy.
     pub(super) fn repeat_key(&self, call: &Call, wishes: &Wishes, body: &[u8]) -> RepeatKey {
         let namespace = wishes.namespace.as_deref();
-        self.repeats.key(&call.caller.tenant, namespace, &call.policy.fingerprint, body)
+        self.repeats.key(&call.caller.tenant, namespace, call.policy.fingerprint(), body)
     }
 
     /// Where a request with these bytes led before, if it is known.
@@ -303,8 +303,8 @@ impl Memory {
     /// What must be equal, and what is compared letter by letter.
     fn keys(&self, asked: &Asked<'_>, text: Option<&str>) -> (PartitionKey, ExactKey) {
         let embedding = self.embedder.as_ref().map_or("", EmbedPool::id);
-        let partition =
-            partition(&self.hash_key, [embedding, &asked.call.policy.fingerprint], asked, text.is_some());
+        let policy = asked.call.guard(&asked.request.model).fingerprint();
+        let partition = partition(&self.hash_key, [embedding, policy], asked, text.is_some());
         (partition, partition.exact(&[b"text", text.unwrap_or_default().as_bytes()]))
     }
 

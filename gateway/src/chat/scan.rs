@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use sluice_guardrails::{Blocked, Decision, Guard, Vault};
 
-use super::guards::is_structure;
+use super::guards::READING;
 use super::parts::{Fate, Part, Setting};
 use super::{audited, media, signed};
 use crate::error::ApiError;
@@ -40,11 +40,11 @@ pub(crate) fn scan(guard: &Guard, request: &mut Value, decisions: bool) -> Scann
     if decisions {
         vault.keep_decisions();
     }
-    let media = media::find(guard.media(), request);
+    let media = media::find(guard, request);
     // What was signed has the placeholders of an earlier turn in it, which are ours and the same now: they are not the user's.
     let blocks = signed::take(request);
     vault.reserve_json(request);
-    let mut redacted = vault.redact_json(guard, request, &is_structure);
+    let mut redacted = vault.read_json(guard, request, &READING);
     let mut signed = signed::look_into(guard, &vault, &blocks);
     signed::put_back(request, blocks);
     if let (Ok(_), Some(blocked)) = (&redacted, signed.blocked.take()) {
@@ -63,10 +63,15 @@ impl Scanned {
         self.media.iter().chain(&self.signed.parts)
     }
 
+    /// Those about which the policy is not only tried.
+    fn decided(&self) -> impl Iterator<Item = &Part> {
+        self.parts().filter(|part| !part.shadow)
+    }
+
     /// What keeps the request in the house, if anything does: an entity.
     pub(crate) fn in_house(&self) -> Option<&'static str> {
         let entities = self.vault.routed().keys().chain(self.signed.routed.keys()).copied();
-        let parts = self.parts().filter(|part| part.fate == Fate::Routed).map(|part| part.entity);
+        let parts = self.decided().filter(|part| part.fate == Fate::Routed).map(|part| part.entity);
         entities.chain(parts).next()
     }
 
@@ -75,7 +80,7 @@ impl Scanned {
         if let Err(blocked) = &self.redacted {
             return Some(blocked.clone().into());
         }
-        let part = self.parts().find(|part| part.fate == Fate::Blocked)?;
+        let part = self.decided().find(|part| part.fate == Fate::Blocked)?;
         let (code, what, setting) = match part.setting {
             Setting::Media => ("media_blocked", part.entity.to_owned(), "guardrails.media: block"),
             Setting::SignedThinking => (
@@ -94,6 +99,8 @@ impl Scanned {
             && [self.vault.logged(), self.vault.routed(), &self.signed.logged, &self.signed.routed]
                 .into_iter()
                 .all(nothing)
+            && self.vault.shadowed().is_empty()
+            && self.signed.shadowed.is_empty()
             && self.parts().next().is_none()
     }
 
@@ -101,7 +108,7 @@ impl Scanned {
     pub(crate) fn count(&self, metrics: &Metrics) {
         let routed = self.vault.routed().iter().chain(&self.signed.routed);
         routed.for_each(|(entity, times)| metrics.routed(entity, *times));
-        let parts = self.parts().filter(|part| part.fate == Fate::Routed);
+        let parts = self.decided().filter(|part| part.fate == Fate::Routed);
         parts.for_each(|part| metrics.routed(part.entity, 1));
         if self.refusal().is_some() {
             return;
@@ -111,7 +118,12 @@ impl Scanned {
         }
         let logged = self.vault.logged().iter().chain(&self.signed.logged);
         logged.for_each(|(entity, times)| metrics.logged(entity, *times));
-        let kept = self.parts().filter(|part| part.fate == Fate::Kept);
+        let kept = self.decided().filter(|part| part.fate == Fate::Kept);
         kept.for_each(|part| metrics.logged(part.entity, 1));
+        for ((entity, action), times) in self.vault.shadowed().iter().chain(&self.signed.shadowed) {
+            metrics.shadowed(entity, action.name(), *times);
+        }
+        let tried = self.parts().filter(|part| part.shadow);
+        tried.for_each(|part| metrics.shadowed(part.entity, part.fate.name(), 1));
     }
 }

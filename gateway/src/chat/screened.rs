@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sluice_guardrails::answers::Prompt;
-use sluice_guardrails::{Action, Blocked};
+use sluice_guardrails::{Action, Blocked, Guard};
 
 use super::heard::Heard;
 use super::request::ChatRequest;
@@ -20,6 +20,8 @@ use crate::wire::chat::Chunk;
 pub(super) struct Screening {
     pub(super) core: Arc<Core>,
     pub(super) call: Arc<Call>,
+    /// What reads them, if the policy wants that.
+    guard: Option<Arc<Guard>>,
     subject: Option<Arc<Subject>>,
     prompt: Option<Prompt>,
     heard: Option<Heard>,
@@ -37,7 +39,8 @@ pub(super) struct Screened {
 impl Screening {
     /// For answers to this call, by the policy it came under.
     pub(super) fn new(core: &Arc<Core>, call: &Arc<Call>, request: &ChatRequest, targets: &[Target]) -> Self {
-        let output = call.policy.guard.answers().map(|guard| guard.output());
+        let guard = call.guard(&request.model).answers().map(Arc::clone);
+        let output = guard.as_ref().map(|guard| guard.output());
         let audited = core.gateway.audit.is_some() && output.is_some();
         let external = core.gateway.external.is_asked(Phase::Output);
         let subject = (audited || external).then(|| audited::subject(call, &request.model, targets));
@@ -45,14 +48,13 @@ impl Screening {
         let heard = heard.map(|subject| Heard::new(core, subject, request.secured().cloned()));
         let compared = output.is_some_and(|output| output.system_prompt != Action::Off);
         let prompt = compared.then(|| Prompt::new(request.system_texts().into_iter())).flatten();
-        Self { core: Arc::clone(core), call: Arc::clone(call), subject, prompt, heard }
+        Self { core: Arc::clone(core), call: Arc::clone(call), guard, subject, prompt, heard }
     }
 
     /// Reads one answer.
     pub(super) fn read(mut self, chunks: Chunks) -> Screened {
-        let guard = self.call.policy.guard.answers().map(Arc::clone);
         let heard = self.heard.take();
-        let reading = guard.map(|guard| (Answers::new(guard, self.prompt.take()), self));
+        let reading = self.guard.take().map(|guard| (Answers::new(guard, self.prompt.take()), self));
         Screened { chunks, reading, heard, done: false }
     }
 
@@ -61,7 +63,12 @@ impl Screening {
         let gateway = &self.core.gateway;
         let decisions = answers.decisions();
         for decision in &decisions {
-            gateway.metrics.found_in_answer(decision.entity, decision.action.name());
+            let (entity, action) = (decision.entity, decision.action.name());
+            if decision.shadow {
+                gateway.metrics.shadowed(entity, action, 1);
+            } else {
+                gateway.metrics.found_in_answer(entity, action);
+            }
         }
         if let (Some(audit), Some(subject)) = (&gateway.audit, &self.subject)
             && audit.record(audited::answer_events(subject, &decisions)).is_err()

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
-use sluice_guardrails::{Blocked, Decision, Guard, Operator, SignedThinking, Step, Vault};
+use sluice_guardrails::{Blocked, Channel, Decision, Guard, Operator, Reading, SignedThinking, Step, Vault};
 
 use super::parts::{Fate, Part, Setting};
 use crate::provider_api::openai::words;
@@ -39,6 +39,8 @@ pub(super) struct Outcome {
     /// What stays and is for in-house targets alone, and what is only logged, by entity.
     pub(super) routed: BTreeMap<&'static str, usize>,
     pub(super) logged: BTreeMap<&'static str, usize>,
+    /// Of what it is only tried what the policy says, by entity and that.
+    pub(super) shadowed: BTreeMap<(&'static str, Operator), usize>,
     /// The blocks that are kept although something stands in them, as they are spelled in the body.
     pub(super) kept: Vec<Vec<u8>>,
 }
@@ -87,11 +89,11 @@ pub(super) fn look_into(guard: &Guard, vault: &Vault, blocks: &[Block]) -> Outco
     for block in blocks {
         let (mut probe, mut copy) = (Vault::new(), block.value.clone());
         probe.keep_decisions();
-        if let Err(blocked) = probe.redact_json(guard, &mut copy, &is_no_text) {
+        if let Err(blocked) = probe.read_json(guard, &mut copy, &READING) {
             outcome.blocked.get_or_insert(blocked);
         }
-        let (changed, others): (Vec<_>, Vec<_>) =
-            probe.decisions().into_iter().partition(|d| d.action.acts() && d.action != Operator::Block);
+        let is_replaced = |d: &Decision| d.action.acts() && d.action != Operator::Block && !d.shadow;
+        let (changed, others): (Vec<_>, Vec<_>) = probe.decisions().into_iter().partition(is_replaced);
         let spelled = block.value.to_string().into_bytes();
         let leak = known.as_ref().and_then(|known| known.check_json(&spelled, &words::is_protocol).err());
         let mut found: Vec<_> = changed.iter().map(|d| (block.path(&d.path), d.entity)).collect();
@@ -102,18 +104,19 @@ pub(super) fn look_into(guard: &Guard, vault: &Vault, blocks: &[Block]) -> Outco
         if !found.is_empty() && fate == Fate::Kept {
             outcome.kept.push(spelled);
         }
-        let setting = Setting::SignedThinking;
-        let part = |(path, entity)| Part { path, setting, entity, fate };
+        let (channel, setting, shadow) = (Channel::Assistant, Setting::SignedThinking, false);
+        let part = |(path, entity)| Part { path, channel, setting, entity, fate, shadow };
         outcome.parts.extend(found.into_iter().map(part));
         outcome.decisions.extend(others.into_iter().map(|d| Decision { path: block.path(&d.path), ..d }));
         add(&mut outcome.routed, probe.routed());
         add(&mut outcome.logged, probe.logged());
+        add(&mut outcome.shadowed, probe.shadowed());
     }
     outcome
 }
 
-fn add(sums: &mut BTreeMap<&'static str, usize>, more: &BTreeMap<&'static str, usize>) {
-    more.iter().for_each(|(entity, times)| *sums.entry(entity).or_default() += times);
+fn add<K: Copy + Ord>(sums: &mut BTreeMap<K, usize>, more: &BTreeMap<K, usize>) {
+    more.iter().for_each(|(what, times)| *sums.entry(*what).or_default() += times);
 }
 
 /// Whether a provider signed it, or wrote it so that nobody else can read it.
@@ -126,6 +129,10 @@ fn is_signed(block: &Map<String, Value>) -> bool {
         _ => false,
     }
 }
+
+/// How blocks are read: all of it is the model's.
+const READING: Reading<'static> =
+    Reading { skip: &is_no_text, channel: &|_, _| None, standard: Channel::Assistant };
 
 /// Random letters, in which anything may seem to stand.
 fn is_no_text(path: &[&str], text: &str) -> bool {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use sluice_guardrails::answers::{Echo, Prompt};
-use sluice_guardrails::{Action, Blocked, Class, Decision, Form, Guard, Masker, Operator, Step as Field};
+use sluice_guardrails::{
+    Action, Blocked, Channel, Class, Decision, Form, Guard, Masker, Operator, Step as Field,
+};
 
 use super::growing::{Growing, Step, Work};
 use crate::wire::chat::{Assembler, Choice, Chunk, Delta};
@@ -238,9 +240,22 @@ impl Answers {
         path: Vec<Field>,
     ) -> Result<(), Blocked> {
         let ((entity, rule), class, action) = (what, Class::Content, Operator::from(action));
-        let (bytes, chars) = (0..0, 0..0);
-        self.masking.decisions.push(Decision { path, entity, rule, class, action, score: 1.0, bytes, chars });
-        if action == Operator::Block { Err(Blocked { class, entity, rule }) } else { Ok(()) }
+        let (channel, shadow, exception) = (Channel::Assistant, self.masking.guard.is_tried(), None);
+        let (score, bytes, chars) = (1.0, 0..0, 0..0);
+        self.masking.decisions.push(Decision {
+            path,
+            channel,
+            entity,
+            rule,
+            class,
+            action,
+            shadow,
+            exception,
+            score,
+            bytes,
+            chars,
+        });
+        if action == Operator::Block && !shadow { Err(Blocked { class, entity, rule }) } else { Ok(()) }
     }
 
     /// What still waits, if anything.

@@ -72,6 +72,12 @@ struct SourceLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ShadowLabels {
+    entity: &'static str,
+    action: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct PolicyLabels {
     sha256: String,
 }
@@ -124,6 +130,9 @@ pub struct Metrics {
     logged: Family<EntityLabels, Counter>,
     in_answers: Family<FoundLabels, Counter>,
     routed: Family<EntityLabels, Counter>,
+    shadowed: Family<ShadowLabels, Counter>,
+    tried: Gauge,
+    exceptions: Gauge,
     policy: Family<PolicyLabels, Gauge>,
     policy_reloads: Counter,
     policy_failures: Counter,
@@ -192,6 +201,9 @@ impl Default for Metrics {
             logged: Family::default(),
             in_answers: Family::default(),
             routed: Family::default(),
+            shadowed: Family::default(),
+            tried: Gauge::default(),
+            exceptions: Gauge::default(),
             policy: Family::default(),
             policy_reloads: Counter::default(),
             policy_failures: Counter::default(),
@@ -387,6 +399,17 @@ impl Metrics {
             self.routed.clone(),
         );
         r.register(
+            "guardrail_shadow",
+            "Findings about which the policy is only tried, by entity and what would be done",
+            self.shadowed.clone(),
+        );
+        r.register(
+            "guardrail_shadow_rules",
+            "Fields of the policy by which rules are only tried: nothing is replaced or refused by these",
+            self.tried.clone(),
+        );
+        r.register("guardrail_exceptions", "Exceptions from the policy that hold", self.exceptions.clone());
+        r.register(
             "guardrail_policy",
             "1 for the policy in force, by the SHA-256 of its file or of what the configuration says",
             self.policy.clone(),
@@ -440,6 +463,18 @@ impl Metrics {
     pub fn routed(&self, entity: &'static str, times: usize) {
         let times = u64::try_from(times).unwrap_or(u64::MAX);
         self.routed.get_or_create(&EntityLabels { entity }).inc_by(times);
+    }
+
+    /// Counts findings about which the policy is only tried.
+    pub fn shadowed(&self, entity: &'static str, action: &'static str, times: usize) {
+        let times = u64::try_from(times).unwrap_or(u64::MAX);
+        self.shadowed.get_or_create(&ShadowLabels { entity, action }).inc_by(times);
+    }
+
+    /// How many fields of the policy let rules only be tried, and how many exceptions from it hold.
+    pub fn policy_state(&self, tried: usize, exceptions: usize) {
+        self.tried.set(i64::try_from(tried).unwrap_or(i64::MAX));
+        self.exceptions.set(i64::try_from(exceptions).unwrap_or(i64::MAX));
     }
 
     /// Says which policy is in force from now on.

@@ -1,6 +1,6 @@
 //! What a policy says about answers.
 
-use super::{Action, EntityRule, Operator, PolicyError, Rules};
+use super::{Action, Compiler, EntityRule, Operator, PolicyError, Rules};
 use crate::guard::Guard;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -73,10 +73,11 @@ impl ToolRules {
 }
 
 impl OutputRules {
-    /// The guard of answers; none if nothing is looked for.
+    /// The guard of answers where these exceptions hold, by their places; none if nothing is looked for.
     pub(crate) fn guard(
+        compiler: &mut Compiler,
         rules: &Rules,
-        secret: &dyn Fn(&str) -> Result<Vec<u8>, String>,
+        holding: &[usize],
     ) -> Result<Option<Arc<Guard>>, PolicyError> {
         let output = &rules.output;
         if rules.of_answers || output.is_off() {
@@ -87,15 +88,16 @@ impl OutputRules {
             pii: output.pii,
             secrets: output.secrets,
             entities: output.entities.clone(),
+            channels: BTreeMap::new(),
             of_answers: true,
             ..rules.clone()
         };
         let guard =
-            Guard::compile(&rules, secret).map_err(|error| match error.field.starts_with("entities.") {
+            compiler.answers(&rules, holding).map_err(|error| match error.field.starts_with("entities.") {
                 true => PolicyError::new(format!("output.{}", error.field), error.problem),
                 false => error,
-            })?;
-        Ok(Some(Arc::new(guard.of_answers(&rules)?)))
+            });
+        guard.map(Some)
     }
 
     fn is_off(&self) -> bool {
@@ -105,6 +107,11 @@ impl OutputRules {
 
     fn check(&self) -> Result<(), PolicyError> {
         for (name, rule) in &self.entities {
+            if let Some(channel) = rule.channels.keys().next() {
+                let problem = "an answer is one channel: expected what holds for it beside `action`";
+                let field = format!("output.entities.{name}.channels.{}", channel.name());
+                return Err(PolicyError::new(field, problem));
+            }
             if rule.action == Some(Operator::Route) {
                 let problem =
                     "an answer is there already; expected `redact`, `mask`, `hash`, `block`, `log` or `off`";

@@ -4,11 +4,11 @@ use super::*;
 use crate::{Form, Guard, Vault};
 use proptest::prelude::*;
 
-fn rules(yaml: &str) -> Rules {
+pub(super) fn rules(yaml: &str) -> Rules {
     serde_saphyr::from_str(yaml).unwrap()
 }
 
-fn secret(source: &str) -> Result<Vec<u8>, String> {
+pub(super) fn secret(source: &str) -> Result<Vec<u8>, String> {
     match source {
         "env:KEY" => Ok(b"sixteen bytes or more".to_vec()),
         "env:SHORT" => Ok(b"short".to_vec()),
@@ -135,6 +135,9 @@ fn what_is_allowed_is_no_finding() {
     let inside = "https://acme.com/?to=ada@example.org";
     assert!(!sent(&guard, inside).0.contains("ada@"), "another's address in an own URL is found");
 }
+
+pub(super) const BADGE_ROW: &str = r"{id: badge, entity: BADGE, pattern: 'EMP-\d{6}', start: keyword, keywords: [EMP-],
+    prior: 1, examples: ['My badge is <<EMP-123456>>.'], others: ['TEMP-1234567']}";
 
 const BADGE: &str = r"
 entities: {EMPLOYEE_ID: {action: redact}}

@@ -1,16 +1,17 @@
 //! What others found: replaced like what our own rules find.
 
 use super::Vault;
+use crate::channel::Reading;
 use crate::guard::{Finding, Guard};
 use crate::vault::Blocked;
-use crate::{json, pipeline, placeholder};
+use crate::{json, placeholder};
 use serde_json::Value;
 use std::collections::HashMap;
 
 impl Vault {
     /// Replaces what others found in texts of a JSON value that was redacted already, and the same values wherever else they
     /// stand. `found` has it by the texts as [`crate::each_text`] gives them. What stands in a placeholder is left, and so is what the policy
-    /// allows. Whatever the policy says of an entity that is not its own, it gets a placeholder, unless the policy has a mark for it.
+    /// allows. Whatever the policy says of an entity that is not its own, it gets a placeholder, unless the policy has a mark for it or is only tried.
     ///
     /// # Errors
     /// [`Blocked`] if what stands there after that shows something that the policy blocks.
@@ -19,23 +20,23 @@ impl Vault {
         guard: &Guard,
         value: &mut Value,
         mut found: HashMap<String, Vec<Finding>>,
-        skip: &dyn Fn(&[&str], &str) -> bool,
+        reading: &Reading<'_>,
     ) -> Result<bool, Blocked> {
+        self.begin(guard, reading);
         for (text, findings) in &mut found {
             let whole = |finding: &Finding| text.get(finding.span.clone()).is_some();
             findings.retain(whole);
             guard.plan.allowed.apply(text, findings);
             let marks = placeholder::marks(text);
             let outside = std::mem::take(findings);
-            let outside = outside.into_iter().flat_map(|finding| beside(&finding, text, &marks)).collect();
-            *findings = pipeline::resolve(outside, &guard.plan);
+            *findings = outside.into_iter().flat_map(|finding| beside(&finding, text, &marks)).collect();
             self.foreign.extend(findings.iter().map(|finding| finding.entity));
         }
         self.given = Some(found);
-        let changed = json::redact(self, guard, value, &[], skip);
+        let changed = json::redact(self, guard, value, &[], reading);
         self.given = None;
         Ok(changed? && {
-            self.spread(guard, value, skip)?;
+            self.spread(guard, value, reading)?;
             true
         })
     }
@@ -65,6 +66,7 @@ fn beside(finding: &Finding, text: &str, marks: &[std::ops::Range<usize>]) -> Ve
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::channel::Channel;
     use crate::guard::Class;
     use crate::policy::{Action, Allow, Policy, Rules};
     use crate::{Form, pii};
@@ -89,7 +91,8 @@ mod tests {
         vault.redact_json(guard, value, &|_, _| false).unwrap();
         let text = value[0].as_str().unwrap().to_owned();
         let found = values.iter().map(|value| person(&text, value)).collect();
-        vault.redact_found(guard, value, HashMap::from([(text, found)]), &|_, _| false).unwrap();
+        let reading = Reading { skip: &|_, _| false, channel: &|_, _| None, standard: Channel::User };
+        vault.redact_found(guard, value, HashMap::from([(text, found)]), &reading).unwrap();
         vault
     }
 

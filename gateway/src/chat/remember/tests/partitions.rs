@@ -8,6 +8,7 @@ use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Map, Value, json};
 use sluice_engine::{IndexKind, Tier};
+use sluice_guardrails::{Allow, Rules};
 use sluice_models::{EmbedError, Embedder, Embedding, PoolOptions};
 
 use super::*;
@@ -239,9 +240,9 @@ async fn look_up(memory: &mut Memory, met: &Circumstances, text: &str) -> Result
     memory.hash_key = [met.secret; 32];
     memory.embedder = Some(POOLS[met.space].clone());
     let (mut call, vault) = (call(&met.tenant), Vault::new());
-    if let Some(policy) = Arc::get_mut(&mut call.policy) {
-        policy.fingerprint.clone_from(&met.policy);
-    }
+    let allow = Allow { values: vec![met.policy.clone()], ..Allow::default() };
+    let (pii, secrets, injection) = (Action::Off, Action::Off, InjectionAction::Off);
+    call.policy = Arc::new(InForce::of_rules(&Rules { pii, secrets, injection, allow, ..Rules::default() }));
     let wishes = Wishes { namespace: met.namespace.clone(), ..Wishes::default() };
     let request = openai_chat::parse(&met.body(text)).unwrap();
     let asked = Asked { call: &call, request: &request, vault: &vault, wishes: &wishes };

@@ -1,0 +1,91 @@
+//! Who is guarded by what, where a policy tells tenants and routes apart.
+
+use super::rules_tests::{rules, secret};
+use super::*;
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+fn guards(yaml: &str) -> Guards {
+    Guards::compile(&rules(yaml), &secret, UNIX_EPOCH).unwrap().remove(0)
+}
+
+fn problem(yaml: &str) -> String {
+    Guards::compile(&rules(yaml), &secret, UNIX_EPOCH)
+        .err()
+        .map_or_else(String::new, |error| error.to_string())
+}
+
+/// What becomes of a text.
+fn sent(guards: &Guards, tenant: &str, route: &str) -> String {
+    let text = "ada@example.org 4111 1111 1111 1111";
+    let sent = crate::Vault::new().redact(guards.of(tenant, route), text);
+    sent.map_or_else(
+        |blocked| format!("blocked {}", blocked.entity),
+        |sent| sent.unwrap_or_else(|| text.to_owned()),
+    )
+}
+
+const BOTH: &str = "
+entities: {CREDIT_CARD: {action: mask, keep_last: 4}}
+tenants:
+  acme: {pii: log, entities: {CREDIT_CARD: {action: redact}}}
+  lab: {allow: {domains: [example.org]}}
+routes:
+  inhouse: {pii: log, entities: {CREDIT_CARD: {action: log}}}
+  strict: {pii: block}
+  own: {entities: {EMAIL_ADDRESS: {action: redact}}}
+";
+
+#[test]
+fn a_tenant_decides_before_all_and_a_route_before_a_tenant_field_by_field() {
+    let guards = guards(BOTH);
+    let (email, card) = ("ada@example.org", "4111 1111 1111 1111");
+    for (tenant, route, wanted) in [
+        ("", "", "[EMAIL_ADDRESS_1] **** **** **** 1111"),
+        ("else", "chat", "[EMAIL_ADDRESS_1] **** **** **** 1111"),
+        ("acme", "chat", &format!("{email} [CREDIT_CARD]")),
+        ("lab", "chat", &format!("{email} **** **** **** 1111")),
+        ("else", "inhouse", &format!("{email} {card}")),
+        ("acme", "inhouse", &format!("{email} {card}")),
+        ("else", "strict", "blocked EMAIL_ADDRESS"),
+        ("acme", "strict", "blocked EMAIL_ADDRESS"),
+        ("lab", "strict", &format!("{email} **** **** **** 1111")),
+        ("else", "own", "[EMAIL_ADDRESS] **** **** **** 1111"),
+        ("acme", "own", "[EMAIL_ADDRESS] [CREDIT_CARD]"),
+    ] {
+        assert_eq!(sent(&guards, tenant, route), wanted, "{tenant} asks {route}");
+    }
+}
+
+#[test]
+fn what_is_wrong_is_told_with_the_tenant_or_route() {
+    for (yaml, words) in [
+        ("{tenants: {acme: {packs: [core, dee]}}}", "tenants.acme.packs[1]: no pack is called `dee`"),
+        (
+            "{routes: {chat: {entities: {US_SSN: {keep_last: 4}}}}}",
+            "routes.chat.entities.US_SSN.keep_last: only `action: mask` has it",
+        ),
+        ("{tenants: {a: {}}, routes: {chat: {allow: {domains: [com]}}}}", "routes.chat.allow.domains[0]: "),
+    ] {
+        let told = problem(yaml);
+        assert!(told.starts_with(words), "{yaml} gave {told}");
+    }
+}
+
+#[test]
+fn each_guard_has_a_fingerprint_and_what_is_said_of_others_is_no_part_of_it() {
+    let (one, other) = (guards(BOTH), guards(&BOTH.replace("pii: block", "secrets: off")));
+    let same = |tenant, route| one.of(tenant, route).fingerprint() == other.of(tenant, route).fingerprint();
+    assert!(same("", "") && same("acme", "inhouse") && !same("", "strict") && !same("acme", "strict"));
+    assert_ne!(one.fingerprint(), other.fingerprint());
+    assert_ne!(one.of("acme", "").fingerprint(), one.of("lab", "").fingerprint());
+    let all = guards("{pii: redact}");
+    assert_eq!(all.fingerprint(), all.of("any", "any").fingerprint(), "where there is one, it is that one's");
+}
+
+#[test]
+fn guards_share_the_recognisers_that_they_have_in_common() {
+    let guards = guards(&format!("{BOTH}\ncustom: [{}]", rules_tests::BADGE_ROW));
+    let engine = |tenant, route| guards.of(tenant, route).engine().unwrap();
+    assert!(Arc::ptr_eq(engine("", ""), engine("acme", "strict")));
+}
