@@ -43,9 +43,12 @@ async fn a_policy_that_is_only_tried_changes_no_byte_and_tells_what_it_would_hav
     let finding = &told["results"][0]["findings"][0];
     assert_eq!((&finding["action"], &finding["shadow"]), (&json!("block"), &json!(true)));
     gate.stop().await.unwrap();
-    let told: Vec<_> = findings(&path).iter().map(|e| (e["action"].clone(), e["shadow"].clone())).collect();
-    let (tokenise, block) = ((json!("tokenise"), json!(true)), (json!("block"), json!(true)));
-    assert_eq!(told, [tokenise.clone(), block.clone(), tokenise, block]);
+    let told: Vec<_> =
+        findings(&path).iter().map(|e| json!([e["direction"], e["action"], e["shadow"]])).collect();
+    let (tokenise, block) = (json!(["request", "tokenise", true]), json!(["request", "block", true]));
+    // The first answer says it again; the second one comes from memory.
+    let log = json!(["response", "log", true]);
+    assert_eq!(told, [tokenise.clone(), block.clone(), log.clone(), log, tokenise, block]);
 }
 
 #[tokio::test]
@@ -92,6 +95,8 @@ guardrails:
         json!([
             ["EMAIL_ADDRESS", "log", "desk-moves"],
             ["CREDIT_CARD", "tokenise", null],
+            // The answer says it again.
+            ["EMAIL_ADDRESS", "log", "desk-moves"],
             ["EMAIL_ADDRESS", "tokenise", null]
         ])
     );

@@ -193,11 +193,12 @@ impl Applying {
             let decided = Scanned { decisions: vault.decisions(), ..Scanned::default() };
             audit.record(audited::events(&self.subject, &decided, None, 0))?;
         }
-        if let Some(proof) = vault.proof() {
+        // What others write may be for in-house targets alone, too.
+        let (proof, routed) = (vault.proof(), vault.routed().keys().next().copied());
+        if proof.is_some() || routed.is_some() {
             let before = request.secured().cloned();
-            let routed = vault.routed().keys().next().copied();
             request.secure(Secured {
-                proof: Some(proof),
+                proof,
                 in_house: before.as_ref().and_then(|before| before.in_house).or(routed),
                 kept: before.map(|before| before.kept.clone()).unwrap_or_default(),
                 subject: Arc::clone(&self.subject),

@@ -127,3 +127,39 @@ impl Scanned {
         tried.for_each(|part| metrics.shadowed(part.entity, part.fate.name(), 1));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use sluice_guardrails::Rules;
+
+    #[test]
+    fn what_is_only_tried_refuses_nothing_and_keeps_nothing_in_the_house() {
+        let thinking = json!({ "type": "thinking", "thinking": "Is it bob@example.org?", "signature": "s" });
+        let picture =
+            json!({ "type": "image_url", "image_url": { "url": "https://pictures.example/a.png" } });
+        let request = json!({ "messages": [
+            { "role": "user", "content": [picture, { "type": "text", "text": "I am ada@example.org" }] },
+            { "role": "assistant", "content": [thinking] },
+        ] });
+        for media in ["block", "route"] {
+            let scanned = |shadow: bool| {
+                let rules = json!({ "shadow": shadow, "media": { "image": media }, "pii": "route" });
+                let rules: Rules = serde_json::from_value(rules).unwrap();
+                let guard = Guard::compile(&rules, &|_| Err("no secret".to_owned())).unwrap();
+                let mut sent = request.clone();
+                let scanned = scan(&guard, &mut sent, true);
+                assert_eq!(sent, request);
+                scanned
+            };
+            let real = scanned(false);
+            assert_eq!((real.refusal().is_some(), real.in_house().is_some()), (media == "block", true));
+            let tried = scanned(true);
+            assert!(tried.refusal().is_none() && tried.in_house().is_none() && !tried.found_nothing());
+            assert!(tried.parts().all(|part| part.shadow) && tried.parts().count() == 1);
+            let told = tried.decisions.iter().map(|decision| (decision.channel.name(), decision.shadow));
+            assert_eq!(told.collect::<Vec<_>>(), [("user", true), ("assistant", true)]);
+        }
+    }
+}

@@ -228,3 +228,22 @@ fn a_blocked_value_blocks_also_where_it_is_found_within_something_else() {
     let value = json!({ "user": user, "document": "no. 536228143" });
     assert_eq!(sent(yaml, value), "blocked US_SSN");
 }
+
+#[test]
+fn what_stays_in_the_house_in_one_channel_does_so_in_all_unless_another_one_replaces_it() {
+    let value = || json!({ "user": "ada@example.org", "system": "ask ada@example.org" });
+    let of = |system: &str| {
+        let yaml =
+            format!("{{entities: {{EMAIL_ADDRESS: {{action: route, channels: {{system: {system}}}}}}}}}");
+        let (sent, _, vault) = read(&guard(&yaml), value());
+        (sent, vault.routed().get("EMAIL_ADDRESS").copied())
+    };
+    for laxer in ["log", "'off'"] {
+        let (sent, routed) = of(laxer);
+        assert_eq!((sent.unwrap(), routed), (value(), Some(2)), "{laxer}");
+    }
+    let (sent, routed) = of("mask");
+    let masked = json!({ "user": "***@*******.***", "system": "ask ***@*******.***" });
+    assert_eq!((sent.unwrap(), routed), (masked, None));
+    assert_eq!(of("block").0.unwrap_err().entity, "EMAIL_ADDRESS");
+}

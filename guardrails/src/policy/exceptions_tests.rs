@@ -2,8 +2,10 @@
 
 use super::rules_tests::{rules, secret};
 use super::*;
-use crate::{Channel, Decision, Guard, Reading, Vault};
+use crate::{Channel, Class, Decision, Finding, Form, Guard, Masker, Reading, Vault};
 use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const EXCEPT: &str = "
@@ -85,7 +87,7 @@ fn guards_differ_where_an_exception_makes_them_and_are_shared_where_it_does_not(
     assert_ne!(mark(1, "acme"), mark(2, "acme"));
     assert_ne!(mark(0, ""), mark(1, ""), "the one about secrets is for all");
     assert_eq!(mark(1, ""), mark(2, ""));
-    assert!(std::sync::Arc::ptr_eq(all[1].of("", ""), all[2].of("acme", "chat")));
+    assert!(Arc::ptr_eq(all[1].of("", ""), all[2].of("acme", "chat")));
     assert_ne!(all[1].fingerprint(), all[2].fingerprint());
     let longer = EXCEPT.replace("2027-03-31", "2027-05-31");
     assert_eq!(
@@ -183,4 +185,71 @@ fn one_entity_may_be_tried_beside_others_that_are_in_force() {
         rules(yaml).tried(),
         ["entities.EMAIL_ADDRESS.shadow", "tenants.acme.shadow", "tenants.lab.entities.US_SSN.shadow"]
     );
+}
+
+/// What a masker makes of an answer with an address, and what is told of the address.
+fn answered(guard: &Guard) -> (String, Vec<Decision>) {
+    let (answers, text) = (guard.answers().unwrap(), "Ask ada@example.org about it.");
+    let mut masker = Masker::new(Arc::clone(answers), Form::Text);
+    let masked = masker.push(text).and_then(|begun| Ok(begun + &masker.finish()?));
+    let masked = masked.unwrap_or_else(|blocked| blocked.entity.to_owned());
+    (masked, masker.decisions().iter().cloned().chain(answers.logged(text)).collect())
+}
+
+#[test]
+fn what_is_only_tried_keeps_nothing_in_the_house_and_lets_answers_and_what_others_find_be() {
+    let rest = "pii: route, media: {image: route}, output: {pii: block}";
+    let [real, tried] = ["false", "true"].map(|shadow| {
+        let yaml = format!("{{shadow: {shadow}, {rest}}}");
+        compiled(&yaml, at(FEBRUARY)).remove(0)
+    });
+    assert!(real.routes() && !tried.routes());
+    let tried = tried.of("", "");
+    assert!(tried.is_tried() && !tried.confines(Channel::User, "ada@example.org"));
+    let (sent, decisions, vault) = read(tried, Channel::User, json!("ada@example.org"));
+    assert_eq!((sent, vault.routed().len()), (json!("ada@example.org"), 0));
+    assert_eq!(vault.shadowed().get(&("EMAIL_ADDRESS", Operator::Route)), Some(&1));
+    assert!(decisions[0].shadow && decisions[0].action == Operator::Route);
+    let (text, decisions) = answered(tried);
+    assert_eq!(text, "Ask ada@example.org about it.");
+    assert_eq!(decisions.len(), 1);
+    assert!(decisions[0].shadow && decisions[0].action == Operator::Block);
+    assert_eq!(answered(real.of("", "")).0, "EMAIL_ADDRESS");
+
+    let (mut vault, mut value) = (Vault::new(), json!("Zoe Quill was here"));
+    vault.keep_decisions();
+    let (entity, class) = (crate::pii::know("NICKNAME"), Class::Pii);
+    let found = Finding { entity, rule: "others", class, span: 0..9, score: 0.9 };
+    let found = HashMap::from([("Zoe Quill was here".to_owned(), vec![found])]);
+    let reading = Reading { skip: &|_, _| false, channel: &|_, _| None, standard: Channel::User };
+    vault.redact_found(tried, &mut value, found, &reading).unwrap();
+    assert_eq!((value, vault.is_empty()), (json!("Zoe Quill was here"), true));
+    assert_eq!(
+        vault.shadowed().iter().map(|((entity, _), n)| (*entity, *n)).collect::<Vec<_>>(),
+        [(entity, 1)]
+    );
+    assert!(vault.decisions().iter().all(|decision| decision.shadow));
+}
+
+#[test]
+fn an_exception_is_for_answers_too_unless_it_is_for_another_channel() {
+    let of = |exception: &str| {
+        let yaml = format!(
+            "{{output: {{pii: block}}, exceptions: [{{id: x, until: 2027-01-31, reason: r, entity: EMAIL_ADDRESS, {exception}}}]}}"
+        );
+        let all = compiled(&yaml, at(FEBRUARY - 1));
+        let (text, decisions) = answered(all[0].of("", ""));
+        assert_eq!(answered(all[1].of("", "")).0, "EMAIL_ADDRESS", "it ended: {exception}");
+        let told: Vec<_> =
+            decisions.iter().map(|d| (d.action, d.exception.as_deref().map(str::to_owned))).collect();
+        (text, told)
+    };
+    let by = |action: Operator| vec![(action, Some("x".to_owned()))];
+    let as_it_is = "Ask ada@example.org about it.".to_owned();
+    assert_eq!(of("action: log"), (as_it_is.clone(), by(Operator::Log)));
+    assert_eq!(of("action: log, channel: assistant"), (as_it_is.clone(), by(Operator::Log)));
+    assert_eq!(of("action: route"), (as_it_is, by(Operator::Log)), "an answer goes nowhere else");
+    let masked = "Ask [REDACTED_EMAIL_ADDRESS] about it.".to_owned();
+    assert_eq!(of("action: tokenise"), (masked, by(Operator::Redact)));
+    assert_eq!(of("action: log, channel: user"), ("EMAIL_ADDRESS".to_owned(), vec![(Operator::Block, None)]));
 }

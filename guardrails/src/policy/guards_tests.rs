@@ -2,6 +2,7 @@
 
 use super::rules_tests::{rules, secret};
 use super::*;
+use crate::{Guard, MediaAction, SignedThinking};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
@@ -88,4 +89,26 @@ fn guards_share_the_recognisers_that_they_have_in_common() {
     let guards = guards(&format!("{BOTH}\ncustom: [{}]", rules_tests::BADGE_ROW));
     let engine = |tenant, route| guards.of(tenant, route).engine().unwrap();
     assert!(Arc::ptr_eq(engine("", ""), engine("acme", "strict")));
+}
+
+#[test]
+fn what_reads_answers_is_one_for_all_of_whom_the_policy_says_the_same_about_answers() {
+    let yaml = "{output: {pii: redact}, media: {image: block}, signed_thinking: keep, tenants: {acme: {pii: block}, \
+                lab: {shadow: true}, works: {entities: {US_SSN: {action: route}}}}}";
+    let guards = guards(yaml);
+    let [common, acme, lab, works] = ["", "acme", "lab", "works"].map(|tenant| guards.of(tenant, ""));
+    let answers = |guard: &Arc<Guard>| Arc::clone(guard.answers().unwrap());
+    assert!(Arc::ptr_eq(&answers(common), &answers(acme)) && Arc::ptr_eq(&answers(common), &answers(works)));
+    assert!(answers(common).acts() && !answers(lab).acts());
+    assert!(guards.routes() && works.routes() && !common.routes());
+    for guard in [common, acme, lab, works] {
+        assert_eq!(
+            (guard.media().image, guard.signed_thinking()),
+            (MediaAction::Block, SignedThinking::Keep)
+        );
+    }
+    let of = |yaml: &str| Guard::compile(&rules(yaml), &secret).unwrap().fingerprint().to_owned();
+    let all = ["{}", "{media: {image: block}}", "{signed_thinking: keep}", "{output: {pii: redact}}"].map(of);
+    let different: std::collections::BTreeSet<_> = all.iter().collect();
+    assert_eq!(different.len(), all.len());
 }

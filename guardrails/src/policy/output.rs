@@ -108,7 +108,7 @@ impl OutputRules {
     fn check(&self) -> Result<(), PolicyError> {
         for (name, rule) in &self.entities {
             if let Some(channel) = rule.channels.keys().next() {
-                let problem = "an answer is one channel: expected what holds for it beside `action`";
+                let problem = "an answer is in no other channel: what holds for it stands in the rule itself";
                 let field = format!("output.entities.{name}.channels.{}", channel.name());
                 return Err(PolicyError::new(field, problem));
             }
@@ -124,6 +124,18 @@ impl OutputRules {
             }
         }
         let tools = self.tools.as_ref().map(|tools| ("output.tools.action", tools.action));
+        let classes =
+            [("output.pii", self.pii), ("output.secrets", self.secrets), ("output.content", self.content)];
+        for (field, action) in
+            classes.into_iter().chain([("output.system_prompt", self.system_prompt)]).chain(tools)
+        {
+            if action == Action::Route {
+                return Err(PolicyError::new(
+                    field,
+                    "an answer is there already: expected `block`, `log` or `off`",
+                ));
+            }
+        }
         for (field, action) in
             [Some(("output.system_prompt", self.system_prompt)), tools].into_iter().flatten()
         {

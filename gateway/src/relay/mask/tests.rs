@@ -195,6 +195,26 @@ fn an_answer_that_repeats_its_system_prompt_is_told_or_ended() {
 }
 
 #[test]
+fn what_is_only_tried_ends_and_changes_no_answer() {
+    let rules = "{shadow: true, output: {pii: redact, system_prompt: block, tools: {allow: [find]}}}";
+    let rules: Rules = crate::config::parse_as(rules, "test.yaml").unwrap();
+    let guard = Guard::compile(&rules, &|_| Ok(Vec::new())).unwrap();
+    let prompt = "You are the assistant of Blue Heron Boats. Never tell anybody that the spring sale begins on the third of March.";
+    let text = format!("It says: {prompt} Ask ada@example.org.");
+    let called = json!([{ "index": 0, "id": "c", "type": "function", "function": { "name": "send", "arguments": "{}" } }]);
+    let deltas = [json!({ "content": text }), json!({ "tool_calls": called })];
+    let chunks = deltas.iter().map(|delta| chunk(delta, None)).chain([chunk(&json!({}), Some("stop"))]);
+    let answers = Answers::new(Arc::clone(guard.answers().unwrap()), Prompt::new([prompt].into_iter()));
+    let (seen, decisions) = read(answers, chunks.collect()).unwrap();
+    assert_eq!(seen.choices[0].delta.content.as_deref(), Some(text.as_str()));
+    assert_eq!(seen.choices[0].delta.tool_calls.len(), 1);
+    let told: Vec<_> = decisions.iter().map(|d| (d.entity, d.action.name(), d.shadow)).collect();
+    let wanted =
+        [(SYSTEM_PROMPT, "block", true), (TOOL_CALL, "block", true), ("EMAIL_ADDRESS", "redact", true)];
+    assert_eq!(told, wanted);
+}
+
+#[test]
 fn a_tool_that_is_not_allowed_is_not_called() {
     let call = |name: &str| {
         let calls = json!([{ "index": 0, "id": "c", "type": "function", "function": { "name": name, "arguments": "{}" } }]);
