@@ -352,9 +352,15 @@ impl Guard {
         );
     }
 
-    /// What speaks for an attempt at prompt injection in `text`; `None` if nothing does or the policy says off.
+    /// What speaks for an attempt at prompt injection in a user's `text`; `None` if it is not flagged or the policy says off.
     pub fn injection(&self, text: &str) -> Option<InjectionReport> {
-        self.injection.as_ref()?.report(text)
+        let verdict = self.judge(&injection::Segment { text, ..injection::Segment::default() })?;
+        verdict.flagged.then_some(InjectionReport { score: verdict.score, signals: verdict.signals })
+    }
+
+    /// How probably a text is an attempt at prompt injection where it stands; `None` if the policy says off.
+    pub fn judge(&self, segment: &injection::Segment<'_>) -> Option<injection::Verdict> {
+        Some(self.injection.as_ref()?.judge(segment))
     }
 }
 

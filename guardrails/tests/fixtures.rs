@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use serde::Deserialize;
+use sluice_guardrails::injection::Segment;
 use sluice_guardrails::{Guard, Policy};
 use std::path::{Path, PathBuf};
 
@@ -107,13 +108,16 @@ fn secrets_are_found_exactly_where_they_stand_and_stand_ins_are_left_alone() {
 }
 
 #[test]
-fn usual_attacks_score_half_or_more_and_plain_requests_less() {
+fn usual_attacks_score_half_or_more_and_plain_requests_are_not_flagged() {
     let guard = guard();
     let mut wrong = Vec::new();
     for (place, case) in lines::<InjectionCase>(&folder("injection").join("phrases.jsonl")) {
-        let report = guard.injection(&case.text);
-        if report.as_ref().is_some_and(|report| report.score >= 0.5) != case.expected {
-            wrong.push(format!("{place} ({}): {report:?}", case.note));
+        let segment = Segment { text: &case.text, ..Segment::default() };
+        let verdict = guard.judge(&segment).unwrap();
+        // What is expected is at least likelier than not; what is not must not bother anybody.
+        let fits = if case.expected { verdict.score >= 0.5 } else { !verdict.flagged };
+        if !fits {
+            wrong.push(format!("{place} ({}): {verdict:?}", case.note));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

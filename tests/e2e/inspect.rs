@@ -40,7 +40,7 @@ async fn texts_are_answered_one_by_one_in_their_order() {
         told["results"].as_array().unwrap().iter().map(|result| &result["action"]).collect();
     assert_eq!(actions, ["allow", "redact", "allow"]);
     assert_eq!(told["results"][1]["redacted"], "card [CREDIT_CARD_1]");
-    assert_eq!(told["results"][2]["injection"]["signals"], json!(["override-instructions"]));
+    assert_eq!(told["results"][2]["injection"]["signals"][0], "override-instructions");
     assert_eq!(told["results"][0].get("injection"), None);
 }
 
@@ -63,7 +63,7 @@ async fn a_chat_request_is_read_in_every_field_as_the_chat_endpoint_reads_it() {
         fields,
         ["messages[0].content", "messages[1].tool_calls[0].function.arguments#[1]", "metadata.card"]
     );
-    assert_eq!(told["injection"]["signals"], json!(["override-instructions"]));
+    assert_eq!(told["injection"]["signals"][0], "override-instructions");
     gate.client.chat(&body).await;
     let mut sent: Value = serde_json::from_slice(&gate.primary.seen()[0].body).unwrap();
     sent["model"] = json!("chat");

@@ -1,9 +1,13 @@
 //! `sluice eval`: what the cache would have done with traffic whose meaning is known, and how good the scanner is.
 
+mod attacks;
 mod fit;
+mod fit_injection;
+mod injection;
 pub(super) mod lines;
 mod pii;
 mod report;
+mod vectors;
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -29,6 +33,10 @@ pub enum EvalCommand {
     Cache(CacheArgs),
     /// Fits what the learnt rule knows before its first label, and writes it as JSON.
     Fit(fit::FitArgs),
+    /// Scores what the injection detector says of labelled texts.
+    Injection(injection::InjectionArgs),
+    /// Trains the injection detector, and writes its weights.
+    FitInjection(fit_injection::FitInjectionArgs),
     /// Scores what the scanner finds in texts whose personal data people have marked.
     Pii(pii::PiiArgs),
 }
@@ -104,6 +112,8 @@ pub fn run(command: &EvalCommand) -> Result<String, String> {
         EvalCommand::Cache(args) => args,
         EvalCommand::Fit(args) => return fit::run(args),
         EvalCommand::Pii(args) => return pii::run(args),
+        EvalCommand::Injection(args) => return injection::run(args),
+        EvalCommand::FitInjection(args) => return fit_injection::run(args),
     };
     if args.decisions.is_some() && (args.policy.len() > 1 || args.seeds > 1) {
         return Err("--decisions: expected one --policy and one order, as it writes one file".to_owned());

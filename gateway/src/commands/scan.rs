@@ -1,4 +1,6 @@
-//! `sluice scan`: what is personal or secret in files or standard input.
+//! `sluice scan`: what is personal or secret, and what attacks a model, in files or standard input.
+
+mod injection;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -57,8 +59,8 @@ pub struct ScanArgs {
     /// file's, and so is how likely an entity must be. --min leaves out more.
     #[arg(long, value_name = "FILE", conflicts_with = "packs")]
     policy: Option<PathBuf>,
-    /// Read one JSON object with a "text" a line, and write one with its "findings" each, in order; places are in code
-    /// points.
+    /// Read one JSON object with a "text" and maybe a "channel" (system, user, tool, document or assistant) and a "system" prompt
+    /// a line, and write one with its "findings" and the verdict on "injection" each, in order; places are in code points.
     #[arg(long)]
     jsonl: bool,
     /// Files to read; none, or `-`, is standard input.
@@ -86,6 +88,9 @@ pub fn run(args: &ScanArgs, out: &mut impl Write) -> Result<String, String> {
             sum.add(&found);
             let shown = show(&text, found, (files.len() > 1).then(|| name(file)).as_deref(), colour);
             write(out, shown.as_bytes())?;
+            let file = (files.len() > 1).then(|| name(file));
+            let attack = injection::line(&text, file.as_deref(), colour);
+            write(out, attack.unwrap_or_default().as_bytes())?;
         }
     }
     let hint = args.wanted.packs.is_empty() && args.policy.is_none();
@@ -177,6 +182,8 @@ fn write(out: &mut impl Write, bytes: &[u8]) -> Result<(), String> {
 #[derive(Deserialize)]
 struct Text {
     text: String,
+    #[serde(flatten)]
+    place: injection::Place,
 }
 
 /// Reads a line, writes a line.
@@ -190,9 +197,9 @@ fn lines(scanner: &Scanner, name: &str, reader: Box<dyn Read>, out: &mut impl Wr
             return out.flush().map_err(|e| format!("standard output: {e}"));
         }
         // Of serde's message only the place: the line may hold somebody's data.
-        let Text { text } = serde_json::from_slice(&line).map_err(|e| {
+        let Text { text, place } = serde_json::from_slice(&line).map_err(|e| {
             format!(
-                "{name}:{number}: expected a JSON object with the string \"text\" (column {})",
+                "{name}:{number}: expected a JSON object with the string \"text\" and maybe \"channel\" and \"system\" (column {})",
                 e.column()
             )
         })?;
@@ -206,7 +213,11 @@ fn lines(scanner: &Scanner, name: &str, reader: Box<dyn Read>, out: &mut impl Wr
                 json!({"entity": finding.entity, "start": place.start, "end": place.end, "score": score})
             })
             .collect();
-        write(out, format!("{}\n", json!({ "findings": found })).as_bytes())?;
+        write(
+            out,
+            format!("{}\n", json!({ "findings": found, "injection": injection::verdict(&text, &place) }))
+                .as_bytes(),
+        )?;
     }
 }
 
@@ -411,7 +422,9 @@ mod tests {
             let score = out[0]["findings"][0]["score"].clone();
             assert!(score.as_f64().unwrap() > 0.9);
             let found = json!({"entity": "EMAIL_ADDRESS", "start": 2, "end": 17, "score": score});
-            assert_eq!(out, [json!({"findings": [found]}), json!({"findings": []})]);
+            assert_eq!(out[0]["findings"], json!([found]));
+            assert_eq!(out[1]["findings"], json!([]));
+            assert_eq!(out[1]["injection"]["flagged"], false);
         }
     }
 

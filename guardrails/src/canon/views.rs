@@ -11,6 +11,8 @@ const SHORTEST_HEX: usize = 16;
 /// Another text, and where its places stand in the text that holds it.
 pub(crate) struct View {
     pub(crate) text: String,
+    /// Whether hexadecimal digits were decoded.
+    pub(crate) is_hexadecimal: bool,
     places: Places,
 }
 
@@ -22,6 +24,11 @@ enum Places {
 }
 
 impl View {
+    /// Whether it is a run that was decoded, and not the whole text.
+    pub(crate) fn is_run(&self) -> bool {
+        matches!(self.places, Places::Run(_))
+    }
+
     /// Where in the holding text a span of the view stands.
     pub(crate) fn original(&self, span: &Range<usize>) -> Range<usize> {
         match &self.places {
@@ -49,7 +56,11 @@ pub(crate) fn tagged(text: &str) -> Option<View> {
             rewrite.replace(at..at + c.len_utf8(), ascii.encode_utf8(&mut [0; 4]));
         }
     }
-    rewrite.finish().map(|(text, offsets)| View { text, places: Places::Each(offsets) })
+    rewrite.finish().map(|(text, offsets)| View {
+        text,
+        is_hexadecimal: false,
+        places: Places::Each(offsets),
+    })
 }
 
 /// The text with its percent-encoding, HTML character references and backslash escapes read.
@@ -70,7 +81,11 @@ fn unescaped(text: &str) -> Option<View> {
         }
         at += length.max(1);
     }
-    rewrite.finish().map(|(text, offsets)| View { text, places: Places::Each(offsets) })
+    rewrite.finish().map(|(text, offsets)| View {
+        text,
+        is_hexadecimal: false,
+        places: Places::Each(offsets),
+    })
 }
 
 /// The percent-encoded character (RFC 3986 2.1) that `text` starts with, and its length.
@@ -164,12 +179,12 @@ fn encoded(text: &str, views: &mut Vec<View>) {
         if end - start >= SHORTEST_BASE64 {
             let padded = end + bytes[end..].iter().take(2).take_while(|byte| **byte == b'=').count();
             let run = &text[start..end];
-            let decoded = from_hex(run).map(|text| (text, start..end));
-            let decoded = decoded.or_else(|| from_base64(run).map(|text| (text, start..padded)));
-            if let Some((text, run)) = decoded {
+            let decoded = from_hex(run).map(|text| (text, start..end, true));
+            let decoded = decoded.or_else(|| from_base64(run).map(|text| (text, start..padded, false)));
+            if let Some((text, run, is_hexadecimal)) = decoded {
                 // What stands in it stands for the whole run anyhow, so that no offsets are lost here.
                 let text = Canon::new(&text).text().to_owned();
-                views.push(View { text, places: Places::Run(run) });
+                views.push(View { text, is_hexadecimal, places: Places::Run(run) });
             }
         }
     }

@@ -56,7 +56,7 @@ impl Compiler {
 
     /// What looks for injection, if these rules want it.
     pub(crate) fn injection(&mut self, wanted: InjectionAction) -> Option<Arc<Detector>> {
-        let detector = || Arc::clone(self.injection.get_or_insert_with(|| Arc::new(Detector::new())));
+        let detector = || Arc::clone(self.injection.get_or_insert_with(Detector::shared));
         (wanted != InjectionAction::Off).then(detector)
     }
 

@@ -1,0 +1,273 @@
+//! Trains the detector from labelled texts: the same texts in the same order give the same weights, bit for bit.
+//!
+//! What the regression over the layers learns from, and what thresholds and error rates are taken from, are texts whose whole
+//! category (for benign ones: whose neighbours) the lexical models had not seen.
+
+mod figures;
+mod lexical;
+mod logistic;
+pub mod materials;
+
+pub use figures::{Figures, recall_at, roc_area};
+
+use super::bank::{cosine, rounded};
+use super::features::{COUNT, Features, Seen, at};
+use super::grammar::Grammar;
+use super::ngrams::Lexical;
+use super::relative::Relation;
+use super::units::Units;
+use super::weights::{KINDS, Meaning, Stack, Weights};
+use super::{Segment, is_data, kind, relation};
+use crate::channel::Channel;
+use std::collections::{BTreeMap, HashSet};
+
+/// What is weighed apart, for reports.
+const NAMES: [&str; KINDS] =
+    ["users", "users under a system prompt that keeps something back", "tools and documents"];
+
+/// Texts are left out in this many parts.
+const FOLDS: usize = 8;
+
+/// A labelled text.
+#[derive(Clone, Debug, Default)]
+pub struct Example {
+    /// The text.
+    pub text: String,
+    /// Where it comes from.
+    pub channel: Channel,
+    /// The system prompt it met.
+    pub system: Option<String>,
+    /// Whether it is an attack.
+    pub attack: bool,
+    /// What figures are by: a set of texts.
+    pub group: String,
+    /// What is left out together: a category of attacks; empty for a text that stands for itself.
+    pub part: String,
+    /// How much it counts, 1 for a text that people wrote.
+    pub weight: f32,
+    /// Whether it is an attack (or not) only through its system prompt, so that its wording says nothing.
+    pub by_context: bool,
+    /// Whether thresholds and figures are taken from it, too.
+    pub measured: bool,
+    /// Its vector.
+    pub vector: Option<Vec<f32>>,
+}
+
+/// Attacks whose vectors are shipped, and the embedding model of all vectors.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// The embedding model.
+    pub model: String,
+    /// The vectors.
+    pub vectors: Vec<Vec<f32>>,
+}
+
+/// What training gives.
+#[derive(Debug)]
+pub struct Fitted {
+    /// For [`super::Detector::with`].
+    pub bytes: Vec<u8>,
+    /// What was measured on texts whose category was left out.
+    pub figures: Vec<Figures>,
+}
+
+/// An example as the layers read it.
+struct Row<'e> {
+    example: &'e Example,
+    seen: Seen,
+    relation: Relation,
+    /// The features of its units that are not in benign documents, if it comes from a document.
+    units: Vec<Vec<u32>>,
+    fold: usize,
+}
+
+impl Row<'_> {
+    fn kind(&self) -> usize {
+        kind(self.example.channel, self.relation)
+    }
+
+    fn is_data(&self) -> bool {
+        is_data(self.example.channel)
+    }
+}
+
+/// Trains on all examples. Without `known`, or where vectors are missing, nothing is learnt about meaning.
+pub fn fit(examples: &[Example], known: Option<&Known>) -> Fitted {
+    let grammar = Grammar::new();
+    let rows = rows(&grammar, examples);
+    let mut features = vec![[0.0; COUNT]; rows.len()];
+    let with_vectors = known.filter(|_| examples.iter().all(|e| e.vector.is_some()));
+    for fold in 0..FOLDS {
+        let (wording, units) = words(&rows, |row| row.fold != fold);
+        let head = with_vectors.map(|_| head(&rows, |row| row.fold != fold));
+        for (row, features) in rows.iter().zip(&mut features).filter(|(row, _)| row.fold == fold) {
+            *features = row.seen.features(row.is_data(), row.relation);
+            row.seen.word(&wording, row.is_data().then_some(&units), features);
+            if let (Some((head, bias)), Some(vector)) = (&head, &row.example.vector) {
+                features[at::MEANING] = head_odds(head, *bias, vector);
+                features[at::BANK] = with_vectors.map_or(0.0, |known| nearest_other(known, vector));
+            }
+        }
+    }
+    let mut figures = Vec::new();
+    let plain: Vec<Features> = features.iter().map(without_meaning).collect();
+    let stacks = stacks(&rows, &plain, "without vectors", &mut figures);
+    let (wording, units) = words(&rows, |_| true);
+    let meaning = with_vectors.map(|known| {
+        let (head, bias) = head(&rows, |_| true);
+        let stacks = self::stacks(&rows, &features, "with vectors", &mut figures);
+        let bank = known.vectors.iter().filter_map(|vector| rounded(vector)).collect();
+        Meaning { model: known.model.clone(), head, bias, bank, stacks }
+    });
+    Fitted { bytes: Weights { wording, units, stacks, meaning }.to_bytes(), figures }
+}
+
+fn without_meaning(features: &Features) -> Features {
+    let mut features = *features;
+    (features[at::MEANING], features[at::BANK]) = (0.0, 0.0);
+    features
+}
+
+fn rows<'e>(grammar: &Grammar, examples: &'e [Example]) -> Vec<Row<'e>> {
+    let mut rows: Vec<Row<'e>> = examples
+        .iter()
+        .map(|example| {
+            let segment = Segment {
+                text: &example.text,
+                channel: example.channel,
+                system: example.system.as_deref(),
+                vector: None,
+            };
+            let seen = Seen::all(grammar, &example.text).swap_remove(0);
+            let part = if example.part.is_empty() { &example.text } else { &example.part };
+            let fold = (hash(part) % FOLDS as u64) as usize;
+            Row { example, seen, relation: relation(&segment), units: Vec::new(), fold }
+        })
+        .collect();
+    let mut benign: HashSet<String> = HashSet::new();
+    for row in rows.iter().filter(|row| row.is_data() && !row.example.attack) {
+        benign.extend(Units::new(&row.seen.text).iter(&row.seen.grams).map(|(unit, _)| unit.to_owned()));
+    }
+    let mut taken: HashSet<(String, bool)> = HashSet::new();
+    for row in rows.iter_mut().filter(|row| row.is_data()) {
+        let attack = row.example.attack;
+        let mut kept = Vec::new();
+        for (unit, features) in Units::new(&row.seen.text).iter(&row.seen.grams) {
+            if (!attack || !benign.contains(unit)) && taken.insert((unit.to_owned(), attack)) {
+                kept.push(features);
+            }
+        }
+        row.units = kept;
+    }
+    rows
+}
+
+/// FNV-1a.
+fn hash(text: &str) -> u64 {
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+        >> 20
+}
+
+/// The two lexical models, from the rows that `wanted` keeps.
+fn words(rows: &[Row<'_>], wanted: impl Fn(&Row<'_>) -> bool) -> (Lexical, Lexical) {
+    let mut texts = Vec::new();
+    let mut units = Vec::new();
+    for row in rows.iter().filter(|row| wanted(row)) {
+        let attack = row.example.attack;
+        // Of a document with an attack most is no attack: only its sentences tell, below.
+        let is_mixed = row.is_data() && attack;
+        if !(row.example.by_context || is_mixed) {
+            texts.push(lexical::Text::new(&row.seen.grams.features, attack, row.example.weight));
+        }
+        units.extend(row.units.iter().map(|unit| lexical::Text::new(unit, attack, row.example.weight)));
+    }
+    (lexical::train(&texts), lexical::train(&units))
+}
+
+/// The head on vectors of users' texts.
+fn head(rows: &[Row<'_>], wanted: impl Fn(&Row<'_>) -> bool) -> (Vec<f32>, f32) {
+    let rows: Vec<(&[f32], bool, f32)> = rows
+        .iter()
+        .filter(|row| wanted(row) && !row.is_data() && !row.example.by_context)
+        .filter_map(|row| Some((row.example.vector.as_deref()?, row.example.attack, row.example.weight)))
+        .collect();
+    let plan = logistic::Plan { ridge: 1e-3, steps: 400, least: f64::MIN };
+    let (weights, bias) = logistic::train(&rows, &plan);
+    (weights.iter().map(|weight| *weight as f32).collect(), bias as f32)
+}
+
+/// The log odds of a vector, scaled as those of words are.
+pub(crate) fn head_odds(head: &[f32], bias: f32, vector: &[f32]) -> f32 {
+    let odds = bias + head.iter().zip(vector).map(|(weight, value)| weight * value).sum::<f32>();
+    (odds / 6.0).clamp(-1.0, 1.0)
+}
+
+/// The similarity to the nearest known attack that is not the text itself.
+fn nearest_other(known: &Known, vector: &[f32]) -> f32 {
+    let Some(vector) = rounded(vector) else { return 0.0 };
+    let near = known.vectors.iter().filter_map(|other| rounded(other)).map(|other| cosine(&other, &vector));
+    near.filter(|similarity| *similarity < 0.98).fold(0.0, f32::max)
+}
+
+/// The regressions over the layers with their thresholds; what they do on texts left out goes to `figures`.
+fn stacks(rows: &[Row<'_>], features: &[Features], how: &str, figures: &mut Vec<Figures>) -> [Stack; KINDS] {
+    std::array::from_fn(|wanted| {
+        let chosen: Vec<usize> = (0..rows.len()).filter(|at| rows[*at].kind() == wanted).collect();
+        let material = |wanted: &dyn Fn(usize) -> bool| -> Vec<(&[f32], bool, f32)> {
+            chosen
+                .iter()
+                .filter(|at| wanted(rows[**at].fold))
+                .map(|at| (&features[*at][..], rows[*at].example.attack, rows[*at].example.weight))
+                .collect()
+        };
+        let mut left_out: Vec<(f64, usize)> = Vec::new();
+        for fold in 0..FOLDS {
+            let stack = regression(&material(&|f| f != fold));
+            let own = chosen.iter().filter(|at| rows[**at].fold == fold);
+            left_out.extend(own.map(|at| (f64::from(stack.odds(&features[*at])), *at)));
+        }
+        let mut stack = regression(&material(&|_| true));
+        let scored: Vec<(f64, bool, f32)> = left_out
+            .iter()
+            .map(|(odds, at)| (*odds, rows[*at].example.attack, rows[*at].example.weight))
+            .collect();
+        let (slope, shift) = logistic::platt(&scored);
+        stack.weights.iter_mut().for_each(|weight| *weight *= slope as f32);
+        stack.bias = (f64::from(stack.bias) * slope + shift) as f32;
+        let measured: Vec<figures::Scored<'_>> = left_out
+            .iter()
+            .filter(|(_, at)| rows[*at].example.measured)
+            .map(|(odds, at)| figures::Scored {
+                score: super::exact::probability(odds * slope + shift) as f32,
+                attack: rows[*at].example.attack,
+                group: &rows[*at].example.group,
+            })
+            .collect();
+        (stack.flag, stack.block) = figures::thresholds(&measured, wanted);
+        figures.push(Figures::new(format!("{}, {how}", NAMES[wanted]), &measured, &stack));
+        stack
+    })
+}
+
+fn regression(rows: &[(&[f32], bool, f32)]) -> Stack {
+    // No sign of an attack may speak for its absence, whatever a small set of texts suggests.
+    let plan = logistic::Plan { ridge: 1e-4, steps: 800, least: 0.0 };
+    let (weights, bias) = logistic::train(rows, &plan);
+    let mut stack = Stack { weights: [0.0; COUNT], bias: bias as f32, flag: 1.0, block: 1.0 };
+    stack.weights.iter_mut().zip(&weights).for_each(|(to, weight)| *to = *weight as f32);
+    stack
+}
+
+/// How many examples of each group there are, for reports: benign and attacks.
+pub fn groups(examples: &[Example]) -> BTreeMap<&str, (usize, usize)> {
+    let mut groups = BTreeMap::new();
+    for example in examples {
+        let (benign, attacks): &mut (usize, usize) = groups.entry(example.group.as_str()).or_default();
+        *(if example.attack { attacks } else { benign }) += 1;
+    }
+    groups
+}
+
+#[cfg(test)]
+mod tests;
