@@ -116,7 +116,7 @@ impl Guard {
 
     fn build(policy: &Policy, pii: Option<Arc<Engine>>) -> Guard {
         let wanted = policy.injection != InjectionAction::Off;
-        let injection = wanted.then(|| Arc::new(injection::Detector::new()));
+        let injection = wanted.then(injection::Detector::shared);
         Guard::assemble(policy, Plan::of_classes(policy), pii, injection)
     }
 
