@@ -1,6 +1,7 @@
 //! The life of a chat request, from top to bottom.
 
 mod account;
+mod attack;
 mod audited;
 mod coalesce;
 mod external;
@@ -51,11 +52,12 @@ use crate::route::Target;
 use crate::route::answer::{Answer, Asking};
 use crate::wire::chat::{Assembler, Chunk};
 use account::{Account, Bill, Source};
+pub(crate) use attack::Attack;
+pub(crate) use attack::worst as worst_attack;
 use coalesce::{Followed, Place};
 use external::Guarded;
 use flight::Role;
 use guards::Inspected;
-pub(crate) use guards::worst_injection;
 pub use head::error_response;
 use head::{
     CACHE, CACHE_CONFIDENCE, CACHE_ENTRY, CACHE_ID, CACHE_REASON, CACHE_SIMILARITY, CACHE_TIER, HEADERS,

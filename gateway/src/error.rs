@@ -80,6 +80,16 @@ pub enum ApiError {
         /// The value's entity.
         entity: &'static str,
     },
+    /// A text looks like an attempt to turn the model against whoever runs it.
+    #[error(
+        "the request was refused by policy: '{param}' looks like a prompt injection ({signals}; guardrails.injection)"
+    )]
+    InjectionBlocked {
+        /// Where it stands.
+        param: String,
+        /// What speaks for it.
+        signals: String,
+    },
     /// A guard ended the answer.
     #[error(
         "the answer was ended by policy: it holds {entity}, which must not be passed on (guardrails.output)"
@@ -240,6 +250,9 @@ impl ApiError {
             Self::Postcondition { .. } | Self::OutOfHouse { .. } => {
                 row(StatusCode::UNPROCESSABLE_ENTITY, "guardrail_blocked", "guardrail_postcondition")
             }
+            Self::InjectionBlocked { .. } => {
+                row(StatusCode::BAD_REQUEST, "guardrail_blocked", "prompt_injection")
+            }
             Self::AnswerBlocked { .. } => row(StatusCode::BAD_REQUEST, "guardrail_blocked", "answer_blocked"),
             Self::AuditUnavailable => {
                 row(StatusCode::SERVICE_UNAVAILABLE, "server_error", "audit_unavailable")
@@ -290,7 +303,9 @@ impl ApiError {
         }
         let row = self.row();
         let param = match self {
-            Self::Invalid { param, .. } | Self::PartBlocked { param, .. } => Some(param.as_str()),
+            Self::Invalid { param, .. }
+            | Self::PartBlocked { param, .. }
+            | Self::InjectionBlocked { param, .. } => Some(param.as_str()),
             Self::ModelNotFound { .. } | Self::NoInHouseTarget { .. } => Some("model"),
             _ => None,
         };

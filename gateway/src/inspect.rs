@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use sluice_guardrails::{Channel, Class, Decision, Guard, InjectionReport, Operator, Step, Vault};
 
 use crate::body::Body;
-use crate::chat::{Call, Fate, LARGE_BODY, scan, worst_injection};
+use crate::chat::{Attack, Call, Fate, LARGE_BODY, scan, worst_attack};
 use crate::error::ApiError;
 use crate::raw::Raw;
 use crate::wire::json as strict;
@@ -91,6 +91,13 @@ struct Found {
 struct Injection {
     score: f64,
     signals: Vec<&'static str>,
+    /// Of a chat request: where it stands, who speaks there, and what is done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel: Option<Channel>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    action: Option<&'static str>,
 }
 
 /// Inspects a body off the I/O thread where it is large.
@@ -184,11 +191,13 @@ fn request(guard: &Guard, fields: Map<String, Value>) -> Result<Report, ApiError
     if let Some(name) = ["text", "texts"].into_iter().find(|name| fields.contains_key(*name)) {
         return Err(ApiError::invalid(name, EXPECTED));
     }
-    let injection = worst_injection(guard, &fields).map(Injection::new);
     let mut value = Value::Object(fields);
+    let attack = worst_attack(guard, &mut value);
     let scanned = scan(guard, &mut value, true);
     let action = match scanned.redacted {
-        _ if scanned.refusal().is_some() => Outcome::Block,
+        _ if scanned.refusal().is_some() || attack.as_ref().is_some_and(|attack| attack.blocks) => {
+            Outcome::Block
+        }
         _ if scanned.in_house().is_some() => Outcome::Route,
         Ok(true) => Outcome::Redact,
         _ => Outcome::Allow,
@@ -223,7 +232,7 @@ fn request(guard: &Guard, fields: Map<String, Value>) -> Result<Report, ApiError
         results.push(Inspected { field, channel, action, findings, redacted: None, injection: None });
     }
     let redacted = (action != Outcome::Block).then_some(value);
-    Ok(Report { action, results, redacted, injection })
+    Ok(Report { action, results, redacted, injection: attack.map(Injection::of) })
 }
 
 /// Refuses what would be answered by many times its own size.
@@ -307,7 +316,14 @@ impl From<Fate> for Outcome {
 
 impl Injection {
     fn new(report: InjectionReport) -> Self {
-        Self { score: rounded(report.score), signals: report.signals }
+        let (field, channel, action) = (None, None, None);
+        Self { score: rounded(report.score), signals: report.signals, field, channel, action }
+    }
+
+    fn of(attack: Attack) -> Self {
+        let action = Some(if attack.shadow { "report" } else { attack.action() });
+        let (field, channel) = (Some(attack.field), Some(attack.channel));
+        Self { score: rounded(attack.score), signals: attack.signals, field, channel, action }
     }
 }
 

@@ -73,6 +73,8 @@ pub struct Guard {
     output: OutputRules,
     media: Media,
     signed_thinking: SignedThinking,
+    /// By a channel's number.
+    injections: [InjectionAction; 6],
 }
 
 impl Guard {
@@ -107,11 +109,12 @@ impl Guard {
         holding: &[usize],
     ) -> Result<Guard, PolicyError> {
         let (plan, pii) = compiler.plan(rules, holding)?;
-        let injection = compiler.injection(rules.injection);
+        let injection = compiler.injection(rules);
         let answers = OutputRules::guard(compiler, rules, holding)?;
         let (media, signed_thinking) = (rules.media, rules.signed_thinking);
         let guard = Guard::assemble(&rules.policy(), plan, pii, injection);
-        Ok(Guard { answers, media, signed_thinking, ..guard })
+        let injections = rules.injection_by_channel();
+        Ok(Guard { answers, media, signed_thinking, injections, ..guard })
     }
 
     fn build(policy: &Policy, pii: Option<Arc<Engine>>) -> Guard {
@@ -144,6 +147,7 @@ impl Guard {
             output,
             media: Media::default(),
             signed_thinking: SignedThinking::default(),
+            injections: Rules { injection: policy.injection, ..Rules::default() }.injection_by_channel(),
         }
     }
 
@@ -356,6 +360,16 @@ impl Guard {
     pub fn injection(&self, text: &str) -> Option<InjectionReport> {
         let verdict = self.judge(&injection::Segment { text, ..injection::Segment::default() })?;
         verdict.flagged.then_some(InjectionReport { score: verdict.score, signals: verdict.signals })
+    }
+
+    /// Whether it looks for injection, whoever speaks.
+    pub fn looks_for_injection(&self) -> bool {
+        self.injection.is_some()
+    }
+
+    /// What is done about injection in what this channel says.
+    pub fn injection_in(&self, channel: Channel) -> InjectionAction {
+        self.injections[channel as usize]
     }
 
     /// How probably a text is an attempt at prompt injection where it stands; `None` if the policy says off.

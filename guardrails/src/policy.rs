@@ -132,7 +132,12 @@ impl From<Action> for Operator {
 #[serde(rename_all = "lowercase")]
 pub enum InjectionAction {
     /// Score it and name the signals; the request goes on unchanged.
+    #[serde(alias = "flag")]
     Report,
+    /// Refuse the request where it is nearly certain (one harmless text in a thousand is), and report it where it is likely.
+    Block,
+    /// Refuse the request where it is likely (one harmless text in a hundred is).
+    Strict,
     /// Do not look for it.
     Off,
 }

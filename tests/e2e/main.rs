@@ -58,6 +58,8 @@ mod fallback;
 mod hardening;
 // What is for in-house targets alone goes to no other.
 mod in_house;
+// What tries to turn the model is told or refused by where it stands.
+mod injection;
 // A dry run of the guards.
 mod inspect;
 // Many callers at once never see each other's values.

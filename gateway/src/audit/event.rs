@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use sluice_guardrails::Decision;
 
+use crate::chat::Attack;
 use crate::config::Phase;
 
 /// Whom and what a request's events are about.
@@ -117,10 +118,11 @@ impl Event {
         Self { direction: "response", ..Self::decided(subject, decision, place) }
     }
 
-    /// A prompt that looks like an injection, which is reported.
-    pub(crate) fn injection(subject: &Arc<Subject>, score: f32, signals: &[&str]) -> Self {
-        let event = Self::new(subject, (&signals.join("+"), "PROMPT_INJECTION"), "report");
-        Self { score, band: band(score), ..event }
+    /// A text that looks like an injection.
+    pub(crate) fn injection(subject: &Arc<Subject>, attack: &Attack) -> Self {
+        let event = Self::new(subject, (&attack.signals.join("+"), "PROMPT_INJECTION"), attack.action());
+        let place = Place { channel: attack.channel.name(), field: attack.field.clone(), ..Place::default() };
+        Self { place, score: attack.score, band: band(attack.score), shadow: attack.shadow, ..event }
     }
 
     /// What an external guard decided, or what became of it without one; `what` are names, of categories or of a failure.

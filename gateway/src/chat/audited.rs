@@ -3,9 +3,10 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use sluice_guardrails::{Decision, InjectionReport, Step};
+use sluice_guardrails::{Decision, Step};
 
 use super::Call;
+use super::attack::Attack;
 use super::scan::Scanned;
 use crate::audit::{Event, Place, Subject};
 use crate::provider_api::openai::words::FIELDS;
@@ -27,7 +28,7 @@ pub(super) fn subject(call: &Call, route: &str, targets: &[Target]) -> Arc<Subje
 pub(super) fn events(
     subject: &Arc<Subject>,
     scanned: &Scanned,
-    injection: Option<&InjectionReport>,
+    injection: Option<&Attack>,
     exempt: usize,
 ) -> Vec<Event> {
     let place = |decision: &Decision| Place {
@@ -42,7 +43,7 @@ pub(super) fn events(
         let place = Place { channel, field, ..Place::default() };
         Event::of_part(subject, what, (part.fate.name(), part.shadow), place)
     });
-    let injection = injection.map(|report| Event::injection(subject, report.score, &report.signals));
+    let injection = injection.map(|attack| Event::injection(subject, attack));
     let exempt = (exempt > 0).then(|| Event::exempt(subject, exempt));
     decided.chain(parts).chain(injection).chain(exempt).collect()
 }

@@ -1,11 +1,11 @@
 //! The guards on the way in: every string of the request, before anything else sees it.
 
 use serde_json::{Map, Value};
-use sluice_guardrails::{Channel, Guard, InjectionReport, Proof, Reading, Step, Vault};
+use sluice_guardrails::{Channel, Proof, Reading, Step, Vault};
 
-use super::request::{self, ChatRequest, Secured};
+use super::request::{ChatRequest, Secured};
 use super::scan::{Scanned, scan};
-use super::{Call, audited};
+use super::{Call, attack, audited};
 use crate::audit::{Audit, Event};
 use crate::error::ApiError;
 use crate::gateway::Gateway;
@@ -39,10 +39,16 @@ pub(super) fn input(
 ) -> Result<Inspected, ApiError> {
     let (guard, audit) = (call.guard(&request.model), gateway.audit.as_deref());
     audit.map_or(Ok(()), Audit::ready)?;
-    let injection = worst_injection(guard, request.fields());
-    if let Some(report) = &injection {
+    let mut injection = None;
+    let looked: Result<bool, ApiError> = request.rewrite(|fields| {
+        injection = attack::worst(guard, fields);
+        Ok(false)
+    });
+    looked?;
+    if let Some(attack) = &injection {
         gateway.metrics.injection();
-        tracing::warn!(request_id = call.id, key = call.caller.key, score = report.score, signals = ?report.signals,
+        tracing::warn!(request_id = call.id, key = call.caller.key, channel = attack.channel.name(), field = attack.field,
+            score = attack.score, signals = ?attack.signals, action = attack.action(), shadow = attack.shadow,
             "the prompt looks like an injection");
     }
     let (channel, model) = (Channel::Parameters, &request.model);
@@ -73,7 +79,10 @@ pub(super) fn input(
     }
     scanned.count(&gateway.metrics);
     let homeless = homeless.map(|what| ApiError::NoInHouseTarget { what, model: request.model.clone() });
-    if let Some(refusal) = scanned.refusal().or(homeless) {
+    let attacked = injection.as_ref().filter(|attack| attack.blocks).map(|attack| {
+        ApiError::InjectionBlocked { param: attack.field.clone(), signals: attack.signals.join(", ") }
+    });
+    if let Some(refusal) = attacked.or(scanned.refusal()).or(homeless) {
         gateway.metrics.refused(refusal.code());
         return Err(refusal);
     }
@@ -82,12 +91,6 @@ pub(super) fn input(
         request.secure(Secured { proof, in_house, kept: scanned.signed.kept, subject });
     }
     Ok(Inspected { vault: scanned.vault, clean, original })
-}
-
-/// What looks most like an injection among the texts that do not come from the operator or the model.
-pub(crate) fn worst_injection(guard: &Guard, fields: &Map<String, Value>) -> Option<InjectionReport> {
-    let texts = request::texts(fields, |role| matches!(role, "user" | "tool" | "function"));
-    texts.into_iter().filter_map(|text| guard.injection(text)).max_by(|a, b| a.score.total_cmp(&b.score))
 }
 
 /// Whether a text is long and of base64's characters alone, as sound is; random digits in it would look like anything.
@@ -160,6 +163,7 @@ pub(super) fn is_structure(path: &[&str], text: &str) -> bool {
 mod tests {
     use super::*;
     use serde_json::json;
+    use sluice_guardrails::Guard;
 
     /// The channels in which a word stands, in their order.
     fn channels(request: Value) -> Vec<&'static str> {

@@ -55,9 +55,9 @@ impl Compiler {
     }
 
     /// What looks for injection, if these rules want it.
-    pub(crate) fn injection(&mut self, wanted: InjectionAction) -> Option<Arc<Detector>> {
+    pub(crate) fn injection(&mut self, rules: &Rules) -> Option<Arc<Detector>> {
         let detector = || Arc::clone(self.injection.get_or_insert_with(Detector::shared));
-        (wanted != InjectionAction::Off).then(detector)
+        rules.injection_by_channel().iter().any(|action| *action != InjectionAction::Off).then(detector)
     }
 
     /// What these rules say where these of their exceptions hold, and the recognisers for it. Their key and their own rows are
@@ -94,7 +94,7 @@ impl Compiler {
         if let Some(guard) = self.answers.get(&source) {
             return Ok(Arc::clone(guard));
         }
-        let injection = self.injection(rules.injection);
+        let injection = self.injection(rules);
         let guard = Arc::new(Guard::of_answers(rules, plan, pii, injection)?);
         self.answers.insert(source, Arc::clone(&guard));
         Ok(guard)

@@ -29,7 +29,8 @@ pub struct Rules {
     pub pii: Action,
     /// Credentials (API keys, private keys …): `redact` replaces them by placeholders for good.
     pub secrets: Action,
-    /// Attempts to override instructions: `report` never changes or refuses a request.
+    /// Attempts to override a model's instructions: `report` tells where one is likely; `block` also refuses the request where one is
+    /// nearly certain, `strict` where one is likely.
     pub injection: InjectionAction,
     /// Into what the caller's own values are put back, by entity (`default` for all others): `text` (what people read), `tools`
     /// (also the arguments of tool calls) or `never`.
@@ -104,6 +105,7 @@ impl Overrides {
             let own = rules.channels.entry(channel).or_default();
             own.pii = classes.pii.or(own.pii);
             own.secrets = classes.secrets.or(own.secrets);
+            own.injection = classes.injection.or(own.injection);
         }
         rules
     }
@@ -204,6 +206,8 @@ pub struct ClassRule {
     pub pii: Option<Action>,
     /// Instead of `secrets`.
     pub secrets: Option<Action>,
+    /// Instead of `injection`. `system` and `assistant` are looked into only where this says so.
+    pub injection: Option<InjectionAction>,
 }
 
 impl Default for Rules {
@@ -234,6 +238,19 @@ impl Default for Rules {
 }
 
 impl Rules {
+    /// What is done about injection by who speaks. An operator's own words and the model's are not suspected unless they are named.
+    pub(crate) fn injection_by_channel(&self) -> [InjectionAction; 6] {
+        let said = |channel| self.channels.get(&channel).and_then(|classes: &ClassRule| classes.injection);
+        Channel::ALL.map(|channel| {
+            let standard = match channel {
+                Channel::System | Channel::Assistant => Some(InjectionAction::Off),
+                Channel::Parameters => said(Channel::User),
+                _ => None,
+            };
+            said(channel).or(standard).unwrap_or(self.injection)
+        })
+    }
+
     /// What they say about the classes.
     pub fn policy(&self) -> Policy {
         let restore = self.restore.clone();
