@@ -30,6 +30,9 @@ use crate::upstream::Upstream;
 /// About the largest head of a request; hyper's default of 400 KiB is more than any client needs.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
+/// Longest that stopping waits for what is done beside requests.
+const LAST_TASKS: Duration = Duration::from_secs(2);
+
 /// A gateway at work. Dropping it stops it without waiting for answers under way.
 pub struct Server {
     /// Where clients connect.
@@ -94,6 +97,11 @@ impl Server {
             if thread.join().is_err() {
                 tracing::error!("an I/O thread panicked");
             }
+        }
+        // The tasks beside them hold the gateway, too, and so the files it has locked: whoever starts another one next finds
+        // these free. What they do takes milliseconds.
+        if let Some(background) = self.background.take() {
+            background.shutdown_timeout(LAST_TASKS);
         }
         // No task is left now that could still have something to write.
         self.gateway.flush();
