@@ -112,7 +112,8 @@ impl Guard {
         let injection = compiler.injection(rules);
         let answers = OutputRules::guard(compiler, rules, holding)?;
         let (media, signed_thinking) = (rules.media, rules.signed_thinking);
-        let guard = Guard::assemble(&rules.policy(), plan, pii, injection);
+        let mut guard = Guard::assemble(&rules.policy(), plan, pii, injection);
+        guard.recognisers.extend(compiler.denied(rules)?);
         let injections = rules.injection_by_channel();
         Ok(Guard { answers, media, signed_thinking, injections, ..guard })
     }
@@ -175,13 +176,13 @@ impl Guard {
     /// their own examples tell.
     pub(crate) fn of_answers(
         rules: &Rules,
-        plan: Plan,
-        pii: Option<Arc<Engine>>,
-        injection: Option<Arc<injection::Detector>>,
+        (plan, pii, injection): (Plan, Option<Arc<Engine>>, Option<Arc<injection::Detector>>),
+        denied: Vec<Box<dyn Recogniser>>,
     ) -> Result<Guard, PolicyError> {
         let canaries = &rules.output.canaries;
         let mut guard = Guard::assemble(&rules.policy(), plan, pii, injection);
         guard.recognisers.extend(answers::recognisers(&rules.allow.domains, canaries)?);
+        guard.recognisers.extend(denied);
         guard.output.clone_from(&rules.output);
         if !guard.acts() {
             return Ok(guard);
@@ -190,12 +191,14 @@ impl Guard {
         let rows = pii::built_in().iter().flat_map(|pack| &pack.rows).chain(&rules.custom);
         let examples = rows.filter(|row| ids.contains(row.id.as_str())).flat_map(|row| &row.examples);
         let texts = examples.map(|text| text.replace("<<", "").replace(">>", ""));
-        let marks = canaries.iter().map(|mark| format!("There is {mark} in it"));
-        let texts: Vec<String> = texts.chain(marks).collect();
+        let words = canaries.iter().chain(rules.deny.iter().flat_map(|list| &list.words));
+        let words = words.map(|word| format!("There is {word} in it"));
+        let texts: Vec<String> = texts.chain(words).collect();
         let guard = Arc::new(guard);
         let wordy = mask::lets_out(&guard, texts.iter().map(String::as_str));
         let mut guard = Arc::into_inner(guard).expect("nobody else has it");
-        guard.wordy = wordy;
+        // Nobody knows what a pattern finds.
+        guard.wordy = wordy || rules.deny.iter().any(|list| !list.patterns.is_empty());
         Ok(guard)
     }
 

@@ -59,8 +59,8 @@ pub use mask::Masker;
 pub use media::{Media, MediaAction, MediaKind, SignedThinking};
 pub use placeholder::placeholders;
 pub use policy::{
-    Action, Allow, ChannelRule, ClassRule, Day, EntityRule, Exception, Guards, InjectionAction, Networks,
-    Operator, OutputRules, Overrides, Policy, PolicyError, Rules, ToolRules,
+    Action, Allow, ChannelRule, ClassRule, Day, Deny, EntityRule, Exception, Guards, InjectionAction,
+    Networks, Operator, OutputRules, Overrides, Policy, PolicyError, Rules, ToolRules,
 };
 pub use proof::{Leak, Proof};
 pub use restore::{Restore, Restores};

@@ -2,6 +2,7 @@
 
 mod allow;
 mod compile;
+mod deny;
 mod exceptions;
 mod guards;
 mod hash;
@@ -13,6 +14,7 @@ mod strictest;
 pub use allow::{Allow, Networks};
 pub(crate) use compile::Compiler;
 pub use compile::{Secrets, suggestion};
+pub use deny::Deny;
 pub use exceptions::{Day, Exception};
 pub use guards::Guards;
 pub use hash::hmac_sha256;

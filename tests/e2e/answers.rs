@@ -116,3 +116,17 @@ async fn what_an_answer_held_is_written_down_by_place_and_never_by_value() {
         .collect();
     assert_eq!(of_answer, [("EMAIL_ADDRESS", "redact", EMAIL), ("PHONE_NUMBER", "log", "(212) 555-0142")]);
 }
+
+#[tokio::test]
+async fn what_is_denied_is_said_by_nobody() {
+    let gate = Gate::with("guardrails: {deny: [{name: competitors, words: [Globex]}]}");
+    let refused = gate.ask("Is GLOBEX any better?").await;
+    assert_eq!((refused.status, refused.error()["code"].as_str()), (400, Some("content_detected")));
+    assert!(refused.error()["message"].as_str().unwrap().contains("COMPETITORS"));
+    assert_eq!(gate.primary.count(), 0);
+    says(&gate, "Globex is better.");
+    let ended = gate.ask("Who is better?").await;
+    assert_eq!((ended.status, ended.error()["code"].as_str()), (400, Some("answer_blocked")));
+    says(&gate, "Nobody is.");
+    assert_eq!(gate.ask("Who is better?").await.text(), "Nobody is.");
+}

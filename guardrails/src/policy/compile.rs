@@ -1,6 +1,7 @@
 //! From rules to plans. What the guards of one policy have in common is read, tried out and compiled once.
 
 use super::allow::Allowed;
+use super::deny::Denied;
 use super::hash::{HashKey, hex};
 use super::plan::{Plan, Table, Treatment};
 use super::{
@@ -8,7 +9,7 @@ use super::{
     Rules, exceptions,
 };
 use crate::channel::Channel;
-use crate::guard::Guard;
+use crate::guard::{Guard, Recogniser};
 use crate::injection::Detector;
 use crate::pii::{self, DefaultAction, Engine, Pack, Row, RowError, Selection};
 use crate::score::Band;
@@ -95,9 +96,19 @@ impl Compiler {
             return Ok(Arc::clone(guard));
         }
         let injection = self.injection(rules);
-        let guard = Arc::new(Guard::of_answers(rules, plan, pii, injection)?);
+        let denied = self.denied(rules)?;
+        let guard = Arc::new(Guard::of_answers(rules, (plan, pii, injection), denied)?);
         self.answers.insert(source, Arc::clone(&guard));
         Ok(guard)
+    }
+
+    /// What finds what these rules deny.
+    pub(crate) fn denied(&self, rules: &Rules) -> Result<Vec<Box<dyn Recogniser>>, PolicyError> {
+        let taken = |name: &str| {
+            self.logged.contains_key(name) || name == secrets::ENTITY || answers::ENTITIES.contains(&name)
+        };
+        let lists = Denied::compile(&rules.deny, taken)?.into_iter();
+        Ok(lists.map(|list| Box::new(list) as Box<dyn Recogniser>).collect())
     }
 
     fn is_logged(&self, entity: &str) -> bool {
@@ -142,6 +153,10 @@ impl Compiler {
         for row in self.own.rows.iter().filter(|row| self.is_logged(&row.entity)) {
             let entity = pii::names::intern(&row.entity);
             entities.entry(entity).or_insert(of(Operator::Log));
+        }
+        for list in &rules.deny {
+            let action = if rules.of_answers { list.output } else { list.action };
+            entities.insert(list.entity(), of(action.into()));
         }
         let content = if rules.of_answers { rules.output.content } else { Action::Off };
         // Addresses that only may be followed or loaded stay where no domain is allowed, since then all are alike.
@@ -231,7 +246,7 @@ impl Compiler {
         }
         let mut selection = Selection { packs: rules.packs.clone(), named: Vec::new(), logged: false };
         let on: BTreeSet<&str> = selection.rows().map(|row| row.entity.as_str()).collect();
-        let missing = wanted.into_iter().filter(|name| !on.contains(name));
+        let missing = wanted.into_iter().filter(|name| !on.contains(name) && self.logged.contains_key(*name));
         selection.named = missing.map(str::to_owned).collect();
         if self.own.rows.is_empty() {
             return Ok(Some(selection.engine()));

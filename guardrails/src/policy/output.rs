@@ -80,7 +80,8 @@ impl OutputRules {
         holding: &[usize],
     ) -> Result<Option<Arc<Guard>>, PolicyError> {
         let output = &rules.output;
-        if rules.of_answers || output.is_off() {
+        let denies = rules.deny.iter().any(|list| list.output != Action::Off);
+        if rules.of_answers || (output.is_off() && !denies) {
             return Ok(None);
         }
         output.check()?;

@@ -1,6 +1,6 @@
 //! Everything that a policy can say: the section `guardrails:` of a configuration, or a policy file.
 
-use super::{Action, Allow, Exception, InjectionAction, Operator, OutputRules, Policy};
+use super::{Action, Allow, Deny, Exception, InjectionAction, Operator, OutputRules, Policy};
 use crate::channel::Channel;
 use crate::media::{Media, SignedThinking};
 use crate::pii::{DEFAULT_PACKS, Row};
@@ -48,6 +48,8 @@ pub struct Rules {
     pub allow: Allow,
     /// Recognisers of your own, with examples that are tried out whenever the policy is read.
     pub custom: Vec<Row>,
+    /// Words and patterns that are not to be said, by people or by the model.
+    pub deny: Vec<Deny>,
     /// What is done with what an answer holds, before the caller's own values are put back.
     pub output: OutputRules,
     /// Whether these are the rules for answers, made from `output`; no file says so.
@@ -226,6 +228,7 @@ impl Default for Rules {
             hash_key: None,
             allow: Allow::default(),
             custom: Vec::new(),
+            deny: Vec::new(),
             output: OutputRules::default(),
             of_answers: false,
             media: Media::default(),
