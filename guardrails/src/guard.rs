@@ -278,9 +278,10 @@ impl Guard {
     pub fn logged(&self, text: &str) -> Vec<Decision> {
         let channel = Channel::Assistant;
         let verdicts = self.plan.verdicts(channel, text, None);
-        let staying = self.examine(text, "", verdicts).1.into_iter();
+        let staying = self.examine(text, "", verdicts).1;
         staying
-            .map(|finding| Decision::of(finding.clone(), self.answered(verdicts.of(&finding)), text))
+            .iter()
+            .map(|finding| Decision::of(finding, self.answered(verdicts.of(finding)), text))
             .collect()
     }
 

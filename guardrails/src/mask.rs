@@ -10,7 +10,7 @@ use crate::channel::Channel;
 use crate::guard::{Class, Finding, Guard};
 use crate::policy::Operator;
 use crate::text::floor_boundary;
-use crate::trail::{Decision, How};
+use crate::trail::Decision;
 use crate::vault::{Blocked, Form};
 use std::fmt;
 use std::ops::Range;
@@ -318,23 +318,14 @@ impl Masker {
 
     /// Writes what stands for a finding, and notes that it was found.
     fn mark(&mut self, finding: &Finding, out: &mut String) {
-        let Finding { entity, rule, class, span, score } = finding.clone();
+        let Finding { entity, rule, class, span, .. } = finding.clone();
         let treatment = *self.guard.plan.verdicts(Channel::Assistant, &self.held, None).of(finding);
-        let How { channel, action, shadow, exception } = self.guard.answered(&treatment);
+        let how = self.guard.answered(&treatment);
+        let action = how.action;
         let chars = |upto: usize| self.passed.1 + self.held[..upto].chars().count();
-        self.decisions.push(Decision {
-            path: Vec::new(),
-            channel,
-            entity,
-            rule,
-            class,
-            action,
-            shadow,
-            exception,
-            score,
-            bytes: self.passed.0 + span.start..self.passed.0 + span.end,
-            chars: chars(span.start)..chars(span.end),
-        });
+        let (bytes, chars) =
+            (self.passed.0 + span.start..self.passed.0 + span.end, chars(span.start)..chars(span.end));
+        self.decisions.push(Decision::placed(finding, how, bytes, chars));
         match (action, self.guard.plan.mark(entity, &treatment, &self.held[span])) {
             (Operator::Block, _) => self.blocked = Some(Blocked { class, entity, rule }),
             (Operator::Mask | Operator::Hash, Some(mark)) => out.push_str(&mark),

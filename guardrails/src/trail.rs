@@ -20,7 +20,7 @@ pub struct Decision {
     pub entity: &'static str,
     /// The rule that found it.
     pub rule: &'static str,
-    /// Personal data or secret.
+    /// Its kind.
     pub class: Class,
     /// What is done.
     pub action: Operator,
@@ -38,12 +38,18 @@ pub struct Decision {
 
 impl Decision {
     /// The decision about a finding in a text by itself.
-    pub(crate) fn of(finding: Finding, how: How, text: &str) -> Decision {
-        let Finding { entity, rule, class, span, score } = finding;
-        let How { channel, action, shadow, exception } = how;
+    pub(crate) fn of(finding: &Finding, how: How, text: &str) -> Decision {
         let chars = |upto: usize| text.get(..upto).map_or(0, |part| part.chars().count());
-        let (path, chars) = (Vec::new(), chars(span.start)..chars(span.end));
-        Decision { path, channel, entity, rule, class, action, shadow, exception, score, bytes: span, chars }
+        let chars = chars(finding.span.start)..chars(finding.span.end);
+        Decision::placed(finding, how, finding.span.clone(), chars)
+    }
+
+    /// The decision about a finding that stood there, with an empty path.
+    pub(crate) fn placed(finding: &Finding, how: How, bytes: Range<usize>, chars: Range<usize>) -> Decision {
+        let &Finding { entity, rule, class, score, .. } = finding;
+        let How { channel, action, shadow, exception } = how;
+        let path = Vec::new();
+        Decision { path, channel, entity, rule, class, action, shadow, exception, score, bytes, chars }
     }
 }
 
@@ -151,21 +157,8 @@ impl Trail {
     /// Notes a decision about a finding that stood at `bytes` of `text`.
     pub(crate) fn note(&mut self, finding: &Finding, how: How, text: &str, bytes: Range<usize>) {
         let chars = self.count(text, bytes.start)..self.count(text, bytes.end);
-        let &Finding { entity, rule, class, score, .. } = finding;
-        let How { channel, action, shadow, exception } = how;
-        self.decisions.push(Decision {
-            path: self.path.clone(),
-            channel,
-            entity,
-            rule,
-            class,
-            action,
-            shadow,
-            exception,
-            score,
-            bytes,
-            chars,
-        });
+        let path = self.path.clone();
+        self.decisions.push(Decision { path, ..Decision::placed(finding, how, bytes, chars) });
     }
 }
 
