@@ -1,7 +1,7 @@
 //! What looks like an attempt to turn a model against whoever runs it, and what the policy does about it.
 
 use serde_json::Value;
-use sluice_guardrails::injection::Segment;
+use sluice_guardrails::injection::{Segment, System};
 use sluice_guardrails::{Channel, Guard, InjectionAction, Step, each_text};
 
 use super::audited;
@@ -51,11 +51,11 @@ pub(crate) fn worst(guard: &Guard, request: &mut Value) -> Option<Attack> {
     let system = request
         .as_object()
         .map(|fields| texts(fields, |role| matches!(role, "system" | "developer")).join("\n"));
-    let system = system.filter(|system| !system.is_empty());
+    let system = system.filter(|system| !system.is_empty()).map(|system| System::read(&system));
     let judged = found.iter().filter_map(|(path, text)| {
         let channel = channel(request, path);
         let action = guard.injection_in(channel);
-        let segment = Segment { text, channel, system: system.as_deref(), ..Segment::default() };
+        let segment = Segment { text, channel, system: system.as_ref(), ..Segment::default() };
         let verdict = (action != InjectionAction::Off).then(|| guard.judge(&segment))??;
         let refused = match action {
             InjectionAction::Block => verdict.blocked,

@@ -28,8 +28,25 @@ use features::{COUNT, Features, Seen, at};
 use grammar::Grammar;
 use reading::Reading;
 use relative::{Guarded, Relation};
+use std::fmt;
 use std::sync::{Arc, LazyLock};
 use weights::{Stack, Weights};
+
+/// A system prompt, read once for all the texts that meet it.
+pub struct System(Guarded);
+
+impl System {
+    /// Reads a prompt. Takes time linear in it.
+    pub fn read(prompt: &str) -> System {
+        System(Guarded::new(&Reading::new(prompt).text, prompt))
+    }
+}
+
+impl fmt::Debug for System {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("System").finish_non_exhaustive()
+    }
+}
 
 /// One text of a request, and where it stands.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,7 +56,7 @@ pub struct Segment<'t> {
     /// Where it comes from: the same sentence is harmless from a user and an attack in a document.
     pub channel: Channel,
     /// The system prompt that it meets; attacks are also judged against what that keeps back.
-    pub system: Option<&'t str>,
+    pub system: Option<&'t System>,
     /// The text's vector, where one is at hand, of the model that [`Detector::model`] names.
     pub vector: Option<&'t [f32]>,
 }
@@ -157,8 +174,7 @@ fn kind(channel: Channel, relation: Relation) -> usize {
 fn relation(segment: &Segment<'_>) -> Relation {
     match segment.system {
         Some(system) if segment.channel != Channel::System => {
-            let (read, text) = (Reading::new(system), Reading::new(segment.text));
-            Guarded::new(&read.text, system).relation(&text.text)
+            system.0.relation(&Reading::new(segment.text).text)
         }
         _ => Relation::default(),
     }

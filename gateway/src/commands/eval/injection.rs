@@ -9,7 +9,7 @@ use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Value, json};
 use sluice_guardrails::injection::fit::{recall_at, roc_area};
-use sluice_guardrails::injection::{Detector, Segment};
+use sluice_guardrails::injection::{Detector, Segment, System};
 
 use super::attacks::{self, Label};
 use super::vectors;
@@ -70,13 +70,14 @@ pub(super) fn run(args: &InjectionArgs) -> Result<String, String> {
     let vectors = if args.vectors { vectors::of(&args.embedding, &texts)?.1 } else { Vec::new() };
     let mut tally = Tally::default();
     for (at, (channel, row)) in rows.iter().enumerate() {
+        let begun = Instant::now();
+        let system = row.system.as_deref().map(System::read);
         let segment = Segment {
             text: &row.text,
             channel: *channel,
-            system: row.system.as_deref(),
+            system: system.as_ref(),
             vector: vectors.get(at).map(Vec::as_slice),
         };
-        let begun = Instant::now();
         let verdict = detector.judge(&segment);
         tally.time += begun.elapsed();
         tally.bytes += row.text.len();

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sluice_guardrails::Channel;
-use sluice_guardrails::injection::{Detector, Segment, Verdict};
+use sluice_guardrails::injection::{Detector, Segment, System, Verdict};
 
 /// What a line of `--jsonl` may say of where its text stands.
 #[derive(Deserialize)]
@@ -18,8 +18,8 @@ pub(super) struct Place {
 
 /// The verdict on a line's text.
 pub(super) fn verdict(text: &str, place: &Place) -> Value {
-    let segment =
-        Segment { text, channel: place.channel, system: place.system.as_deref(), ..Segment::default() };
+    let system = place.system.as_deref().map(System::read);
+    let segment = Segment { text, channel: place.channel, system: system.as_ref(), ..Segment::default() };
     let Verdict { score, flagged, blocked, signals } = Detector::shared().judge(&segment);
     let score = (f64::from(score) * 1000.0).round() / 1000.0;
     json!({"score": score, "flagged": flagged, "blocked": blocked, "signals": signals})

@@ -17,7 +17,7 @@ use super::ngrams::Lexical;
 use super::relative::Relation;
 use super::units::Units;
 use super::weights::{KINDS, Meaning, Stack, Weights};
-use super::{Segment, is_data, kind, relation};
+use super::{Segment, System, is_data, kind, relation};
 use crate::channel::Channel;
 use std::collections::{BTreeMap, HashSet};
 
@@ -132,10 +132,11 @@ fn rows<'e>(grammar: &Grammar, examples: &'e [Example]) -> Vec<Row<'e>> {
     let mut rows: Vec<Row<'e>> = examples
         .iter()
         .map(|example| {
+            let system = example.system.as_deref().map(System::read);
             let segment = Segment {
                 text: &example.text,
                 channel: example.channel,
-                system: example.system.as_deref(),
+                system: system.as_ref(),
                 vector: None,
             };
             let seen = Seen::all(grammar, &example.text).swap_remove(0);
