@@ -39,11 +39,10 @@ use sluice_guardrails::{Guard, Vault};
 use tokio::sync::mpsc;
 
 use crate::body::{Body, Part};
-use crate::client_api::openai_chat::{self, StreamEncoder};
+use crate::client_api::{Format, openai_chat};
 use crate::config::Phase;
 use crate::error::ApiError;
 use crate::gateway::{Core, Gateway};
-use crate::ids;
 use crate::keys::Caller;
 use crate::policy::InForce;
 use crate::raw::Raw;
@@ -58,11 +57,11 @@ use coalesce::{Followed, Place};
 use external::Guarded;
 use flight::Role;
 use guards::Inspected;
-pub use head::error_response;
 use head::{
     CACHE, CACHE_CONFIDENCE, CACHE_ENTRY, CACHE_ID, CACHE_REASON, CACHE_SIMILARITY, CACHE_TIER, HEADERS,
 };
-use head::{decimals, describe, overhead, put, respond, unix_seconds};
+use head::{decimals, describe, overhead, put, respond, tell_dropped, unix_seconds};
+pub use head::{error_in, error_response};
 use lifetime::Excuse;
 use live::{End, Live};
 pub(crate) use parts::Fate;
@@ -88,6 +87,8 @@ pub struct Call {
     pub id: String,
     /// The request's headers.
     pub headers: HeaderMap,
+    /// The format in which it asks.
+    pub format: Format,
     /// When it came in.
     pub started: Instant,
     /// What was in force then.
@@ -286,7 +287,7 @@ fn read(
     call: &Call,
     body: &Raw<Bytes>,
 ) -> Result<(ChatRequest, Vec<Target>, Inspected), ApiError> {
-    let mut request = openai_chat::parse(body.expose())?;
+    let mut request = call.format.api().parse(body.expose())?;
     let mut targets = gateway.routes.resolve(&request.model)?;
     let inspected = guards::input(gateway, call, &mut request, &mut targets)?;
     Ok((request, targets, inspected))
@@ -302,7 +303,7 @@ fn again(
 ) -> Result<Option<(Delivery, Remembered)>, ApiError> {
     let Some(known) = memory.known(key) else { return Ok(None) };
     gateway.routes.resolve(&known.model)?;
-    Ok(memory.recall(wishes, &known).map(|remembered| (known.delivery, remembered)))
+    Ok(memory.recall(wishes, &known).map(|remembered| (known.delivery.clone(), remembered)))
 }
 
 /// A hit walks the same way out as a live answer.
@@ -342,7 +343,7 @@ fn from_memory(
 
     let mut account = Account::open(gateway, call, Source::Cache { tier });
     account.saved(remembered.cost);
-    let (id, created) = (ids::fresh("chatcmpl-"), unix_seconds());
+    let (id, created) = (delivery.format.api().fresh_id(), unix_seconds());
     let response = match remembered.answer {
         Form::Spelled(lasting) => {
             respond(headers, false, Body::Full(openai_chat::complete(&lasting, &id, created)))
@@ -350,9 +351,9 @@ fn from_memory(
         Form::Parts(chunk) => {
             let stored = Chunk { id, created, ..*chunk };
             let body = if delivery.stream {
-                replayed(vault, stored, delivery)
+                replayed(vault, stored, &delivery)
             } else {
-                openai_chat::encode_whole(restored(vault, stored))
+                delivery.format.api().encode_whole(restored(vault, stored), &delivery)
             };
             respond(headers, delivery.stream, Body::Full(body))
         }
@@ -362,8 +363,8 @@ fn from_memory(
 }
 
 /// A remembered answer as a stream, with the caller's own values.
-fn replayed(vault: Vault, stored: Chunk, delivery: Delivery) -> Bytes {
-    let (mut relay, mut encoder) = (Relay::new(vault), StreamEncoder::new(delivery.include_usage));
+fn replayed(vault: Vault, stored: Chunk, delivery: &Delivery) -> Bytes {
+    let (mut relay, mut encoder) = (Relay::new(vault), delivery.format.api().stream(delivery));
     let mut out = Vec::new();
     let chunks = replay(stored).into_iter().map(|chunk| relay.push(chunk)).collect::<Vec<_>>();
     for chunk in chunks.into_iter().chain(relay.finish().0) {
@@ -397,13 +398,14 @@ async fn from_provider(
         headers.insert(&CACHE_REASON, HeaderValue::from_static(nothing.reason));
     }
     describe(&mut headers, &answer.target.provider.name, &answer.target.model, answer.attempts);
+    tell_dropped(&mut headers, &answer.dropped);
     overhead(&mut headers, gateway, &call, "provider", answer.waited);
 
     let mut account = Account::open(gateway, &call, Source::Provider { target: answer.target.name() });
     let live = Live::new(answer.target.clone());
     let reader = if request.stream { live.read() } else { live.wait() };
     // Nothing of it is lost yet.
-    let Some(reader) = reader else { return error_response(&ApiError::Internal) };
+    let Some(reader) = reader else { return error_in(call.format, &ApiError::Internal, &call.id) };
     if let Some(lead) = &lead {
         lead.show(Arc::clone(&live));
     }
@@ -414,7 +416,7 @@ async fn from_provider(
         drop(lead);
     };
     if request.stream {
-        let (out, body) = stream_out(gateway, vault, account, request.delivery(), None);
+        let (out, body) = stream_out(gateway, vault, account, &request.delivery(), None);
         tokio::spawn(async { tokio::join!(feeding, out.run(reader)) });
         return respond(headers, true, Body::Stream(body));
     }
@@ -424,13 +426,14 @@ async fn from_provider(
         End::Complete(settled) => settled,
         End::Broken(broken) => {
             account.close("broken");
-            return error_response(&broken.into());
+            return error_in(call.format, &broken.into(), &call.id);
         }
     };
     account.settled(&settled);
     account.close("complete");
     let whole = Arc::try_unwrap(settled.answer).unwrap_or_else(|shared| shared.as_ref().clone());
-    respond(headers, false, Body::Full(openai_chat::encode_whole(restored(vault, whole))))
+    let body = call.format.api().encode_whole(restored(vault, whole), &request.delivery());
+    respond(headers, false, Body::Full(body))
 }
 
 /// The answer to a request that asked the same at the same time, with this caller's own values, id and time.
@@ -451,10 +454,10 @@ fn from_another(
     overhead(&mut headers, gateway, call, "coalesced", waited);
 
     let mut account = Account::open(gateway, call, Source::Coalesced { target: live.target.name() });
-    let (id, created) = (ids::fresh("chatcmpl-"), unix_seconds());
+    let (id, created) = (delivery.format.api().fresh_id(), unix_seconds());
     match followed {
         Followed::Stream(_, reader) => {
-            let (out, body) = stream_out(gateway, vault, account, delivery, Some((id, created)));
+            let (out, body) = stream_out(gateway, vault, account, &delivery, Some((id, created)));
             tokio::spawn(out.run(reader));
             respond(headers, true, Body::Stream(body))
         }
@@ -462,7 +465,8 @@ fn from_another(
             account.settled(&settled);
             account.close("complete");
             let whole = Chunk { id, created, ..settled.answer.as_ref().clone() };
-            respond(headers, false, Body::Full(openai_chat::encode_whole(restored(vault, whole))))
+            let body = delivery.format.api().encode_whole(restored(vault, whole), &delivery);
+            respond(headers, false, Body::Full(body))
         }
     }
 }
@@ -471,10 +475,10 @@ fn stream_out(
     gateway: &Gateway,
     vault: Vault,
     account: Account,
-    delivery: Delivery,
+    delivery: &Delivery,
     own: Option<(String, u64)>,
 ) -> (StreamOut, mpsc::Receiver<Part>) {
     let (parts, body) = mpsc::channel(PARTS_IN_FLIGHT);
-    let (relay, encoder) = (Relay::new(vault), StreamEncoder::new(delivery.include_usage));
+    let (relay, encoder) = (Relay::new(vault), delivery.format.api().stream(delivery));
     (StreamOut { relay, account, encoder, parts, patience: gateway.timeouts.idle.0, own }, body)
 }

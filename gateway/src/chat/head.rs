@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 
 use super::Call;
 use crate::body::Body;
+use crate::client_api::Format;
 use crate::error::ApiError;
 use crate::gateway::Gateway;
 
@@ -21,6 +22,7 @@ static SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 static PROVIDER: HeaderName = HeaderName::from_static("x-sluice-provider");
 static MODEL: HeaderName = HeaderName::from_static("x-sluice-model");
 static ATTEMPTS: HeaderName = HeaderName::from_static("x-sluice-attempts");
+static DROPPED: HeaderName = HeaderName::from_static("x-sluice-dropped-params");
 static OVERHEAD: HeaderName = HeaderName::from_static("x-sluice-overhead-ms");
 
 /// As many headers as an answer has, so that their map need not grow.
@@ -41,6 +43,11 @@ pub(super) fn respond(mut headers: HeaderMap, stream: bool, body: Body) -> Respo
 
 /// An error as a response, in OpenAI's shape.
 pub fn error_response(error: &ApiError) -> Response<Body> {
+    error_in(Format::OpenAiChat, error, "")
+}
+
+/// An error as a response in the shape of the client's format. `id`: the request's.
+pub fn error_in(format: Format, error: &ApiError, id: &str) -> Response<Body> {
     let mut headers = HeaderMap::new();
     if let Some(seconds) = error.retry_after() {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -55,7 +62,8 @@ pub fn error_response(error: &ApiError) -> Response<Body> {
     if let ApiError::MethodNotAllowed { allowed } = error {
         headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
     }
-    let mut response = respond(headers, false, Body::Full(Bytes::from(error.body().to_string())));
+    let body = format.api().error(error, id);
+    let mut response = respond(headers, false, Body::Full(Bytes::from(body.to_string())));
     *response.status_mut() = error.status();
     response
 }
@@ -64,6 +72,13 @@ pub(super) fn describe(headers: &mut HeaderMap, provider: &str, model: &str, att
     put(headers, &PROVIDER, provider);
     put(headers, &MODEL, model);
     headers.insert(&ATTEMPTS, HeaderValue::from(attempts));
+}
+
+/// Tells which fields of the request the target did not get.
+pub(super) fn tell_dropped(headers: &mut HeaderMap, dropped: &[String]) {
+    if !dropped.is_empty() {
+        put(headers, &DROPPED, &dropped.join(", "));
+    }
 }
 
 /// The gateway's own share of the time until the answer's head.

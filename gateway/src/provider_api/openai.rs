@@ -6,7 +6,9 @@ use bytes::Bytes;
 use serde_json::Value;
 use sluice_guardrails::proof::Spot;
 
-use super::{DecodeError, ProviderApi, StreamDecoder, StreamEvent};
+use super::{
+    DecodeError, EncodeError, Encoded, Encoding, ErrorAnswer, ProviderApi, Sent, StreamDecoder, StreamEvent,
+};
 use crate::chat::request::ChatRequest;
 use crate::wire::chat::Chunk;
 use crate::wire::sse::SseDecoder;
@@ -15,19 +17,24 @@ use crate::wire::sse::SseDecoder;
 pub struct OpenAi;
 
 impl ProviderApi for OpenAi {
-    fn path(&self) -> &'static str {
-        "/chat/completions"
+    fn name(&self) -> &'static str {
+        "openai"
     }
 
-    fn encode(&self, request: &ChatRequest, model: &str, stream_usage: bool) -> Bytes {
-        request.upstream_body(model, stream_usage)
+    fn path(&self, how: &Encoding<'_>) -> Result<String, EncodeError> {
+        Ok(how.quirks.path.clone().unwrap_or_else(|| "/chat/completions".to_owned()))
+    }
+
+    fn encode(&self, request: &ChatRequest, how: &Encoding<'_>) -> Result<Encoded, EncodeError> {
+        let body = request.upstream_body(how.model, how.quirks.stream_usage);
+        Ok(Encoded { body, ..Encoded::default() })
     }
 
     fn is_protocol(&self, spot: &Spot<'_>) -> bool {
         words::is_protocol(spot)
     }
 
-    fn decode_whole(&self, body: &[u8]) -> Result<Chunk, DecodeError> {
+    fn decode_whole(&self, body: &[u8], _sent: &Sent) -> Result<Chunk, DecodeError> {
         let mut body = parse(body)?;
         for choice in body.get_mut("choices").and_then(Value::as_array_mut).into_iter().flatten() {
             // Some send an empty delta beside the message. Here the message is meant, in a stream the delta.
@@ -49,12 +56,12 @@ impl ProviderApi for OpenAi {
         Ok(chunk)
     }
 
-    fn stream(&self) -> Box<dyn StreamDecoder> {
+    fn stream(&self, _sent: Sent) -> Box<dyn StreamDecoder> {
         Box::<OpenAiStream>::default()
     }
 
-    fn decode_error(&self, body: &[u8]) -> Option<Value> {
-        error_of(&serde_json::from_slice(body).ok()?)
+    fn decode_error(&self, answer: &ErrorAnswer<'_>) -> Option<Value> {
+        error_of(&serde_json::from_slice(answer.body).ok()?)
     }
 }
 
@@ -126,7 +133,8 @@ mod tests {
         )
         .as_bytes();
         for cut in 0..=stream.len() {
-            let (mut decoder, mut events, mut whole) = (OpenAi.stream(), Vec::new(), Assembler::default());
+            let (mut decoder, mut events, mut whole) =
+                (OpenAi.stream(Sent::default()), Vec::new(), Assembler::default());
             decoder.push(&stream[..cut], &mut events).unwrap();
             decoder.push(&stream[cut..], &mut events).unwrap();
             assert!(matches!(events.pop(), Some(StreamEvent::Done)));
@@ -143,17 +151,20 @@ mod tests {
     #[test]
     fn an_error_inside_a_stream_is_seen_as_one() {
         let mut events = Vec::new();
-        OpenAi.stream().push(b"data: {\"error\":{\"message\":\"overloaded\"}}\n\n", &mut events).unwrap();
+        OpenAi
+            .stream(Sent::default())
+            .push(b"data: {\"error\":{\"message\":\"overloaded\"}}\n\n", &mut events)
+            .unwrap();
         assert!(matches!(&events[0], StreamEvent::Error(e) if e["message"] == "overloaded"));
     }
 
     #[test]
     fn where_message_and_delta_stand_together_a_stream_means_the_delta() {
         let body = r#"{"error":null,"obfuscation":"aK3","choices":[{"delta":{"content":"b"},"message":{"content":"ab"}}]}"#;
-        let whole = OpenAi.decode_whole(body.as_bytes()).unwrap();
+        let whole = OpenAi.decode_whole(body.as_bytes(), &Sent::default()).unwrap();
         assert_eq!(whole.choices[0].delta.content.as_deref(), Some("ab"));
         let mut events = Vec::new();
-        OpenAi.stream().push(format!("data: {body}\n\n").as_bytes(), &mut events).unwrap();
+        OpenAi.stream(Sent::default()).push(format!("data: {body}\n\n").as_bytes(), &mut events).unwrap();
         let Some(StreamEvent::Chunk(chunk)) = events.pop() else { panic!("a chunk") };
         assert_eq!(chunk.choices[0].delta.content.as_deref(), Some("b"));
         assert!(!chunk.rest.contains_key("obfuscation"));
@@ -164,7 +175,7 @@ mod tests {
         for body in
             ["<html>secret</html>", "{\"choices\":\"secret\"}", "{}", "[]", "{\"id\": 5, \"secret\": 1}"]
         {
-            let error = OpenAi.decode_whole(body.as_bytes()).err().unwrap().to_string();
+            let error = OpenAi.decode_whole(body.as_bytes(), &Sent::default()).err().unwrap().to_string();
             assert!(!error.contains("secret"), "{error}");
         }
     }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use sluice_guardrails::Leak;
 
 use crate::error::ApiError;
+use crate::provider_api::EncodeError;
 
 /// How an attempt failed.
 pub(super) enum Failure {
@@ -16,6 +17,8 @@ pub(super) enum Failure {
     Timeout(&'static str),
     /// The provider answered with an error status.
     Status { status: StatusCode, error: Option<Value>, retry_after: Option<Duration> },
+    /// Nothing was sent, since the target's API can't say it.
+    Unsayable(EncodeError),
     /// Nothing was sent, since what was redacted stood in it.
     Leak(Leak),
     /// Nothing was sent, since this entity stood in it and the target is not in the house.
@@ -41,7 +44,7 @@ impl Failure {
         match self {
             Self::Connection(_) | Self::NoAnswer(_) => Next::Again,
             // It may be working on the answer still: asking again would be billed twice.
-            Self::Timeout(_) => Next::Never,
+            Self::Timeout(_) | Self::Unsayable(_) => Next::Never,
             Self::Leak(_) | Self::OutOfHouse(_) => Next::Stop,
             Self::Status { error: Some(error), .. } if error["code"] == "insufficient_quota" => Next::Never,
             Self::Status { status, .. } => match status.as_u16() {
@@ -61,6 +64,7 @@ impl Failure {
             Self::Leak(_) | Self::OutOfHouse(_) => "guardrail_postcondition".to_owned(),
             Self::Status { status, .. } => status.as_u16().to_string(),
             Self::NoAnswer(_) => "no_answer".to_owned(),
+            Self::Unsayable(_) => "unsupported".to_owned(),
         }
     }
 
@@ -68,7 +72,10 @@ impl Failure {
     pub(super) fn detail(&self) -> &str {
         match self {
             Self::Connection(words) | Self::NoAnswer(words) => words,
-            Self::Timeout(_) => "",
+            Self::Timeout(_) | Self::Unsayable(EncodeError::Model) => "",
+            Self::Unsayable(EncodeError::Unsupported { param, .. } | EncodeError::Invalid { param, .. }) => {
+                param
+            }
             Self::Leak(Leak { entity }) | Self::OutOfHouse(entity) => entity,
             Self::Status { error, .. } => {
                 let word = |name: &str| error.as_ref()?.get(name)?.as_str().filter(|word| is_code(word));
@@ -101,6 +108,7 @@ impl Failure {
         let status = match self {
             Self::Leak(Leak { entity }) => return ApiError::Postcondition { entity },
             Self::OutOfHouse(entity) => return ApiError::OutOfHouse { entity },
+            Self::Unsayable(error) => return error.into(),
             Self::Status { status, error, .. } if next == Next::Stop || status == StatusCode::NOT_FOUND => {
                 let error = error.unwrap_or_else(|| {
                     serde_json::json!({ "message": format!("the provider refused the request with status {}", status.as_u16()),

@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Uri};
 
-use crate::config::{Config, ProviderConfig};
+use crate::config::{Config, DropParams, ProviderConfig, RouteConfig};
 use crate::error::ApiError;
 use crate::ledger::Prices;
 use crate::local::is_loopback_name;
-use crate::provider_api::ProviderApi;
-use crate::provider_api::openai::OpenAi;
+use crate::provider_api::credential::Credential;
+use crate::provider_api::{self, Encoding, ProviderApi, Quirks};
 use crate::secret::{Secret, SecretSource};
-use catalogue::{Auth, Catalogue};
+use catalogue::{Auth, Catalogue, Kind};
 
 /// Names go into logs, headers and errors.
 const LONGEST_MODEL_NAME: usize = 256;
@@ -32,12 +32,14 @@ pub struct Provider {
     pub kind: String,
     /// Base URL without a slash at the end.
     pub base_url: String,
-    /// The `Authorization` header to send.
-    pub authorization: Option<HeaderValue>,
+    /// What shows it that a request is ours.
+    pub credential: Credential,
     /// How it speaks.
     pub api: &'static dyn ProviderApi,
-    /// Whether it takes `stream_options.include_usage`.
-    pub stream_usage: bool,
+    /// In what it differs from others of its API.
+    pub quirks: Quirks,
+    /// What is said of it beside its address, by name.
+    pub settings: BTreeMap<String, String>,
     /// Whether it may see what is not to leave the house.
     pub in_house: bool,
 }
@@ -50,6 +52,11 @@ impl Provider {
     pub fn uri(&self, path: &str) -> Result<Uri, http::uri::InvalidUri> {
         format!("{}{path}", self.base_url).parse()
     }
+
+    /// What encoding a request for it has to know.
+    pub fn encoding<'a>(&'a self, model: &'a str, stream: bool, drop_params: DropParams) -> Encoding<'a> {
+        Encoding { model, stream, quirks: &self.quirks, settings: &self.settings, drop_params }
+    }
 }
 
 /// A provider and the name of a model there.
@@ -59,6 +66,8 @@ pub struct Target {
     pub provider: Arc<Provider>,
     /// What the provider calls the model.
     pub model: String,
+    /// What becomes of fields that it does not take.
+    pub drop_params: DropParams,
 }
 
 impl Target {
@@ -112,12 +121,12 @@ impl Routes {
         if configs.is_empty() {
             for (kind, variable) in catalogue.from_environment(env) {
                 notes.from_environment.push((kind.to_owned(), variable.to_owned()));
-                configs.insert(kind.to_owned(), provider_of_kind(kind));
+                configs.insert(kind.to_owned(), ProviderConfig::of_kind(kind));
             }
         }
         if configs.is_empty() {
             notes.mock_alone = true;
-            configs.insert(MOCK.to_owned(), provider_of_kind(MOCK));
+            configs.insert(MOCK.to_owned(), ProviderConfig::of_kind(MOCK));
         }
         let mut providers = BTreeMap::new();
         for (name, provider) in &configs {
@@ -126,7 +135,7 @@ impl Routes {
             }
             match build_provider(name, provider, catalogue, mock, env) {
                 Ok(provider) => {
-                    if provider.authorization.is_some() && !is_private(&provider.base_url) {
+                    if provider.credential.is_some() && !is_private(&provider.base_url) {
                         notes.open_keys.push(name.clone());
                     }
                     providers.insert(name.clone(), Arc::new(provider));
@@ -140,7 +149,7 @@ impl Routes {
         }
         let mut routes = BTreeMap::new();
         for (at, route) in config.routes.iter().enumerate() {
-            match build_route(&format!("routes[{at}] ('{}')", route.model), &route.targets, &providers) {
+            match build_route(&format!("routes[{at}] ('{}')", route.model), route, &providers) {
                 Ok(targets) => {
                     if routes.insert(route.model.clone(), targets).is_some() {
                         problems
@@ -202,10 +211,6 @@ impl Routes {
     }
 }
 
-fn provider_of_kind(kind: &str) -> ProviderConfig {
-    ProviderConfig { kind: kind.to_owned(), base_url: None, api_key: None, in_house: false }
-}
-
 fn build_provider(
     name: &str,
     config: &ProviderConfig,
@@ -222,9 +227,14 @@ fn build_provider(
         problems.push(format!("{field}.kind: {}", catalogue.unknown(&config.kind)));
         return Err(problems);
     };
+    let Some(api) = provider_api::find(&kind.api) else {
+        problems.push(format!("{field}.kind: there is no provider API '{}'", kind.api));
+        return Err(problems);
+    };
+    let settings = settings_of(&field, config, kind, env, &mut problems);
     let default = if config.kind == MOCK { mock } else { kind.base_url.as_deref() };
-    let base_url =
-        config.base_url.as_deref().or(default).unwrap_or_default().trim_end_matches('/').to_owned();
+    let base_url = config.base_url.as_deref().or(default).unwrap_or_default();
+    let base_url = fill_in(base_url.trim_end_matches('/'), &settings);
     if let Err(problem) = check_url(&base_url, &config.kind) {
         problems.push(format!("{field}.base_url: {problem}"));
     } else if config.in_house && config.base_url.is_none() && !is_local(&base_url) {
@@ -235,8 +245,8 @@ fn build_provider(
         (Some(source), _) => Some(source.read(env).map_err(|e| format!("{field}.api_key: {e}"))),
         (None, Auth::None) => None,
         // The key in the environment is for the catalogue's address. Another one gets a key only if one is named for it.
-        (None, Auth::Bearer) if config.base_url.is_some() || kind.env.is_empty() => None,
-        (None, Auth::Bearer) => match kind.key(env) {
+        (None, _) if config.base_url.is_some() || kind.env.is_empty() => None,
+        (None, _) => match kind.key(env) {
             Some((_, key)) => Some(Ok(key)),
             None => Some(Err(format!(
                 "{field}.api_key: missing: give env:NAME or file:PATH, or set {}",
@@ -244,14 +254,15 @@ fn build_provider(
             ))),
         },
     };
-    let authorization = match key.transpose() {
+    let credential = match key.transpose() {
         Err(problem) => {
             problems.push(problem);
-            None
+            Credential::None
         }
-        Ok(key) => key.map(|key| bearer(&key)).transpose().unwrap_or_else(|()| {
+        Ok(None) => Credential::None,
+        Ok(Some(key)) => Credential::key(&key, kind.auth.presented()).unwrap_or_else(|()| {
             problems.push(format!("{field}.api_key: holds characters that can't stand in an HTTP header"));
-            None
+            Credential::None
         }),
     };
     if !problems.is_empty() {
@@ -261,11 +272,54 @@ fn build_provider(
         name: name.to_owned(),
         kind: kind_name.to_owned(),
         base_url,
-        authorization,
-        api: &OpenAi,
-        stream_usage: kind.stream_usage,
+        credential,
+        api,
+        quirks: kind.quirks.clone(),
+        settings,
         in_house: config.in_house,
     })
+}
+
+/// What is said of a provider beside its address: by the operator, by the environment, else by the catalogue.
+fn settings_of(
+    field: &str,
+    config: &ProviderConfig,
+    kind: &Kind,
+    env: &dyn Fn(&str) -> Option<String>,
+    problems: &mut Vec<String>,
+) -> BTreeMap<String, String> {
+    let mut settings: BTreeMap<String, String> = BTreeMap::new();
+    for (name, value) in config.settings() {
+        if !kind.settings.contains_key(name) {
+            problems.push(format!("{field}.{name}: the kind '{}' has none", config.kind));
+        } else if !is_word(value) {
+            problems.push(format!("{field}.{name}: expected letters, digits, '-', '_' and '.' only"));
+        }
+        settings.insert(name.to_owned(), value.to_owned());
+    }
+    for (name, setting) in
+        kind.settings.iter().filter(|(name, _)| config.settings().all(|(n, _)| n != **name))
+    {
+        match setting.value(env).filter(|value| is_word(value)) {
+            Some(value) => drop(settings.insert(name.clone(), value)),
+            None if config.base_url.is_some() => {}
+            None if setting.env.is_empty() => problems.push(format!("{field}.{name}: missing")),
+            None => problems.push(format!("{field}.{name}: missing, or set {}", setting.env.join(" or "))),
+        }
+    }
+    settings
+}
+
+/// What may stand in an address, or in a path of one, without meaning something else there.
+fn is_word(value: &str) -> bool {
+    !value.is_empty()
+        && !value.starts_with('.')
+        && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
+/// An address with settings in place of their names in braces.
+fn fill_in(url: &str, settings: &BTreeMap<String, String>) -> String {
+    settings.iter().fold(url.to_owned(), |url, (name, value)| url.replace(&format!("{{{name}}}"), value))
 }
 
 /// Encrypted, or not leaving this machine.
@@ -315,21 +369,24 @@ pub(crate) fn post_address(url: &str) -> Result<Uri, String> {
 fn target(name: &str, providers: &BTreeMap<String, Arc<Provider>>) -> Option<Target> {
     let (provider, model) = name.split_once('/')?;
     let provider = providers.get(provider)?;
-    (!model.is_empty()).then(|| Target { provider: Arc::clone(provider), model: model.to_owned() })
+    let (provider, drop_params) = (Arc::clone(provider), DropParams::default());
+    (!model.is_empty()).then(|| Target { provider, model: model.to_owned(), drop_params })
 }
 
 fn build_route(
     field: &str,
-    targets: &[String],
+    route: &RouteConfig,
     providers: &BTreeMap<String, Arc<Provider>>,
 ) -> Result<Vec<Target>, String> {
+    let targets = &route.targets;
     if targets.is_empty() {
         return Err(format!("{field}.targets: name at least one PROVIDER/MODEL"));
     }
     targets
         .iter()
         .map(|name| {
-            target(name, providers).ok_or_else(|| {
+            let found = target(name, providers);
+            found.map(|target| Target { drop_params: route.drop_params, ..target }).ok_or_else(|| {
                 let known: Vec<&str> = providers.keys().map(String::as_str).collect();
                 format!(
                     "{field}.targets: '{name}' is no PROVIDER/MODEL of the providers {}",
@@ -345,7 +402,8 @@ fn bare_names(providers: &BTreeMap<String, Arc<Provider>>, prices: &Prices) -> B
     let mut bare = BTreeMap::new();
     for provider in providers.values() {
         for model in prices.models(&provider.kind) {
-            let target = Target { provider: Arc::clone(provider), model: model.to_owned() };
+            let (provider, drop_params) = (Arc::clone(provider), DropParams::default());
+            let target = Target { provider, model: model.to_owned(), drop_params };
             bare.entry(model.to_owned()).or_insert(target);
         }
     }
@@ -355,16 +413,19 @@ fn bare_names(providers: &BTreeMap<String, Arc<Provider>>, prices: &Prices) -> B
 /// A target that nobody asks.
 #[cfg(test)]
 pub(crate) fn test_target() -> Target {
+    use crate::provider_api::openai::OpenAi;
+
     let provider = Provider {
         name: "p".to_owned(),
         kind: MOCK.to_owned(),
         base_url: "http://127.0.0.1:1/v1".to_owned(),
-        authorization: None,
+        credential: Credential::None,
         api: &OpenAi,
-        stream_usage: true,
+        quirks: Quirks::default(),
+        settings: BTreeMap::new(),
         in_house: false,
     };
-    Target { provider: Arc::new(provider), model: "m".to_owned() }
+    Target { provider: Arc::new(provider), model: "m".to_owned(), drop_params: DropParams::default() }
 }
 
 #[cfg(test)]
