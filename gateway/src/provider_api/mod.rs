@@ -2,6 +2,8 @@
 
 pub mod credential;
 pub mod fields;
+#[cfg(test)]
+mod goldens;
 pub mod openai;
 
 use std::collections::BTreeMap;
