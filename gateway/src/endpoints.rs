@@ -53,6 +53,7 @@ impl Endpoint {
     fn of(path: &str) -> Option<Self> {
         match path.strip_prefix("/v1").unwrap_or(path) {
             "/chat/completions" => Some(Self::Chat(Format::OpenAiChat)),
+            "/responses" => Some(Self::Chat(Format::OpenAiResponses)),
             "/embeddings" => Some(Self::Embeddings),
             "/cache/feedback" => Some(Self::Feedback),
             "/guardrails/inspect" => Some(Self::Inspect),

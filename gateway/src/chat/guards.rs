@@ -125,6 +125,28 @@ fn speaker(path: &[&str], value: &Value) -> Option<Channel> {
             _ => None,
         },
         ["documents"] => Some(Channel::Document),
+        _ => item_speaker(path, value),
+    }
+}
+
+/// Who speaks in a value of a request to the Responses API, whose messages are items among others.
+fn item_speaker(path: &[&str], value: &Value) -> Option<Channel> {
+    let word = |name: &str| value.get(name).and_then(Value::as_str);
+    match path {
+        ["instructions"] => Some(Channel::System),
+        ["input"] if value.is_array() => None,
+        ["input"] => Some(match (word("type"), word("role")) {
+            (_, Some("system" | "developer")) => Channel::System,
+            (_, Some("assistant")) => Channel::Assistant,
+            (Some("reasoning"), _) => Channel::Assistant,
+            (Some(kind), _) if kind.ends_with("_output") => Channel::Tool,
+            (Some(kind), _) if kind.ends_with("_call") => Channel::Assistant,
+            _ => Channel::User,
+        }),
+        ["input", "content" | "output"] => match word("type")? {
+            "input_file" => Some(Channel::Document),
+            _ => None,
+        },
         _ => None,
     }
 }
@@ -152,12 +174,15 @@ pub(super) fn channel(request: &Value, path: &[Step]) -> Channel {
 /// are words, so that nothing hides there), a number as seed, and sound in base64.
 pub(super) fn is_structure(path: &[&str], text: &str) -> bool {
     match path {
-        ["messages", "role"] | ["messages", "content", "type"] => {
+        ["messages" | "input", "role" | "type" | "status"]
+        | ["messages" | "input", "content" | "output", "type"] => {
             text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
         }
         ["seed"] => text.bytes().all(|b| b.is_ascii_digit() || b == b'-'),
         ["model"] => true,
-        ["messages", "content", "input_audio", "data"] => is_sound(text),
+        ["messages" | "input", "content", "input_audio", "data"] | ["input", "encrypted_content"] => {
+            is_sound(text)
+        }
         _ => words::is_value(path, text),
     }
 }

@@ -1,6 +1,7 @@
 //! How clients speak to us: each client API parses its requests into ours and writes our chunks in its own form.
 
 pub mod openai_chat;
+pub mod openai_responses;
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
@@ -15,6 +16,8 @@ pub enum Format {
     /// OpenAI's chat completions, into which all others are translated for everything that has to understand a request.
     #[default]
     OpenAiChat,
+    /// OpenAI's Responses.
+    OpenAiResponses,
 }
 
 impl Format {
@@ -22,6 +25,7 @@ impl Format {
     pub fn name(self) -> &'static str {
         match self {
             Self::OpenAiChat => "chat_completions",
+            Self::OpenAiResponses => "responses",
         }
     }
 
@@ -29,6 +33,7 @@ impl Format {
     pub fn api(self) -> &'static dyn ClientApi {
         match self {
             Self::OpenAiChat => &openai_chat::OpenAiChat,
+            Self::OpenAiResponses => &openai_responses::OpenAiResponses,
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use serde_json::{Map, Value, json};
 
-use super::words::FIELDS;
 use super::{EncodeError, Encoded, Encoding, Sent};
 use crate::chat::request::ChatRequest;
 use crate::client_api::Format;
@@ -15,6 +14,39 @@ const FOREIGN_IN_MESSAGES: [&str; 6] = [
     "reasoning_content",
     "reasoning_details",
     "thinking_blocks",
+];
+
+/// What a chat completion request has beside what is translated below; as OpenAI's reference lists it.
+const CHAT_FIELDS: [&str; 29] = [
+    "frequency_penalty",
+    "logit_bias",
+    "logprobs",
+    "max_completion_tokens",
+    "metadata",
+    "modalities",
+    "model",
+    "n",
+    "parallel_tool_calls",
+    "prediction",
+    "presence_penalty",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "reasoning_effort",
+    "response_format",
+    "safety_identifier",
+    "seed",
+    "service_tier",
+    "stop",
+    "store",
+    "stream",
+    "stream_options",
+    "temperature",
+    "tool_choice",
+    "top_logprobs",
+    "top_p",
+    "user",
+    "verbosity",
+    "web_search_options",
 ];
 
 /// The request's body.
@@ -85,7 +117,7 @@ fn translated<'r>(
             }
             "messages" => drop(more.insert(name.clone(), own_messages(value))),
             "tools" => drop(more.insert(name.clone(), own_tools(value))),
-            _ if FIELDS.binary_search(&name.as_str()).is_ok() => {}
+            _ if CHAT_FIELDS.contains(&name.as_str()) => {}
             _ => {
                 if !how.leave_out(name, dropped)? {
                     gone.push(name.as_str());
