@@ -4,6 +4,8 @@
 mod answer;
 mod request;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
