@@ -7,6 +7,7 @@ mod external;
 mod file;
 mod presidio;
 mod qdrant;
+mod routing;
 mod units;
 
 use std::collections::BTreeMap;
@@ -28,7 +29,11 @@ pub use external::{
 pub use file::{ConfigError, load, parse, parse_as, schema};
 pub use presidio::PresidioSection;
 pub use qdrant::{CacheStore, QdrantSection, Quantisation};
-pub use units::{ByteSize, Portion, Span, TimeSensitive};
+pub use routing::{
+    Between, Branch, BreakerOfTargets, Conditions, CooldownSection, FallbackSection, RetryBudgetSection,
+    Strategy, TargetNode, WeightedNode, Words,
+};
+pub use units::{ByteSize, Portion, Span, TimeSensitive, duration};
 
 use crate::secret::SecretSource;
 
@@ -62,6 +67,10 @@ pub struct Config {
     pub timeouts: TimeoutSection,
     /// How often to try again.
     pub retry: RetrySection,
+    /// When a target that fails is left alone.
+    pub breaker: BreakerOfTargets,
+    /// For how long a provider's key is not used after the provider said no to it.
+    pub cooldown: CooldownSection,
     /// What one request may cost the gateway itself.
     pub limits: LimitSection,
 }
@@ -81,6 +90,8 @@ impl Default for Config {
             presidio: PresidioSection::default(),
             timeouts: TimeoutSection::default(),
             retry: RetrySection::default(),
+            breaker: BreakerOfTargets::default(),
+            cooldown: CooldownSection::default(),
             limits: LimitSection::default(),
         }
     }
@@ -124,8 +135,11 @@ pub struct ProviderConfig {
 pub struct RouteConfig {
     /// What clients write into `model`.
     pub model: String,
-    /// `PROVIDER/MODEL`, in order: the first that answers does.
-    pub targets: Vec<String>,
+    /// Who is asked, in order, until one answers: `PROVIDER/MODEL`, or a way to choose among several.
+    pub targets: Vec<TargetNode>,
+    /// Who is asked instead if a target refuses a request that others may take. By default the client is told.
+    #[serde(default)]
+    pub fallbacks: FallbackSection,
     /// What holds for its requests instead of what the section `cache:` says.
     #[serde(default)]
     pub cache: RouteCacheSection,
@@ -325,11 +339,18 @@ pub struct RetrySection {
     pub backoff: Span,
     /// Longest pause, also for a provider's `Retry-After`: beyond it the client is told to wait itself.
     pub max_backoff: Span,
+    /// How many attempts there may be beyond the first at each target.
+    pub budget: RetryBudgetSection,
 }
 
 impl Default for RetrySection {
     fn default() -> Self {
-        Self { rounds: 2, backoff: Span::millis(250), max_backoff: Span::seconds(8) }
+        Self {
+            rounds: 2,
+            backoff: Span::millis(250),
+            max_backoff: Span::seconds(8),
+            budget: RetryBudgetSection::default(),
+        }
     }
 }
 

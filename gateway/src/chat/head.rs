@@ -21,6 +21,7 @@ static SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 static PROVIDER: HeaderName = HeaderName::from_static("x-sluice-provider");
 static MODEL: HeaderName = HeaderName::from_static("x-sluice-model");
 static ATTEMPTS: HeaderName = HeaderName::from_static("x-sluice-attempts");
+static FALLBACKS: HeaderName = HeaderName::from_static("x-sluice-fallbacks");
 static OVERHEAD: HeaderName = HeaderName::from_static("x-sluice-overhead-ms");
 
 /// As many headers as an answer has, so that their map need not grow.
@@ -64,6 +65,11 @@ pub(super) fn describe(headers: &mut HeaderMap, provider: &str, model: &str, att
     put(headers, &PROVIDER, provider);
     put(headers, &MODEL, model);
     headers.insert(&ATTEMPTS, HeaderValue::from(attempts));
+}
+
+/// How often another target had to be asked.
+pub(super) fn fallbacks(headers: &mut HeaderMap, fallbacks: u32) {
+    headers.insert(&FALLBACKS, HeaderValue::from(fallbacks));
 }
 
 /// The gateway's own share of the time until the answer's head.

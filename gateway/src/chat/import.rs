@@ -18,7 +18,7 @@ use sluice_engine::Unavailable;
 use super::remember::{Asked, Memory, NotKept, Place};
 use super::request::ChatRequest;
 use super::wishes::Wishes;
-use super::{Call, guards};
+use super::{Call, guards, steer};
 use crate::body::{Body, Part};
 use crate::error::ApiError;
 use crate::gateway::Gateway;
@@ -126,7 +126,9 @@ fn understand(
     let mut targets = gateway.routes.resolve(&request.model)?;
     let (headers, started, policy) = (HeaderMap::new(), Instant::now(), gateway.policy.current());
     let call = Call { caller, id: id.to_owned(), headers, started, policy };
-    let vault = guards::input(gateway, &call, &mut request, &mut targets)?.vault;
+    let guards::Inspected { vault, injection, .. } =
+        guards::input(gateway, &call, &mut request, &mut targets)?;
+    steer::steer(gateway, &call, &mut request, (&vault, injection))?;
     let answer =
         line::answer(&request.model, vault.hide_known(call.guard(&request.model), &answer).into_owned());
     Ok(Ready { call, request, vault, wishes, answer })

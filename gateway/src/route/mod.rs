@@ -1,8 +1,18 @@
 //! Which providers there are, and which targets answer for a model.
 
 pub mod answer;
+mod budget;
 pub mod catalogue;
+mod conditions;
+mod cooldown;
+mod credentials;
+mod failover;
 mod failure;
+mod health;
+mod plan;
+mod refusal;
+mod retry_after;
+mod strategy;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +26,14 @@ use crate::local::is_loopback_name;
 use crate::provider_api::ProviderApi;
 use crate::provider_api::openai::OpenAi;
 use crate::secret::{Secret, SecretSource};
+use budget::Budget;
 use catalogue::{Auth, Catalogue};
+pub use conditions::Facts;
+use credentials::Credentials;
+pub use health::Shown;
+use health::{Caution, States};
+use plan::Route;
+use strategy::Building;
 
 /// Names go into logs, headers and errors.
 const LONGEST_MODEL_NAME: usize = 256;
@@ -40,6 +57,10 @@ pub struct Provider {
     pub stream_usage: bool,
     /// Whether it may see what is not to leave the house.
     pub in_house: bool,
+    /// Which of its credentials are of use at the moment.
+    pub credentials: Credentials,
+    /// How its targets fare.
+    pub states: States,
 }
 
 impl Provider {
@@ -66,14 +87,21 @@ impl Target {
     pub fn name(&self) -> String {
         format!("{}/{}", self.provider.name, self.model)
     }
+
+    /// Whether the other one is the same.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.provider, &other.provider) && self.model == other.model
+    }
 }
 
 /// All providers and routes.
 pub struct Routes {
     providers: BTreeMap<String, Arc<Provider>>,
-    routes: BTreeMap<String, Vec<Target>>,
+    routes: BTreeMap<String, Route>,
     /// Models of the price table by their bare name.
     bare: BTreeMap<String, Target>,
+    /// For asking again where there is no route.
+    budget: Arc<Budget>,
 }
 
 /// What [`Routes::build`] found out on its way, for the start-up message.
@@ -120,11 +148,12 @@ impl Routes {
             configs.insert(MOCK.to_owned(), provider_of_kind(MOCK));
         }
         let mut providers = BTreeMap::new();
+        let caution = Arc::new(Caution::of(&config.breaker, &config.cooldown));
         for (name, provider) in &configs {
             if matches!(provider.api_key, Some(SecretSource::Literal(_))) {
                 notes.literal_keys.push(name.clone());
             }
-            match build_provider(name, provider, catalogue, mock, env) {
+            match build_provider((name, provider), catalogue, mock, &caution, env) {
                 Ok(provider) => {
                     if provider.authorization.is_some() && !is_private(&provider.base_url) {
                         notes.open_keys.push(name.clone());
@@ -139,10 +168,12 @@ impl Routes {
             return Err(problems);
         }
         let mut routes = BTreeMap::new();
+        let (known, budget) = (|name: &str| known_target(name, &providers), &config.retry.budget);
+        let building = Building { target: &known };
         for (at, route) in config.routes.iter().enumerate() {
-            match build_route(&format!("routes[{at}] ('{}')", route.model), &route.targets, &providers) {
-                Ok(targets) => {
-                    if routes.insert(route.model.clone(), targets).is_some() {
+            match Route::build(route, &format!("routes[{at}] ('{}')", route.model), &building, budget) {
+                Ok(built) => {
+                    if routes.insert(route.model.clone(), built).is_some() {
                         problems
                             .push(format!("routes[{at}]: the model '{}' has a route already", route.model));
                     }
@@ -154,10 +185,11 @@ impl Routes {
             return Err(problems);
         }
         let bare = bare_names(&providers, prices);
-        Ok((Self { providers, routes, bare }, notes))
+        let budget = Arc::new(Budget::new(budget.ratio, budget.per_second));
+        Ok((Self { providers, routes, bare, budget }, notes))
     }
 
-    /// The targets for a model, in order: a route, else `PROVIDER/MODEL`, else a bare name that the price table knows.
+    /// The targets that may answer for a model: of a route, else `PROVIDER/MODEL`, else a bare name that the price table knows.
     ///
     /// # Errors
     /// [`ApiError::ModelNotFound`].
@@ -168,8 +200,8 @@ impl Routes {
                 format!("'model' is longer than {LONGEST_MODEL_NAME} bytes"),
             ));
         }
-        if let Some(targets) = self.routes.get(model) {
-            return Ok(targets.clone());
+        if let Some(route) = self.routes.get(model) {
+            return Ok(route.targets().to_vec());
         }
         if let Some(target) = target(model, &self.providers) {
             return Ok(vec![target]);
@@ -194,8 +226,8 @@ impl Routes {
 
     /// Every model name that can be listed: id and who serves it.
     pub fn list(&self) -> Vec<(String, String)> {
-        let routes = self.routes.iter().map(|(model, targets)| {
-            (model.clone(), targets.first().map_or_else(String::new, |t| t.provider.name.clone()))
+        let routes = self.routes.iter().map(|(model, route)| {
+            (model.clone(), route.targets().first().map_or_else(String::new, |t| t.provider.name.clone()))
         });
         let bare = self.bare.values().map(|target| (target.name(), target.provider.name.clone()));
         routes.chain(bare).collect()
@@ -207,10 +239,10 @@ fn provider_of_kind(kind: &str) -> ProviderConfig {
 }
 
 fn build_provider(
-    name: &str,
-    config: &ProviderConfig,
+    (name, config): (&str, &ProviderConfig),
     catalogue: &Catalogue,
     mock: Option<&str>,
+    caution: &Arc<Caution>,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Provider, Vec<String>> {
     let field = format!("providers.{name}");
@@ -265,6 +297,8 @@ fn build_provider(
         api: &OpenAi,
         stream_usage: kind.stream_usage,
         in_house: config.in_house,
+        credentials: Credentials::of_weights(vec![1]),
+        states: States::new(Arc::clone(caution)),
     })
 }
 
@@ -318,26 +352,11 @@ fn target(name: &str, providers: &BTreeMap<String, Arc<Provider>>) -> Option<Tar
     (!model.is_empty()).then(|| Target { provider: Arc::clone(provider), model: model.to_owned() })
 }
 
-fn build_route(
-    field: &str,
-    targets: &[String],
-    providers: &BTreeMap<String, Arc<Provider>>,
-) -> Result<Vec<Target>, String> {
-    if targets.is_empty() {
-        return Err(format!("{field}.targets: name at least one PROVIDER/MODEL"));
-    }
-    targets
-        .iter()
-        .map(|name| {
-            target(name, providers).ok_or_else(|| {
-                let known: Vec<&str> = providers.keys().map(String::as_str).collect();
-                format!(
-                    "{field}.targets: '{name}' is no PROVIDER/MODEL of the providers {}",
-                    known.join(", ")
-                )
-            })
-        })
-        .collect()
+fn known_target(name: &str, providers: &BTreeMap<String, Arc<Provider>>) -> Result<Target, String> {
+    target(name, providers).ok_or_else(|| {
+        let known: Vec<&str> = providers.keys().map(String::as_str).collect();
+        format!("'{name}' is no PROVIDER/MODEL of the providers {}", known.join(", "))
+    })
 }
 
 /// `gpt-4o` instead of `openai/gpt-4o`, where one provider serves a model of that name; with several of a kind, the first.
@@ -363,6 +382,8 @@ pub(crate) fn test_target() -> Target {
         api: &OpenAi,
         stream_usage: true,
         in_house: false,
+        credentials: Credentials::of_weights(vec![1]),
+        states: States::new(Arc::new(Caution::of(&Default::default(), &Default::default()))),
     };
     Target { provider: Arc::new(provider), model: "m".to_owned() }
 }
