@@ -40,11 +40,10 @@ use sluice_guardrails::{Guard, Vault};
 use tokio::sync::mpsc;
 
 use crate::body::{Body, Part};
-use crate::client_api::openai_chat::{self, StreamEncoder};
+use crate::client_api::{Format, openai_chat};
 use crate::config::Phase;
 use crate::error::ApiError;
 use crate::gateway::{Core, Gateway};
-use crate::ids;
 use crate::keys::Caller;
 use crate::policy::InForce;
 use crate::raw::Raw;
@@ -59,11 +58,11 @@ use coalesce::{Followed, Place};
 use external::Guarded;
 use flight::Role;
 use guards::Inspected;
-pub use head::error_response;
 use head::{
     CACHE, CACHE_CONFIDENCE, CACHE_ENTRY, CACHE_ID, CACHE_REASON, CACHE_SIMILARITY, CACHE_TIER, HEADERS,
 };
-use head::{decimals, describe, fallbacks, overhead, put, respond, unix_seconds};
+use head::{decimals, describe, fallbacks, overhead, put, respond, tell_dropped, unix_seconds};
+pub use head::{error_in, error_response};
 use lifetime::Excuse;
 use live::{End, Live};
 pub(crate) use parts::Fate;
@@ -89,6 +88,8 @@ pub struct Call {
     pub id: String,
     /// The request's headers.
     pub headers: HeaderMap,
+    /// The format in which it asks.
+    pub format: Format,
     /// When it came in.
     pub started: Instant,
     /// What was in force then.
@@ -118,7 +119,7 @@ pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Raw<Bytes>) -> Resul
     if let (Some(memory), Some(key)) = (memory, &repeat)
         && let Some((delivery, remembered)) = again(gateway, memory, &wishes, key)?
     {
-        return Ok(from_memory(core, call, delivery, Vault::new(), remembered));
+        return Ok(from_memory(core, call, &delivery, Vault::new(), remembered));
     }
     let (mut request, targets, Inspected { mut vault, clean, original, injection }) = if small {
         read(gateway, call, &body)?
@@ -144,7 +145,7 @@ pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Raw<Bytes>) -> Resul
     let mut nothing = match found {
         Found::Hit(mut remembered) => {
             let check = remembered.judged.as_mut().and_then(|judged| judged.spot_check.take());
-            let response = from_memory(core, call, request.delivery(), vault, *remembered);
+            let response = from_memory(core, call, &request.delivery(), vault, *remembered);
             if wishes.only_if_cached && check.is_some() {
                 // Its client said that no provider is to be asked.
                 gateway.metrics.label("unanswered");
@@ -164,7 +165,7 @@ pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Raw<Bytes>) -> Resul
     {
         let delivery = request.delivery();
         refresh(screening(), request, targets, nothing.ticket);
-        return Ok(from_memory(core, call, delivery, vault, remembered));
+        return Ok(from_memory(core, call, &delivery, vault, remembered));
     }
     // Boxed, so that a hit need not carry around the room that asking takes.
     Box::pin(ask(core, call, (&request, &wishes), &targets, vault, nothing)).await
@@ -184,7 +185,7 @@ async fn ask(
     let lead = match coalesce::join(gateway, call, nothing.ticket.as_ref(), request.stream).await? {
         Place::Follower(followed) => {
             let waited = begun.elapsed();
-            return Ok(from_another(core, call, request.delivery(), vault, followed, waited));
+            return Ok(from_another(core, call, &request.delivery(), vault, followed, waited));
         }
         Place::Leader(lead) => Some(lead),
         Place::Alone => None,
@@ -194,7 +195,7 @@ async fn ask(
         && let Some(remembered) = lead.as_ref().and_then(|_| memory.recheck(&asked, ticket))
     {
         // Whoever led before us was done just now.
-        return Ok(from_memory(core, call, request.delivery(), vault, remembered));
+        return Ok(from_memory(core, call, &request.delivery(), vault, remembered));
     }
     gateway.metrics.lookup(if nothing.bypass { "bypass" } else { "miss" }, "");
     gateway.metrics.limited(nothing.reason);
@@ -204,7 +205,9 @@ async fn ask(
             let stale = matches!(error, ApiError::TargetsFailed { .. })
                 .then(|| remember::excused(&mut nothing.stale, Excuse::Error, wishes))
                 .flatten();
-            return stale.map(|stale| from_memory(core, call, request.delivery(), vault, stale)).ok_or(error);
+            return stale
+                .map(|stale| from_memory(core, call, &request.delivery(), vault, stale))
+                .ok_or(error);
         }
     };
     let screening = Screening::new(core, call, request, targets);
@@ -289,7 +292,7 @@ fn read(
     call: &Call,
     body: &Raw<Bytes>,
 ) -> Result<(ChatRequest, Vec<Target>, Inspected), ApiError> {
-    let mut request = openai_chat::parse(body.expose())?;
+    let mut request = call.format.api().parse(body.expose())?;
     let mut targets = gateway.routes.resolve(&request.model)?;
     let inspected = guards::input(gateway, call, &mut request, &mut targets)?;
     Ok((request, targets, inspected))
@@ -305,14 +308,14 @@ fn again(
 ) -> Result<Option<(Delivery, Remembered)>, ApiError> {
     let Some(known) = memory.known(key) else { return Ok(None) };
     gateway.routes.resolve(&known.model)?;
-    Ok(memory.recall(wishes, &known).map(|remembered| (known.delivery, remembered)))
+    Ok(memory.recall(wishes, &known).map(|remembered| (known.delivery.clone(), remembered)))
 }
 
 /// A hit walks the same way out as a live answer.
 fn from_memory(
     core: &Core,
     call: &Call,
-    delivery: Delivery,
+    delivery: &Delivery,
     vault: Vault,
     remembered: Remembered,
 ) -> Response<Body> {
@@ -345,7 +348,7 @@ fn from_memory(
 
     let mut account = Account::open(gateway, call, Source::Cache { tier });
     account.saved(remembered.cost);
-    let (id, created) = (ids::fresh("chatcmpl-"), unix_seconds());
+    let (id, created) = (delivery.format.api().fresh_id(), unix_seconds());
     let response = match remembered.answer {
         Form::Spelled(lasting) => {
             respond(headers, false, Body::Full(openai_chat::complete(&lasting, &id, created)))
@@ -355,7 +358,7 @@ fn from_memory(
             let body = if delivery.stream {
                 replayed(vault, stored, delivery)
             } else {
-                openai_chat::encode_whole(restored(vault, stored))
+                delivery.format.api().encode_whole(restored(vault, stored), delivery)
             };
             respond(headers, delivery.stream, Body::Full(body))
         }
@@ -365,8 +368,8 @@ fn from_memory(
 }
 
 /// A remembered answer as a stream, with the caller's own values.
-fn replayed(vault: Vault, stored: Chunk, delivery: Delivery) -> Bytes {
-    let (mut relay, mut encoder) = (Relay::new(vault), StreamEncoder::new(delivery.include_usage));
+fn replayed(vault: Vault, stored: Chunk, delivery: &Delivery) -> Bytes {
+    let (mut relay, mut encoder) = (Relay::new(vault), delivery.format.api().stream(delivery));
     let mut out = Vec::new();
     let chunks = replay(stored).into_iter().map(|chunk| relay.push(chunk)).collect::<Vec<_>>();
     for chunk in chunks.into_iter().chain(relay.finish().0) {
@@ -401,13 +404,14 @@ async fn from_provider(
     }
     describe(&mut headers, &answer.target.provider.name, &answer.target.model, answer.attempts);
     fallbacks(&mut headers, answer.fallbacks);
+    tell_dropped(&mut headers, &answer.dropped);
     overhead(&mut headers, gateway, &call, "provider", answer.waited);
 
     let mut account = Account::open(gateway, &call, Source::Provider { target: answer.target.name() });
     let live = Live::new(answer.target.clone());
     let reader = if request.stream { live.read() } else { live.wait() };
     // Nothing of it is lost yet.
-    let Some(reader) = reader else { return error_response(&ApiError::Internal) };
+    let Some(reader) = reader else { return error_in(call.format, &ApiError::Internal, &call.id) };
     if let Some(lead) = &lead {
         lead.show(Arc::clone(&live));
     }
@@ -418,7 +422,7 @@ async fn from_provider(
         drop(lead);
     };
     if request.stream {
-        let (out, body) = stream_out(gateway, vault, account, request.delivery(), None);
+        let (out, body) = stream_out(gateway, vault, account, &request.delivery(), None);
         tokio::spawn(async { tokio::join!(feeding, out.run(reader)) });
         return respond(headers, true, Body::Stream(body));
     }
@@ -428,20 +432,21 @@ async fn from_provider(
         End::Complete(settled) => settled,
         End::Broken(broken) => {
             account.close("broken");
-            return error_response(&broken.into());
+            return error_in(call.format, &broken.into(), &call.id);
         }
     };
     account.settled(&settled);
     account.close("complete");
     let whole = Arc::try_unwrap(settled.answer).unwrap_or_else(|shared| shared.as_ref().clone());
-    respond(headers, false, Body::Full(openai_chat::encode_whole(restored(vault, whole))))
+    let body = call.format.api().encode_whole(restored(vault, whole), &request.delivery());
+    respond(headers, false, Body::Full(body))
 }
 
 /// The answer to a request that asked the same at the same time, with this caller's own values, id and time.
 fn from_another(
     core: &Core,
     call: &Call,
-    delivery: Delivery,
+    delivery: &Delivery,
     vault: Vault,
     followed: Followed,
     waited: Duration,
@@ -455,7 +460,7 @@ fn from_another(
     overhead(&mut headers, gateway, call, "coalesced", waited);
 
     let mut account = Account::open(gateway, call, Source::Coalesced { target: live.target.name() });
-    let (id, created) = (ids::fresh("chatcmpl-"), unix_seconds());
+    let (id, created) = (delivery.format.api().fresh_id(), unix_seconds());
     match followed {
         Followed::Stream(_, reader) => {
             let (out, body) = stream_out(gateway, vault, account, delivery, Some((id, created)));
@@ -466,7 +471,8 @@ fn from_another(
             account.settled(&settled);
             account.close("complete");
             let whole = Chunk { id, created, ..settled.answer.as_ref().clone() };
-            respond(headers, false, Body::Full(openai_chat::encode_whole(restored(vault, whole))))
+            let body = delivery.format.api().encode_whole(restored(vault, whole), delivery);
+            respond(headers, false, Body::Full(body))
         }
     }
 }
@@ -475,10 +481,10 @@ fn stream_out(
     gateway: &Gateway,
     vault: Vault,
     account: Account,
-    delivery: Delivery,
+    delivery: &Delivery,
     own: Option<(String, u64)>,
 ) -> (StreamOut, mpsc::Receiver<Part>) {
     let (parts, body) = mpsc::channel(PARTS_IN_FLIGHT);
-    let (relay, encoder) = (Relay::new(vault), StreamEncoder::new(delivery.include_usage));
+    let (relay, encoder) = (Relay::new(vault), delivery.format.api().stream(delivery));
     (StreamOut { relay, account, encoder, parts, patience: gateway.timeouts.idle.0, own }, body)
 }

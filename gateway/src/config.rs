@@ -30,11 +30,12 @@ pub use file::{ConfigError, load, parse, parse_as, schema};
 pub use presidio::PresidioSection;
 pub use qdrant::{CacheStore, QdrantSection, Quantisation};
 pub use routing::{
-    Between, Branch, BreakerOfTargets, Conditions, CooldownSection, FallbackSection, RetryBudgetSection,
-    Strategy, TargetNode, WeightedNode, Words,
+    ApiKeyConfig, Between, Branch, BreakerOfTargets, Conditions, CooldownSection, FallbackSection,
+    RetryBudgetSection, Strategy, TargetNode, WeightedNode, Words,
 };
 pub use units::{ByteSize, Portion, Span, TimeSensitive, duration};
 
+use crate::provider_api::Quirks;
 use crate::secret::SecretSource;
 
 /// The configuration file of Sluice.
@@ -123,6 +124,24 @@ pub struct ProviderConfig {
     /// The provider's key. By default the catalogue's environment variable.
     #[serde(default)]
     pub api_key: Option<SecretSource>,
+    /// Several keys instead. One that is refused, has nothing left to spend or asked too much is left alone for a while.
+    #[serde(default)]
+    pub api_keys: Vec<ApiKeyConfig>,
+    /// Where its models run, for kinds that have regions (`bedrock`, `vertex`).
+    #[serde(default)]
+    pub region: Option<String>,
+    /// The project that pays, for kinds that have projects (`vertex`).
+    #[serde(default)]
+    pub project: Option<String>,
+    /// The resource's name, for kinds that have resources (`azure`).
+    #[serde(default)]
+    pub resource: Option<String>,
+    /// The version of its API, for kinds that want one named (`azure`, `anthropic`).
+    #[serde(default)]
+    pub api_version: Option<String>,
+    /// In what it differs from others that speak its API, instead of what the catalogue says of its kind.
+    #[serde(default)]
+    pub quirks: Option<Quirks>,
     /// True: it is in the house. Requests with something in them that `guardrails` routes go to such providers alone, and it
     /// stays in them as it is. Such a provider names its `base_url`, unless its kind is served on this machine.
     #[serde(default)]
@@ -140,9 +159,54 @@ pub struct RouteConfig {
     /// Who is asked instead if a target refuses a request that others may take. By default the client is told.
     #[serde(default)]
     pub fallbacks: FallbackSection,
+    /// What becomes of fields of a request that a target does not take.
+    #[serde(default)]
+    pub drop_params: DropParams,
     /// What holds for its requests instead of what the section `cache:` says.
     #[serde(default)]
     pub cache: RouteCacheSection,
+}
+
+/// What becomes of fields that a target does not take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DropParams {
+    /// The target is passed over; if there is no other, the request is refused with the field's name.
+    Strict,
+    /// They are left out, and `x-sluice-dropped-params` names them.
+    #[default]
+    Drop,
+    /// They are sent as they are.
+    Pass,
+}
+
+impl ProviderConfig {
+    /// A provider of this kind of which nothing else is said.
+    pub fn of_kind(kind: &str) -> Self {
+        Self {
+            kind: kind.to_owned(),
+            base_url: None,
+            api_key: None,
+            api_keys: Vec::new(),
+            region: None,
+            project: None,
+            resource: None,
+            api_version: None,
+            quirks: None,
+            in_house: false,
+        }
+    }
+
+    /// What is said of it beside its address, by the catalogue's names.
+    pub fn settings(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let named = [
+            ("region", &self.region),
+            ("project", &self.project),
+            ("resource", &self.resource),
+            ("api_version", &self.api_version),
+        ];
+        named.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)))
+    }
 }
 
 /// `cache:`

@@ -16,7 +16,8 @@ use tokio::runtime::Handle;
 
 use crate::admin;
 use crate::body::{self, Body};
-use crate::chat::{self, Call, error_response};
+use crate::chat::{self, Call, error_in, error_response};
+use crate::client_api::Format;
 use crate::embeddings;
 use crate::error::ApiError;
 use crate::feedback;
@@ -38,7 +39,7 @@ static FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 #[derive(Clone, Copy, PartialEq)]
 enum Endpoint {
-    Chat,
+    Chat(Format),
     Embeddings,
     Feedback,
     Inspect,
@@ -51,7 +52,7 @@ impl Endpoint {
     /// The endpoint of a path; `/v1` may be left out, as some clients do.
     fn of(path: &str) -> Option<Self> {
         match path.strip_prefix("/v1").unwrap_or(path) {
-            "/chat/completions" => Some(Self::Chat),
+            "/chat/completions" => Some(Self::Chat(Format::OpenAiChat)),
             "/embeddings" => Some(Self::Embeddings),
             "/cache/feedback" => Some(Self::Feedback),
             "/guardrails/inspect" => Some(Self::Inspect),
@@ -65,7 +66,7 @@ impl Endpoint {
 
     fn name(self) -> &'static str {
         match self {
-            Self::Chat => "chat_completions",
+            Self::Chat(format) => format.name(),
             Self::Embeddings => "embeddings",
             Self::Feedback => "cache_feedback",
             Self::Inspect => "guardrails_inspect",
@@ -74,9 +75,17 @@ impl Endpoint {
         }
     }
 
+    /// The format in which it is asked and answers.
+    fn format(self) -> Format {
+        match self {
+            Self::Chat(format) => format,
+            _ => Format::OpenAiChat,
+        }
+    }
+
     fn method(self) -> (Method, &'static str) {
         match self {
-            Self::Chat | Self::Embeddings | Self::Feedback | Self::Inspect => (Method::POST, "POST"),
+            Self::Chat(_) | Self::Embeddings | Self::Feedback | Self::Inspect => (Method::POST, "POST"),
             Self::Models | Self::Live | Self::Ready => (Method::GET, "GET"),
         }
     }
@@ -90,17 +99,18 @@ pub async fn handle(core: Arc<Core>, request: Request<Incoming>) -> Result<Respo
     let started = Instant::now();
     let id = request_id(&request);
     let endpoint = Endpoint::of(request.uri().path());
+    let format = endpoint.map_or(Format::default(), Endpoint::format);
     let answered =
         AssertUnwindSafe(answer(&core, endpoint, request, id.clone(), started)).catch_unwind().await;
     let mut response = match answered {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => {
             tracing::info!(request_id = id, status = error.status().as_u16(), code = error.code(), "refused");
-            error_response(&error)
+            error_in(format, &error, &id)
         }
         Err(_) => {
             tracing::error!(request_id = id, "a request handler panicked");
-            error_response(&ApiError::Internal)
+            error_in(format, &ApiError::Internal, &id)
         }
     };
     if let Ok(id) = HeaderValue::from_str(&id) {
@@ -130,8 +140,11 @@ async fn answer(
     match endpoint {
         Endpoint::Live => return Ok(json_response(&json!({ "status": "ok" }))),
         Endpoint::Ready => return Ok(ready(gateway)),
-        Endpoint::Chat | Endpoint::Embeddings | Endpoint::Feedback | Endpoint::Inspect | Endpoint::Models => {
-        }
+        Endpoint::Chat(_)
+        | Endpoint::Embeddings
+        | Endpoint::Feedback
+        | Endpoint::Inspect
+        | Endpoint::Models => {}
     }
     let caller = gateway.keys.authenticate(request.headers())?;
     if gateway.keys.are_none() {
@@ -149,9 +162,10 @@ async fn answer(
     }
     let body = body::read(incoming, gateway.limits.max_body.0, gateway.timeouts.client.0).await?;
     let policy = gateway.policy.current();
-    let call = Arc::new(Call { caller, id, headers: head.headers, started, policy });
+    let format = endpoint.format();
+    let call = Arc::new(Call { caller, id, headers: head.headers, format, started, policy });
     match endpoint {
-        Endpoint::Chat => chat::chat(core, &call, body).await,
+        Endpoint::Chat(_) => chat::chat(core, &call, body).await,
         Endpoint::Feedback => feedback::feedback(gateway, &call, body.expose()),
         Endpoint::Inspect => inspect::inspect(&call, body).await,
         // Boxed, since a hit is to be light.

@@ -4,6 +4,8 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use sluice_guardrails::{Blocked, Class};
 
+use crate::provider_api::EncodeError;
+
 /// Why a request got no answer. Messages name fields, models and targets; never content, never a secret.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ApiError {
@@ -25,6 +27,14 @@ pub enum ApiError {
         /// The field's path, such as `messages[2].content`, or the header's name.
         param: String,
         /// What was expected.
+        message: String,
+    },
+    /// A field says something that the target's API can't.
+    #[error("{message}")]
+    Unsupported {
+        /// The field's path.
+        param: String,
+        /// What is wrong.
         message: String,
     },
     /// No virtual key was sent.
@@ -228,6 +238,7 @@ impl ApiError {
             Self::BodyTooLarge { .. } => row(StatusCode::PAYLOAD_TOO_LARGE, request, "request_too_large"),
             Self::Json(_) => row(StatusCode::BAD_REQUEST, request, "invalid_json"),
             Self::Invalid { .. } => row(StatusCode::BAD_REQUEST, request, "invalid_value"),
+            Self::Unsupported { .. } => row(StatusCode::BAD_REQUEST, request, "unsupported_parameter"),
             Self::KeyMissing | Self::KeyUnknown => {
                 row(StatusCode::UNAUTHORIZED, "authentication_error", "invalid_api_key")
             }
@@ -304,6 +315,7 @@ impl ApiError {
         let row = self.row();
         let param = match self {
             Self::Invalid { param, .. }
+            | Self::Unsupported { param, .. }
             | Self::PartBlocked { param, .. }
             | Self::InjectionBlocked { param, .. } => Some(param.as_str()),
             Self::ModelNotFound { .. } | Self::NoInHouseTarget { .. } => Some("model"),
@@ -329,6 +341,16 @@ impl ApiError {
 /// In brackets, if there is anything.
 fn told(what: &str) -> String {
     if what.is_empty() { String::new() } else { format!(" ({what})") }
+}
+
+impl From<EncodeError> for ApiError {
+    fn from(error: EncodeError) -> Self {
+        match error {
+            EncodeError::Unsupported { param, message } => Self::Unsupported { param, message },
+            EncodeError::Invalid { param, message } => Self::Invalid { param, message },
+            EncodeError::Model => Self::invalid("model", "'model' can't stand in an address of the target"),
+        }
+    }
 }
 
 impl From<Blocked> for ApiError {

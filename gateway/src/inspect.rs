@@ -341,6 +341,7 @@ mod tests {
             caller: Arc::new(caller),
             id: String::new(),
             headers: http::HeaderMap::new(),
+            format: crate::client_api::Format::OpenAiChat,
             started: std::time::Instant::now(),
             policy: Arc::new(InForce::of_classes(&Policy::default())),
         };

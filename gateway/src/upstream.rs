@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Response, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -17,6 +17,7 @@ use sluice_guardrails::proof::Spot;
 use tower_service::Service;
 
 use crate::chat::request::Secured;
+use crate::provider_api::credential::Authorization;
 use crate::route::Provider;
 
 /// A pool of connections to providers. Each I/O thread has its own: a connection's tasks live where it was opened.
@@ -70,26 +71,39 @@ pub struct Destination {
     fixed: String,
     /// The provider's credential. It is not looked into, either: it goes only where it belongs, and a client could learn by
     /// guessing whether it holds what was redacted.
-    authorization: Option<HeaderValue>,
+    authorization: Authorization,
+    /// Headers of the request's format.
+    headers: HeaderMap,
     /// Whether it is in the house.
     in_house: bool,
 }
 
 impl Destination {
-    /// A provider's address for requests of its API.
+    /// A provider's address for requests of its API. The path names the model, which is the operator's or was looked into.
     ///
     /// # Errors
     /// As [`Provider::uri`].
-    pub fn of(provider: &Provider) -> Result<Self, http::uri::InvalidUri> {
-        let path = provider.api.path();
+    pub fn of(
+        provider: &Provider,
+        path: &str,
+        authorization: Authorization,
+    ) -> Result<Self, http::uri::InvalidUri> {
         let fixed = format!("{}{path}", provider.base_url);
-        let (uri, authorization) = (provider.uri(path)?, provider.authorization.clone());
-        Ok(Self { uri, fixed, authorization, in_house: provider.in_house })
+        let (uri, headers) = (provider.uri(path)?, HeaderMap::new());
+        Ok(Self { uri, fixed, authorization, headers, in_house: provider.in_house })
+    }
+
+    /// The same with headers that belong to the request's format; they are looked into.
+    #[must_use]
+    pub fn with_headers(self, headers: HeaderMap) -> Self {
+        Self { headers, ..self }
     }
 
     /// An external guard's address, which the operator said whole.
     pub fn of_guard(uri: Uri, address: String, authorization: Option<HeaderValue>, in_house: bool) -> Self {
-        Self { uri, fixed: address, authorization, in_house }
+        let named = authorization.map(|value| (header::AUTHORIZATION, value));
+        let authorization = HeaderMap::from_iter(named).into();
+        Self { uri, fixed: address, authorization, headers: HeaderMap::new(), in_house }
     }
 }
 
@@ -110,17 +124,26 @@ pub enum Unsent {
     /// Something stands in it that is not to leave the house, and it would: the entity.
     #[error("{0} is for in-house targets alone")]
     OutOfHouse(&'static str),
+    /// The credential can't be added to it.
+    #[error("{0}")]
+    Unsigned(String),
     /// It is no request.
     #[error("{0}")]
     Malformed(#[from] http::Error),
 }
 
 impl Outgoing {
-    /// A request with a JSON body, if it may go there, and nothing that was redacted stands in body, address or headers.
+    /// A request with a JSON body, if it may go there, and nothing that was redacted stands in body, address or headers. `accept`:
+    /// the kind of answer that is wanted.
     ///
     /// # Errors
     /// [`Unsent`].
-    pub fn json(to: Destination, stream: bool, body: Bytes, check: &Check<'_>) -> Result<Self, Unsent> {
+    pub fn json(
+        to: Destination,
+        accept: &'static str,
+        body: Bytes,
+        check: &Check<'_>,
+    ) -> Result<Self, Unsent> {
         let Check { secured, protocol } = *check;
         if let Some(entity) = secured.and_then(|secured| secured.in_house).filter(|_| !to.in_house) {
             return Err(Unsent::OutOfHouse(entity));
@@ -134,6 +157,7 @@ impl Outgoing {
         }
         // Whatever of the client's headers is ever passed on has to be here already.
         let mut request = Request::post(to.uri).body(Full::new(body))?;
+        *request.headers_mut() = to.headers;
         if let Some(proof) = proof {
             for value in request.headers().values() {
                 proof.check(value.as_bytes()).map_err(Unsent::Leak)?;
@@ -141,13 +165,10 @@ impl Outgoing {
         }
         let headers = request.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let accept = if stream { "text/event-stream" } else { "application/json" };
         headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
         let agent = concat!("sluice/", env!("CARGO_PKG_VERSION"));
         headers.insert(header::USER_AGENT, HeaderValue::from_static(agent));
-        if let Some(authorization) = to.authorization {
-            headers.insert(header::AUTHORIZATION, authorization);
-        }
+        to.authorization.apply(&mut request).map_err(Unsent::Unsigned)?;
         Ok(Self(request))
     }
 
@@ -218,12 +239,13 @@ mod tests {
             let to = Destination {
                 uri: Uri::from_static("http://10.0.0.5/v1/chat"),
                 fixed: "http://10.0.0.5/v1/chat".to_owned(),
-                authorization: None,
+                authorization: Authorization::default(),
+                headers: HeaderMap::new(),
                 in_house,
             };
             let secured = secured(None, confined);
             let check = Check { secured: Some(&secured), protocol: &|_| false };
-            Outgoing::json(to, false, Bytes::from_static(b"{}"), &check)
+            Outgoing::json(to, "application/json", Bytes::from_static(b"{}"), &check)
         };
         assert!(matches!(sent(Some("US_SSN"), false), Err(Unsent::OutOfHouse("US_SSN"))));
         assert!(sent(Some("US_SSN"), true).is_ok() && sent(None, false).is_ok());
@@ -238,8 +260,9 @@ mod tests {
         let check = Check { secured: Some(&secured), protocol: &|_| false };
         let sent = |uri: &'static str, fixed: &str| {
             let (uri, fixed) = (Uri::from_static(uri), fixed.to_owned());
-            let to = Destination { uri, fixed, authorization: None, in_house: false };
-            Outgoing::json(to, false, Bytes::from_static(b"{}"), &check).is_ok()
+            let (authorization, headers) = (Authorization::default(), HeaderMap::new());
+            let to = Destination { uri, fixed, authorization, headers, in_house: false };
+            Outgoing::json(to, "application/json", Bytes::from_static(b"{}"), &check).is_ok()
         };
         let fixed = "https://models.example/v1/chat";
         assert!(sent("https://models.example/v1/chat", fixed));

@@ -74,7 +74,7 @@ pub(super) async fn input(
         });
         read?;
         let size: usize = texts.iter().map(|passage| passage.text.len()).sum();
-        let mut asked = question(&subject, texts, guarded.request.fields().get("metadata"));
+        let mut asked = question(&subject, texts, guarded.request.said().get("metadata"));
         asked.secured = guarded.request.secured().cloned();
         let changes = External::ask(&stage, &hearing, &Arc::new(asked), original.as_ref()).await?;
         if changes.is_empty() {

@@ -58,12 +58,15 @@ pub(super) fn input(
         // It goes to the provider and into the log as it is.
         return Err(ApiError::invalid("model", "'model' holds what looks like personal data or a secret"));
     }
-    let original = gateway.external.sees_originals().then(|| request.fields().clone());
+    let original = gateway.external.sees_originals().then(|| request.said().clone());
     let mut scanned = Scanned::default();
     let changed = request.rewrite(|fields| {
         scanned = scan(guard, fields, audit.is_some());
         scanned.redacted.clone()
     });
+    if !request.is_intact() {
+        return Err(ApiError::Internal);
+    }
     let (proof, in_house) = (scanned.vault.proof(), scanned.in_house());
     let inside = |target: &Target| target.provider.in_house;
     // Who refuses a request is told to whom it would have gone.

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 
 use super::Call;
 use crate::body::Body;
+use crate::client_api::Format;
 use crate::error::ApiError;
 use crate::gateway::Gateway;
 
@@ -22,6 +23,7 @@ static PROVIDER: HeaderName = HeaderName::from_static("x-sluice-provider");
 static MODEL: HeaderName = HeaderName::from_static("x-sluice-model");
 static ATTEMPTS: HeaderName = HeaderName::from_static("x-sluice-attempts");
 static FALLBACKS: HeaderName = HeaderName::from_static("x-sluice-fallbacks");
+static DROPPED: HeaderName = HeaderName::from_static("x-sluice-dropped-params");
 static OVERHEAD: HeaderName = HeaderName::from_static("x-sluice-overhead-ms");
 
 /// As many headers as an answer has, so that their map need not grow.
@@ -42,6 +44,11 @@ pub(super) fn respond(mut headers: HeaderMap, stream: bool, body: Body) -> Respo
 
 /// An error as a response, in OpenAI's shape.
 pub fn error_response(error: &ApiError) -> Response<Body> {
+    error_in(Format::OpenAiChat, error, "")
+}
+
+/// An error as a response in the shape of the client's format. `id`: the request's.
+pub fn error_in(format: Format, error: &ApiError, id: &str) -> Response<Body> {
     let mut headers = HeaderMap::new();
     if let Some(seconds) = error.retry_after() {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -56,7 +63,8 @@ pub fn error_response(error: &ApiError) -> Response<Body> {
     if let ApiError::MethodNotAllowed { allowed } = error {
         headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
     }
-    let mut response = respond(headers, false, Body::Full(Bytes::from(error.body().to_string())));
+    let body = format.api().error(error, id);
+    let mut response = respond(headers, false, Body::Full(Bytes::from(body.to_string())));
     *response.status_mut() = error.status();
     response
 }
@@ -70,6 +78,13 @@ pub(super) fn describe(headers: &mut HeaderMap, provider: &str, model: &str, att
 /// How often another target had to be asked.
 pub(super) fn fallbacks(headers: &mut HeaderMap, fallbacks: u32) {
     headers.insert(&FALLBACKS, HeaderValue::from(fallbacks));
+}
+
+/// Tells which fields of the request the target did not get.
+pub(super) fn tell_dropped(headers: &mut HeaderMap, dropped: &[String]) {
+    if !dropped.is_empty() {
+        put(headers, &DROPPED, &dropped.join(", "));
+    }
 }
 
 /// The gateway's own share of the time until the answer's head.

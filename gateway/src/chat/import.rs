@@ -20,6 +20,7 @@ use super::request::ChatRequest;
 use super::wishes::Wishes;
 use super::{Call, guards, steer};
 use crate::body::{Body, Part};
+use crate::client_api::Format;
 use crate::error::ApiError;
 use crate::gateway::Gateway;
 use crate::keys::Caller;
@@ -125,7 +126,8 @@ fn understand(
     let caller = caller(gateway, only, tenant.as_deref())?;
     let mut targets = gateway.routes.resolve(&request.model)?;
     let (headers, started, policy) = (HeaderMap::new(), Instant::now(), gateway.policy.current());
-    let call = Call { caller, id: id.to_owned(), headers, started, policy };
+    let (id, format) = (id.to_owned(), Format::OpenAiChat);
+    let call = Call { caller, id, headers, format, started, policy };
     let guards::Inspected { vault, injection, .. } =
         guards::input(gateway, &call, &mut request, &mut targets)?;
     steer::steer(gateway, &call, &mut request, (&vault, injection))?;

@@ -81,6 +81,14 @@ pub(super) struct Asked<'a> {
     pub(super) wishes: &'a Wishes,
 }
 
+impl Asked<'_> {
+    /// Whether an answer has to be taken apart: it goes out in another form than it is stored in, or the caller's own values go
+    /// back into it.
+    fn takes_apart(&self) -> bool {
+        !self.request.delivery().as_stored() || !self.vault.is_empty()
+    }
+}
+
 /// Where an answer goes once it is whole.
 pub struct Ticket {
     tenant: String,
@@ -183,7 +191,7 @@ impl Memory {
         let issued: HashSet<&str> = asked.vault.issued().collect();
         let admit = |entry: &Entry| self.fits(entry, asked.wishes) && names_only(entry, &issued);
         let hit = self.cache.exact(&ticket.exact, &admit).filter(|_| asked.wishes.serve)?;
-        read(&hit, asked.request.stream || !asked.vault.is_empty())
+        read(&hit, asked.takes_apart())
     }
 
     /// The cache itself, for its figures.
@@ -194,7 +202,12 @@ impl Memory {
     /// Stands for this body of this call's tenant, in the namespace that it names and under the call's policy.
     pub(super) fn repeat_key(&self, call: &Call, wishes: &Wishes, body: &[u8]) -> RepeatKey {
         let namespace = wishes.namespace.as_deref();
-        self.repeats.key(&call.caller.tenant, namespace, call.policy.fingerprint(), body)
+        self.repeats.key(
+            &call.caller.tenant,
+            namespace,
+            [call.policy.fingerprint(), call.format.name()],
+            body,
+        )
     }
 
     /// Where a request with these bytes led before, if it is known.
@@ -202,12 +215,20 @@ impl Memory {
         self.repeats.find(key)
     }
 
+    /// Keeps where a request led, unless what an answer repeats of it would have to be kept as well.
+    fn learn_repeat(&self, key: RepeatKey, exact: ExactKey, request: &ChatRequest) {
+        let (model, delivery) = (request.model.clone(), request.delivery());
+        if delivery.echo.is_none() {
+            self.repeats.learn(key, Known { exact, model, delivery });
+        }
+    }
+
     /// [`Memory::look_up`]'s first tier for a request that is known.
     pub(super) fn recall(&self, wishes: &Wishes, known: &Known) -> Option<Remembered> {
         let issued = HashSet::new();
         let admit = |entry: &Entry| self.fits(entry, wishes) && names_only(entry, &issued);
         let hit = self.cache.exact(&known.exact, &admit).filter(|_| wishes.serve)?;
-        read(&hit, known.delivery.stream)
+        read(&hit, !known.delivery.as_stored())
     }
 
     /// Looks for an answer: letter by letter, then normalised, then by meaning. `repeat` is given for a request in which no
@@ -234,7 +255,7 @@ impl Memory {
         let issued: HashSet<&str> = vault.issued().collect();
         let named = |entry: &Entry| names_only(entry, &issued);
         let admit = |entry: &Entry| self.fits(entry, wishes) && named(entry);
-        let read = |hit: &Hit| read(hit, request.stream || !vault.is_empty()).filter(|_| wishes.serve);
+        let read = |hit: &Hit| read(hit, asked.takes_apart()).filter(|_| wishes.serve);
         let first_tier = || self.cache.exact(&exact, &admit).as_ref().and_then(read);
         let mut remembered = first_tier();
         let is_there = remembered.is_some() || self.fetch(&partition, &exact, text).await;
@@ -243,8 +264,7 @@ impl Memory {
         }
         if let Some(remembered) = remembered {
             if let Some(key) = repeat {
-                let (model, delivery) = (request.model.clone(), request.delivery());
-                self.repeats.learn(key, Known { exact, model, delivery });
+                self.learn_repeat(key, exact, request);
             }
             return Found::Hit(Box::new(remembered));
         }
@@ -353,11 +373,11 @@ impl Memory {
 
     /// The answer, if its time is over.
     fn stale(&self, hit: &Hit, asked: &Asked<'_>) -> Option<Stale> {
-        let Asked { request, vault, .. } = asked;
+        let Asked { request, .. } = asked;
         let lifetimes = self.terms.of(&request.model).lifetimes;
         let fresh_for = stored::fresh_for(hit.entry.payload())?;
         let since = hit.entry.age_at(self.clock.now()).checked_sub(fresh_for)?;
-        let remembered = read(hit, request.stream || !vault.is_empty())?;
+        let remembered = read(hit, asked.takes_apart())?;
         Some(Stale { remembered: Remembered { stale: true, ..remembered }, since, lifetimes })
     }
 }

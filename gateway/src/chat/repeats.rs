@@ -53,13 +53,20 @@ impl Repeats {
         Self { secret: *secret, sets }
     }
 
-    /// The key of a body that a tenant sent to a namespace under a policy. Lengths come first, so that no two of these give
+    /// The key of a body that a tenant sent to a namespace under a policy in a format (`how`). Lengths come first, so that no two of these give
     /// the same bytes.
-    pub(super) fn key(&self, tenant: &str, namespace: Option<&str>, policy: &str, body: &[u8]) -> RepeatKey {
+    pub(super) fn key(
+        &self,
+        tenant: &str,
+        namespace: Option<&str>,
+        how: [&str; 2],
+        body: &[u8],
+    ) -> RepeatKey {
         let mut hasher = blake3::Hasher::new_keyed(&self.secret);
         // No namespace is an empty one: a request can't name that.
         let space = namespace.unwrap_or_default();
-        for part in [DOMAIN, tenant.as_bytes(), space.as_bytes(), policy.as_bytes(), body] {
+        let [policy, format] = how.map(str::as_bytes);
+        for part in [DOMAIN, tenant.as_bytes(), space.as_bytes(), policy, format, body] {
             hasher.update(&(part.len() as u64).to_le_bytes());
             hasher.update(part);
         }
@@ -100,19 +107,22 @@ impl fmt::Debug for Repeats {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client_api::Format;
     use sluice_engine::KeyHasher;
 
     fn known(model: &str) -> Known {
         let exact = KeyHasher::new(&[0; 32]).partition().exact(&[model.as_bytes()]);
-        Known { exact, model: model.to_owned(), delivery: Delivery { stream: false, include_usage: false } }
+        let delivery =
+            Delivery { format: Format::OpenAiChat, stream: false, include_usage: false, echo: None };
+        Known { exact, model: model.to_owned(), delivery }
     }
 
     #[test]
     fn only_the_same_bytes_of_the_same_tenant_are_known() {
         let repeats = Repeats::new(&[1; 32]);
-        repeats.learn(repeats.key("a", None, "p", b"bc"), known("m"));
+        repeats.learn(repeats.key("a", None, ["p", "f"], b"bc"), known("m"));
         let model = |tenant, body| {
-            repeats.find(&repeats.key(tenant, None, "p", body)).map(|known| known.model.clone())
+            repeats.find(&repeats.key(tenant, None, ["p", "f"], body)).map(|known| known.model.clone())
         };
         assert_eq!(model("a", b"bc").as_deref(), Some("m"));
         for (tenant, body) in [("b", &b"bc"[..]), ("ab", b"c"), ("", b"abc"), ("a", b"bc "), ("a", b"Bc")] {
@@ -123,18 +133,20 @@ mod tests {
     #[test]
     fn namespaces_know_nothing_of_each_other() {
         let repeats = Repeats::new(&[1; 32]);
-        repeats.learn(repeats.key("a", Some("x"), "p", b"b"), known("m"));
-        let knows =
-            |tenant, namespace, body| repeats.find(&repeats.key(tenant, namespace, "p", body)).is_some();
+        repeats.learn(repeats.key("a", Some("x"), ["p", "f"], b"b"), known("m"));
+        let knows = |tenant, namespace, body| {
+            repeats.find(&repeats.key(tenant, namespace, ["p", "f"], body)).is_some()
+        };
         assert!(knows("a", Some("x"), b"b"));
         assert!(!knows("a", None, b"b") && !knows("a", Some("y"), b"b") && !knows("ax", None, b"b"));
         assert!(!knows("a", None, b"xb"));
-        assert!(repeats.find(&repeats.key("a", Some("x"), "another policy", b"b")).is_none());
+        assert!(repeats.find(&repeats.key("a", Some("x"), ["p", "another format"], b"b")).is_none());
+        assert!(repeats.find(&repeats.key("a", Some("x"), ["another policy", "f"], b"b")).is_none());
     }
 
     #[test]
     fn another_secret_gives_unrelated_keys() {
-        let key = |secret| Repeats::new(&[secret; 32]).key("a", None, "p", b"b").0;
+        let key = |secret| Repeats::new(&[secret; 32]).key("a", None, ["p", "f"], b"b").0;
         assert_eq!(key(1), key(1));
         assert_ne!(key(1), key(2));
     }
@@ -144,9 +156,9 @@ mod tests {
         let repeats = Repeats::new(&[1; 32]);
         let many = 3 * PLACES;
         for n in 0..many {
-            repeats.learn(repeats.key("a", None, "p", &n.to_le_bytes()), known("m"));
+            repeats.learn(repeats.key("a", None, ["p", "f"], &n.to_le_bytes()), known("m"));
         }
-        let found = |n: usize| repeats.find(&repeats.key("a", None, "p", &n.to_le_bytes())).is_some();
+        let found = |n: usize| repeats.find(&repeats.key("a", None, ["p", "f"], &n.to_le_bytes())).is_some();
         assert!((0..many).filter(|n| found(*n)).count() <= PLACES);
         assert!(found(many - 1));
     }
@@ -154,7 +166,7 @@ mod tests {
     #[test]
     fn what_is_learned_again_takes_no_second_place() {
         let repeats = Repeats::new(&[1; 32]);
-        let key = repeats.key("a", None, "p", b"b");
+        let key = repeats.key("a", None, ["p", "f"], b"b");
         (0..100).for_each(|_| repeats.learn(key, known("m")));
         let places = |set: &Mutex<Set>| set.lock().unwrap().ways.iter().flatten().count();
         assert_eq!(repeats.sets.iter().map(places).sum::<usize>(), 1);

@@ -6,20 +6,32 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use sluice_guardrails::Proof;
 
 use crate::audit::Subject;
+use crate::client_api::Format;
+use crate::error::ApiError;
 use crate::raw::Raw;
 use crate::route::Facts;
 
 /// A chat completion request. No `Debug`: it holds what people wrote.
 pub struct ChatRequest {
+    /// As OpenAI's chat completions say it.
     fields: Map<String, Value>,
-    /// The client's own bytes, as long as they say the same as `fields`.
+    /// As the client said it, where that is another format. Guards read and change this, and `fields` follow.
+    said: Option<Map<String, Value>>,
+    /// The client's own bytes, as long as they say the same.
     original: Option<Raw<Bytes>>,
+    /// The format in which the client asked.
+    pub format: Format,
+    /// What of the request's headers goes along to a provider that speaks the same format.
+    pub passed: HeaderMap,
+    /// What an answer repeats of the request, as the client said it, where its format wants that.
+    pub echo: Option<Arc<Map<String, Value>>>,
     /// The model asked for.
     pub model: String,
     /// Whether the answer is to be streamed.
@@ -61,12 +73,23 @@ impl Secured {
 }
 
 /// How a client takes its answer.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Delivery {
+    /// In which format.
+    pub format: Format,
     /// As a stream.
     pub stream: bool,
     /// With token counts at the end of the stream.
     pub include_usage: bool,
+    /// What it repeats of the request, as the client said it.
+    pub echo: Option<Arc<Map<String, Value>>>,
+}
+
+impl Delivery {
+    /// Whether an answer goes out as it is stored, but for its id and time.
+    pub fn as_stored(&self) -> bool {
+        !self.stream && self.format == Format::OpenAiChat
+    }
 }
 
 /// The texts of the messages whose role is one of those that are wanted: whole contents, and the texts among parts.
@@ -84,7 +107,7 @@ pub(crate) fn texts(fields: &Map<String, Value>, wanted: impl Fn(&str) -> bool) 
 }
 
 impl ChatRequest {
-    /// A request of these fields, which `original` spells.
+    /// A request of these fields of OpenAI's chat completions, which `original` spells.
     pub fn new(
         fields: Map<String, Value>,
         original: Bytes,
@@ -94,7 +117,11 @@ impl ChatRequest {
     ) -> Self {
         Self {
             fields,
+            said: None,
             original: Some(Raw::new(original)),
+            format: Format::OpenAiChat,
+            passed: HeaderMap::new(),
+            echo: None,
             model,
             stream,
             include_usage,
@@ -128,6 +155,24 @@ impl ChatRequest {
         self.patience
     }
 
+    /// A request of these fields of another format, which `original` spells.
+    ///
+    /// # Errors
+    /// As [`crate::client_api::ClientApi::as_chat`].
+    pub fn in_format(
+        format: Format,
+        said: Map<String, Value>,
+        original: Bytes,
+        model: String,
+        stream: bool,
+    ) -> Result<Self, ApiError> {
+        let fields = format.api().as_chat(&said)?;
+        // Its streams tell the counts unasked.
+        let include_usage = true;
+        let request = Self::new(fields, original, model, stream, include_usage);
+        Ok(Self { said: Some(said), format, ..request })
+    }
+
     /// From now on the request is sent only as far as this lets it.
     pub fn secure(&mut self, secured: Secured) {
         self.secured = Some(Arc::new(secured));
@@ -149,7 +194,8 @@ impl ChatRequest {
 
     /// How the client takes its answer.
     pub fn delivery(&self) -> Delivery {
-        Delivery { stream: self.stream, include_usage: self.include_usage }
+        let (format, echo) = (self.format, self.echo.clone());
+        Delivery { format, stream: self.stream, include_usage: self.include_usage, echo }
     }
 
     /// What the operator says to the model.
@@ -157,25 +203,40 @@ impl ChatRequest {
         texts(&self.fields, |role| matches!(role, "system" | "developer"))
     }
 
-    /// The fields, to read.
+    /// The fields as OpenAI's chat completions say them, to read.
     pub fn fields(&self) -> &Map<String, Value> {
         &self.fields
     }
 
-    /// Lets `change` rewrite the fields; it says whether it did.
+    /// The fields as the client said them, in its own format.
+    pub fn said(&self) -> &Map<String, Value> {
+        self.said.as_ref().unwrap_or(&self.fields)
+    }
+
+    /// Lets `change` rewrite the fields, in the client's own format; it says whether it did.
     ///
     /// # Errors
     /// Whatever `change` gives.
     pub fn rewrite<E>(&mut self, change: impl FnOnce(&mut Value) -> Result<bool, E>) -> Result<bool, E> {
-        let mut value = Value::Object(std::mem::take(&mut self.fields));
+        let fields = self.said.as_mut().unwrap_or(&mut self.fields);
+        let mut value = Value::Object(std::mem::take(fields));
         let changed = change(&mut value);
-        if let Value::Object(fields) = value {
-            self.fields = fields;
+        if let Value::Object(rewritten) = value {
+            *fields = rewritten;
         }
         if !matches!(changed, Ok(false)) {
             self.original = None;
+            if let Some(said) = &self.said {
+                // Texts changed, and no shapes. What can't be read all the same says nothing to anybody, and is refused.
+                self.fields = self.format.api().as_chat(said).unwrap_or_default();
+            }
         }
         changed
+    }
+
+    /// Whether it can still be read after what guards changed in it.
+    pub fn is_intact(&self) -> bool {
+        !self.fields.is_empty()
     }
 
     /// The text of the user's last turn, parts joined by a blank line; none if the last message is of another role or
@@ -201,27 +262,16 @@ impl ChatRequest {
         Some(text)
     }
 
-    /// The body to send: the client's own values, byte for byte where no guard changed them, with `model` replaced. In a
-    /// stream token counts are asked for as well, since the ledger needs them, or not at all where the provider would
-    /// refuse the question (`stream_usage` false).
-    pub fn upstream_body(&self, model: &str, stream_usage: bool) -> Bytes {
-        let original = self.original.as_ref().map(Raw::expose);
-        let mut out = Vec::with_capacity(original.map_or(1024, |o| o.len() + 64));
-        let original = original.and_then(|bytes| serde_json::from_slice::<RawObject>(bytes).ok());
-        out.push(b'{');
-        member(&mut out, "model", json!(model).to_string().as_bytes());
-        match &original {
-            Some(RawObject(members)) => {
-                for (key, value) in members.iter().filter(|(key, _)| self.forwarded(key)) {
-                    member(&mut out, key, value.get().as_bytes());
-                }
-            }
-            None => {
-                for (key, value) in self.fields.iter().filter(|(key, _)| self.forwarded(key)) {
-                    member(&mut out, key, value.to_string().as_bytes());
-                }
-            }
-        }
+    /// The body to send to a provider of OpenAI's chat completions: the client's own values, byte for byte where no guard changed
+    /// them, with `model` replaced, those fields alone that are to stay, and `more`. In a stream token counts are asked for
+    /// as well, since the ledger needs them, or not at all where the provider would refuse the question (`stream_usage` false).
+    pub fn chat_body(
+        &self,
+        model: &str,
+        stream_usage: bool,
+        mut more: Map<String, Value>,
+        stays: &dyn Fn(&str) -> bool,
+    ) -> Bytes {
         if self.stream {
             let mut options = self.fields.get("stream_options").cloned().unwrap_or_else(|| json!({}));
             if !options.is_object() {
@@ -234,16 +284,59 @@ impl ChatRequest {
                 }
             }
             if options.as_object().is_some_and(|options| !options.is_empty()) {
-                member(&mut out, "stream_options", options.to_string().as_bytes());
+                more.insert("stream_options".to_owned(), options);
             }
         }
-        out.push(b'}');
-        Bytes::from(out)
+        let stays = |key: &str| !(self.stream && key == "stream_options") && stays(key);
+        let original = self.original.as_ref().filter(|_| self.said.is_none());
+        spell(original, &self.fields, Some(model), &more, &stays)
     }
 
-    fn forwarded(&self, key: &str) -> bool {
-        key != "model" && !(self.stream && key == "stream_options")
+    /// The client's own body, byte for byte where no guard changed it, with another `model` in front, or none, with those
+    /// members alone that are to stay, and with `more` behind them.
+    pub fn respelled(
+        &self,
+        model: Option<&str>,
+        more: &Map<String, Value>,
+        stays: &dyn Fn(&str) -> bool,
+    ) -> Bytes {
+        spell(self.original.as_ref(), self.said(), model, more, stays)
     }
+}
+
+/// Spells an object: by the bytes that spell it where there are any, else by its fields.
+fn spell(
+    original: Option<&Raw<Bytes>>,
+    fields: &Map<String, Value>,
+    model: Option<&str>,
+    more: &Map<String, Value>,
+    stays: &dyn Fn(&str) -> bool,
+) -> Bytes {
+    let original = original.map(Raw::expose);
+    let mut out = Vec::with_capacity(original.map_or(1024, |o| o.len() + 64));
+    let original = original.and_then(|bytes| serde_json::from_slice::<RawObject>(bytes).ok());
+    out.push(b'{');
+    if let Some(model) = model {
+        member(&mut out, "model", json!(model).to_string().as_bytes());
+    }
+    let forwarded = |key: &str| key != "model" && stays(key) && !more.contains_key(key);
+    match &original {
+        Some(RawObject(members)) => {
+            for (key, value) in members.iter().filter(|(key, _)| forwarded(key)) {
+                member(&mut out, key, value.get().as_bytes());
+            }
+        }
+        None => {
+            for (key, value) in fields.iter().filter(|(key, _)| forwarded(key)) {
+                member(&mut out, key, value.to_string().as_bytes());
+            }
+        }
+    }
+    for (key, value) in more {
+        member(&mut out, key, value.to_string().as_bytes());
+    }
+    out.push(b'}');
+    Bytes::from(out)
 }
 
 fn member(out: &mut Vec<u8>, key: &str, value: &[u8]) {
@@ -287,6 +380,12 @@ mod tests {
 
     fn request(body: &str) -> ChatRequest {
         parse(&Bytes::copy_from_slice(body.as_bytes())).ok().unwrap()
+    }
+
+    impl ChatRequest {
+        fn upstream_body(&self, model: &str, stream_usage: bool) -> Bytes {
+            self.chat_body(model, stream_usage, Map::new(), &|_| true)
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::account::Account;
 use super::live::{End, Reader, Step};
 use crate::body::Part;
-use crate::client_api::openai_chat::StreamEncoder;
+use crate::client_api::AnswerEncoder;
 use crate::relay::Relay;
 use crate::route::answer::Broken;
 use crate::wire::chat::Chunk;
@@ -23,7 +23,7 @@ pub(super) struct StreamOut {
     /// Closed on every way out.
     pub(super) account: Account,
     /// Writes the events.
-    pub(super) encoder: StreamEncoder,
+    pub(super) encoder: Box<dyn AnswerEncoder>,
     /// Where they go.
     pub(super) parts: mpsc::Sender<Part>,
     /// How long a client may take nothing.
@@ -92,7 +92,7 @@ impl StreamOut {
                 () = self.parts.closed() => return None,
                 () = tokio::time::sleep(KEEP_ALIVE) => {
                     // Full means that the client is reading, only slowly.
-                    drop(self.parts.try_send(Part::Bytes(Bytes::from_static(b": keep-alive\n\n"))));
+                    drop(self.parts.try_send(Part::Bytes(Bytes::from_static(self.encoder.keep_alive()))));
                 }
             }
         }

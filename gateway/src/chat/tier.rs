@@ -176,6 +176,7 @@ mod tests {
             caller: Arc::new(caller),
             id: "r".to_owned(),
             headers: http::HeaderMap::new(),
+            format: crate::client_api::Format::OpenAiChat,
             started: Instant::now(),
             policy: Arc::new(InForce::of_classes(&Policy::default())),
         };

@@ -4,11 +4,42 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::chat::request::ChatRequest;
+use super::{AnswerEncoder, ClientApi};
+use crate::chat::request::{ChatRequest, Delivery};
 use crate::error::ApiError;
-use crate::wire::chat::{Choice, Chunk, ToolCall};
+use crate::ids;
+use crate::wire::chat::{Choice, Chunk, NATIVE, ToolCall};
 use crate::wire::usage::Usage;
 use crate::wire::{json as strict, sse};
+
+/// `POST /v1/chat/completions`.
+pub struct OpenAiChat;
+
+impl ClientApi for OpenAiChat {
+    fn parse(&self, body: &Bytes) -> Result<ChatRequest, ApiError> {
+        parse(body)
+    }
+
+    fn as_chat(&self, said: &Map<String, Value>) -> Result<Map<String, Value>, ApiError> {
+        Ok(said.clone())
+    }
+
+    fn fresh_id(&self) -> String {
+        ids::fresh("chatcmpl-")
+    }
+
+    fn encode_whole(&self, whole: Chunk, _delivery: &Delivery) -> Bytes {
+        encode_whole(whole)
+    }
+
+    fn stream(&self, delivery: &Delivery) -> Box<dyn AnswerEncoder> {
+        Box::new(StreamEncoder::new(delivery.include_usage))
+    }
+
+    fn error(&self, error: &ApiError, _id: &str) -> Value {
+        error.body()
+    }
+}
 
 /// Reads a request body, checking the fields that the gateway itself looks at. What it does not know it leaves to the
 /// provider.
@@ -103,6 +134,7 @@ pub fn encode_whole(whole: Chunk) -> Bytes {
 
 /// Writes what of a whole answer lasts: an object of all but its id, kind and time.
 pub fn encode_lasting(mut whole: Chunk, out: &mut Vec<u8>) {
+    forget_native(&mut whole);
     // In a whole answer the place in the list says it.
     let calls = whole.choices.iter_mut().flat_map(|choice| &mut choice.delta.tool_calls);
     calls.for_each(|call| call.index = None);
@@ -203,12 +235,15 @@ impl StreamEncoder {
     pub fn new(include_usage: bool) -> Self {
         Self { include_usage }
     }
+}
 
+impl AnswerEncoder for StreamEncoder {
     /// The event of one chunk; none for a chunk that holds nothing but token counts nobody asked for.
-    pub fn push(&mut self, mut chunk: Chunk) -> Option<Bytes> {
+    fn push(&mut self, mut chunk: Chunk) -> Option<Bytes> {
         if !self.include_usage && chunk.usage.take().is_some() && chunk.choices.is_empty() {
             return None;
         }
+        forget_native(&mut chunk);
         let mut body = json!({ "id": "", "object": "chat.completion.chunk" });
         if let (Value::Object(fields), Value::Object(more)) = (&mut body, json!(chunk)) {
             fields.extend(more);
@@ -216,14 +251,20 @@ impl StreamEncoder {
         Some(sse::event(body.to_string().as_bytes()))
     }
 
-    /// The terminator.
-    pub fn finish(self) -> Bytes {
+    fn finish(self: Box<Self>) -> Bytes {
         sse::event(b"[DONE]")
     }
 
-    /// The last event of a stream that failed after it began: an error, and no terminator.
-    pub fn fail(self, error: &ApiError) -> Bytes {
+    fn fail(self: Box<Self>, error: &ApiError) -> Bytes {
         sse::event(error.body().to_string().as_bytes())
+    }
+}
+
+/// Takes out what only a client of another format has use for.
+fn forget_native(chunk: &mut Chunk) {
+    chunk.rest.remove(NATIVE);
+    for choice in &mut chunk.choices {
+        choice.delta.rest.remove(NATIVE);
     }
 }
 

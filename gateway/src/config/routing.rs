@@ -9,6 +9,24 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, de};
 
 use super::Span;
+use crate::secret::SecretSource;
+
+/// One of several keys of a provider.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ApiKeyConfig {
+    /// The key.
+    pub key: SecretSource,
+    /// How often it is used, beside the weights of the others. 0: only if no other can be.
+    #[serde(default = "ApiKeyConfig::one")]
+    pub weight: u32,
+}
+
+impl ApiKeyConfig {
+    fn one() -> u32 {
+        1
+    }
+}
 
 /// Whom a route asks: `PROVIDER/MODEL`, or how to choose among several: `{ordered: […]}`, `{weighted: […]}`, `{fastest: […]}`
 /// or `{conditional: […]}`, in each other as deep as you like.

@@ -52,7 +52,7 @@ impl Outside {
             };
             let check =
                 Check { secured: asked.secured.as_deref(), protocol: &|spot: &Spot<'_>| kind.is_own(spot) };
-            let outgoing = Outgoing::json(to, false, body, &check)?;
+            let outgoing = Outgoing::json(to, "application/json", body, &check)?;
             Ok(match signature {
                 Some(headers) => outgoing.signed(headers),
                 None => outgoing,
@@ -61,7 +61,7 @@ impl Outside {
         let size: usize = question.passages.iter().map(|passage| passage.text.len()).sum();
         off_thread(size, make).await?.map_err(|unsent| match unsent {
             Unsent::Leak(leak) => Failure::Leak(leak.entity),
-            Unsent::OutOfHouse(_) | Unsent::Malformed(_) => Failure::Unsendable,
+            Unsent::OutOfHouse(_) | Unsent::Unsigned(_) | Unsent::Malformed(_) => Failure::Unsendable,
         })
     }
 

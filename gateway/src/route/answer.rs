@@ -20,7 +20,7 @@ use crate::chat::LARGE_BODY;
 use crate::chat::request::ChatRequest;
 use crate::config::{RetrySection, TimeoutSection};
 use crate::error::ApiError;
-use crate::provider_api::{StreamDecoder, StreamEvent};
+use crate::provider_api::{Encoded, ErrorAnswer, ProviderApi, Sent, StreamDecoder, StreamEvent};
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::{Check, Destination, Outgoing, Unsent, Upstream};
 use crate::wire::chat::Chunk;
@@ -56,8 +56,17 @@ pub struct Answer {
     pub fallbacks: u32,
     /// How long it took until the first content, with every failed attempt and pause.
     pub waited: Duration,
+    /// Fields of the request that this target does not take, and did not get.
+    pub dropped: Vec<String>,
     /// The chunks.
     pub chunks: Chunks,
+}
+
+/// A request that may be sent, and what goes with it.
+struct Ready {
+    outgoing: Outgoing,
+    sent: Sent,
+    dropped: Vec<String>,
 }
 
 impl Asking<'_> {
@@ -70,15 +79,26 @@ impl Asking<'_> {
     }
 
     /// What is sent to a target, if nothing that was redacted stands in it.
-    async fn outgoing(&self, target: &Target, request: &ChatRequest) -> Result<Outgoing, Failure> {
+    async fn outgoing(
+        &self,
+        (target, credential): (&Target, usize),
+        request: &ChatRequest,
+    ) -> Result<Ready, Failure> {
         let provider = &target.provider;
-        let to = Destination::of(provider).map_err(|e| Failure::Connection(e.to_string()))?;
-        let body = provider.api.encode(request, &target.model, provider.stream_usage);
-        let (api, stream, secured) = (provider.api, request.stream, request.secured().cloned());
+        let how = provider.encoding(&target.model, request.stream, target.drop_params);
+        let path = provider.api.path(&how).map_err(Failure::Unsayable)?;
+        let Encoded { body, headers, sent, dropped } =
+            provider.api.encode(request, &how).map_err(Failure::Unsayable)?;
+        let credential = provider.credentials.get(credential);
+        let ready = credential.ready(self.upstream).await.map_err(Failure::Connection)?;
+        let to = Destination::of(provider, &path, ready).map_err(|e| Failure::Connection(e.to_string()))?;
+        let to = to.with_headers(headers);
+        let (api, secured) = (provider.api, request.secured().cloned());
+        let accept = if request.stream { api.stream_type() } else { "application/json" };
         let is_large = secured.is_some() && body.len() >= LARGE_BODY;
         let make = move || {
             let protocol = |spot: &Spot<'_>| api.is_protocol(spot);
-            Outgoing::json(to, stream, body, &Check { secured: secured.as_deref(), protocol: &protocol })
+            Outgoing::json(to, accept, body, &Check { secured: secured.as_deref(), protocol: &protocol })
         };
         let made = if is_large {
             // As with reading it.
@@ -87,8 +107,9 @@ impl Asking<'_> {
         } else {
             make()
         };
-        made.map_err(|unsent| match unsent {
+        let outgoing = made.map_err(|unsent| match unsent {
             Unsent::Malformed(error) => Failure::Connection(error.to_string()),
+            Unsent::Unsigned(words) => Failure::Connection(words),
             Unsent::Leak(Leak { entity }) => {
                 self.unsent(target, request, entity);
                 Failure::Leak(Leak { entity })
@@ -97,7 +118,8 @@ impl Asking<'_> {
                 self.unsent(target, request, entity);
                 Failure::OutOfHouse(entity)
             }
-        })
+        })?;
+        Ok(Ready { outgoing, sent, dropped })
     }
 
     /// Tells that nothing was sent.
@@ -115,18 +137,19 @@ impl Asking<'_> {
         }
     }
 
-    /// Asks one target once, up to the first content of its answer.
+    /// Asks one target once with the credential of this number, up to the first content of its answer; with it comes what of the
+    /// request was dropped.
     pub(super) async fn attempt(
         &self,
-        target: &Target,
+        (target, credential): (&Target, usize),
         request: &ChatRequest,
         deadline: Instant,
-    ) -> Result<Chunks, Failure> {
+    ) -> Result<(Chunks, Vec<String>), Failure> {
         let provider = &target.provider;
-        let outgoing = self.outgoing(target, request).await?;
+        let Ready { outgoing, sent, dropped } = self.outgoing((target, credential), request).await?;
         let first = (Instant::now() + self.timeouts.until_first_byte(request.stream)).min(deadline);
-        let sent = self.upstream.send(outgoing);
-        let response = timeout_at(first, sent)
+        let sending = self.upstream.send(outgoing);
+        let response = timeout_at(first, sending)
             .await
             .map_err(|_| Failure::Timeout("first_byte"))?
             .map_err(|e| Failure::Connection(e.to_string()))?;
@@ -134,18 +157,22 @@ impl Asking<'_> {
             return Err(refused(response, target, first).await);
         }
         let idle = self.timeouts.idle.0;
-        if !(request.stream && is_event_stream(&response)) {
+        if !(request.stream && is_stream(&response, provider.api)) {
             // Also for a provider that answers whole where a stream was asked for.
-            let body = read_whole(response.into_body(), self.max_answer, idle, deadline).await?;
-            let chunk = match provider.api.decode_error(&body) {
+            let (head, body) = response.into_parts();
+            let body = read_whole(body, self.max_answer, idle, deadline).await?;
+            let answer = ErrorAnswer { status: head.status, headers: &head.headers, body: &body };
+            let chunk = match provider.api.decode_error(&answer) {
                 Some(_) => return Err(Failure::NoAnswer("an error with status 200".to_owned())),
-                None => provider.api.decode_whole(&body).map_err(|e| Failure::NoAnswer(e.to_string()))?,
+                None => {
+                    provider.api.decode_whole(&body, &sent).map_err(|e| Failure::NoAnswer(e.to_string()))?
+                }
             };
-            return Ok(Chunks::whole(chunk));
+            return Ok((Chunks::whole(chunk), dropped));
         }
         let source = Source {
             body: response.into_body(),
-            decoder: provider.api.stream(),
+            decoder: provider.api.stream(sent),
             idle: None,
             deadline,
             left: self.max_answer,
@@ -153,13 +180,13 @@ impl Asking<'_> {
         let mut chunks = Chunks::stream(source);
         chunks.hold_until_content(first).await?;
         chunks.limit_silence(idle);
-        Ok(chunks)
+        Ok((chunks, dropped))
     }
 }
 
-fn is_event_stream(response: &Response<Incoming>) -> bool {
+fn is_stream(response: &Response<Incoming>, api: &dyn ProviderApi) -> bool {
     let kind = response.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    kind.trim_start().to_ascii_lowercase().starts_with("text/event-stream")
+    kind.trim_start().to_ascii_lowercase().starts_with(api.stream_type())
 }
 
 /// An answer with an error status: what it says, as far as it can be read in time.
@@ -175,9 +202,10 @@ async fn refused(response: Response<Incoming>, target: &Target, until: Instant) 
             break;
         }
     }
+    let answer = ErrorAnswer { status, headers: &head.headers, body: &bytes };
+    let error = target.provider.api.decode_error(&answer);
     // A redirect is nothing that an API does: following one would carry the key elsewhere.
     let status = if status.is_redirection() { StatusCode::BAD_GATEWAY } else { status };
-    let error = target.provider.api.decode_error(&bytes);
     let retry_after = retry_after(status, &head.headers, error.as_ref(), SystemTime::now());
     Failure::Status { status, error, retry_after }
 }
@@ -374,13 +402,24 @@ impl Chunks {
         let frame = match timeout_at(silence.min(source.deadline), source.body.frame()).await {
             Err(_) if Instant::now() >= source.deadline => return Err(Broken::Total),
             Err(_) => return Err(Broken::Stalled),
-            Ok(None | Some(Err(_))) => return Err(Broken::Cut),
+            Ok(Some(Err(_))) => return Err(Broken::Cut),
+            Ok(None) => {
+                let mut events = Vec::new();
+                source.decoder.finish(&mut events);
+                self.take(events)?;
+                return if self.done { Ok(()) } else { Err(Broken::Cut) };
+            }
             Ok(Some(Ok(frame))) => frame,
         };
         let Ok(data) = frame.into_data() else { return Ok(()) };
         source.left = source.left.checked_sub(data.len() as u64).ok_or(Broken::TooLarge)?;
         let mut events = Vec::new();
         let decoded = source.decoder.push(&data, &mut events);
+        self.take(events)?;
+        if self.done { Ok(()) } else { decoded.map_err(|error| Broken::Garbled(error.to_string())) }
+    }
+
+    fn take(&mut self, events: Vec<StreamEvent>) -> Result<(), Broken> {
         for event in events {
             match event {
                 StreamEvent::Chunk(chunk) => self.held.push_back(chunk),
@@ -394,7 +433,7 @@ impl Chunks {
                 }
             }
         }
-        decoded.map_err(|error| Broken::Garbled(error.to_string()))
+        Ok(())
     }
 }
 

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::MOCK;
+use crate::provider_api::Quirks;
+use crate::provider_api::credential::Presented;
 use crate::secret::Secret;
 
 /// One kind of provider.
@@ -20,30 +22,78 @@ pub struct Kind {
     /// Whether it wants a key.
     #[serde(default)]
     pub auth: Auth,
-    /// Whether it takes `stream_options.include_usage`; those that do not send the counts unasked or never.
-    #[serde(default = "yes")]
-    pub stream_usage: bool,
+    /// The provider API it speaks.
+    #[serde(default = "openai")]
+    pub api: String,
+    /// In what it differs from others of this API.
+    #[serde(default)]
+    pub quirks: Quirks,
+    /// What has to be known of it beside its address, by the names that stand in braces there.
+    #[serde(default)]
+    pub settings: BTreeMap<String, Setting>,
     /// Other names of the kind.
     #[serde(default)]
     pub aliases: Vec<String>,
 }
 
-fn yes() -> bool {
-    true
+fn openai() -> String {
+    "openai".to_owned()
 }
 
-/// Whether a provider wants a key.
+/// Something that an operator may say of a provider, such as its region.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Setting {
+    /// Environment variables that hold it, the usual one first.
+    pub env: Vec<String>,
+    /// What it is where nobody says.
+    pub default: Option<String>,
+}
+
+impl Setting {
+    /// Its value, by the environment or by default.
+    pub fn value(&self, env: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+        let found =
+            self.env.iter().filter_map(|variable| env(variable)).find(|value| !value.trim().is_empty());
+        found.map(|value| value.trim().to_owned()).or_else(|| self.default.clone())
+    }
+}
+
+/// Whether a provider wants a key, and how it is presented.
 #[derive(Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Auth {
     /// `Authorization: Bearer KEY`.
     #[default]
     Bearer,
+    /// `x-api-key: KEY`.
+    XApiKey,
+    /// `api-key: KEY`.
+    ApiKey,
+    /// `x-goog-api-key: KEY`.
+    XGoogApiKey,
     /// Not by itself; a key that the operator gives is still sent.
     None,
 }
 
+impl Auth {
+    /// How a key is presented.
+    pub fn presented(&self) -> Presented {
+        match self {
+            Self::Bearer | Self::None => Presented::Bearer,
+            Self::XApiKey => Presented::In("x-api-key"),
+            Self::ApiKey => Presented::In("api-key"),
+            Self::XGoogApiKey => Presented::In("x-goog-api-key"),
+        }
+    }
+}
+
 impl Kind {
+    /// Whether its address is known once the environment is.
+    fn has_address(&self, env: &dyn Fn(&str) -> Option<String>) -> bool {
+        self.base_url.is_some() && self.settings.values().all(|setting| setting.value(env).is_some())
+    }
+
     /// The variable that holds the key, and the key. An empty variable is as good as none.
     pub fn key<'k>(&'k self, env: &dyn Fn(&str) -> Option<String>) -> Option<(&'k str, Secret)> {
         self.env.iter().find_map(|variable| {
@@ -65,7 +115,7 @@ impl Catalogue {
         let mut kinds: BTreeMap<String, Kind> =
             serde_saphyr::from_str(include_str!("../../catalogue/providers.yaml"))
                 .map_err(|e| format!("catalogue/providers.yaml: {}", e.without_snippet()))?;
-        kinds.insert(MOCK.to_owned(), Kind { auth: Auth::None, stream_usage: true, ..Kind::default() });
+        kinds.insert(MOCK.to_owned(), Kind { auth: Auth::None, api: openai(), ..Kind::default() });
         Ok(Self(kinds))
     }
 
@@ -81,7 +131,7 @@ impl Catalogue {
         &'c self,
         env: &'c dyn Fn(&str) -> Option<String>,
     ) -> impl Iterator<Item = (&'c str, &'c str)> {
-        self.0.iter().filter(|(_, kind)| kind.base_url.is_some()).filter_map(move |(name, kind)| {
+        self.0.iter().filter(|(_, kind)| kind.has_address(env)).filter_map(move |(name, kind)| {
             let (variable, _) = kind.key(env)?;
             Some((name.as_str(), variable))
         })
@@ -104,6 +154,7 @@ impl Catalogue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provider_api;
 
     #[test]
     fn every_shipped_kind_has_an_address_over_tls_or_on_this_machine() {
@@ -111,6 +162,17 @@ mod tests {
             if let Some(url) = &kind.base_url {
                 let local = ["http://127.0.0.1:", "http://localhost:"].iter().any(|p| url.starts_with(p));
                 assert!((url.starts_with("https://") || local) && !url.ends_with('/'), "{name}: {url}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_shipped_kind_speaks_an_api_that_there_is_and_names_its_settings() {
+        for (name, kind) in Catalogue::shipped().unwrap().0 {
+            assert!(provider_api::find(&kind.api).is_some(), "{name}: {}", kind.api);
+            let url = kind.base_url.unwrap_or_default();
+            for setting in url.split('{').skip(1).filter_map(|rest| rest.split('}').next()) {
+                assert!(kind.settings.contains_key(setting), "{name}: {setting}");
             }
         }
     }

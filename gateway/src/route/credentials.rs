@@ -5,9 +5,12 @@ use std::time::Instant;
 use super::cooldown::{Cooldown, Cooldowns};
 use super::health::TargetState;
 use super::strategy::draw;
+use crate::config::ApiKeyConfig;
+use crate::provider_api::credential::{Credential, Presented};
 
 /// The credentials of a provider, by number. At least one: where none is wanted, an empty one.
 pub struct Credentials {
+    all: Vec<Credential>,
     weights: Vec<u32>,
     /// What holds for all models: a credential that is refused, or has nothing left to spend.
     everywhere: Cooldowns,
@@ -25,9 +28,43 @@ pub(super) enum Choice {
 }
 
 impl Credentials {
-    /// Credentials of these weights.
-    pub fn of_weights(weights: Vec<u32>) -> Self {
-        Self { weights: if weights.is_empty() { vec![1] } else { weights }, everywhere: Cooldowns::default() }
+    /// The only one.
+    pub fn only(credential: Credential) -> Self {
+        Self { all: vec![credential], weights: vec![1], everywhere: Cooldowns::default() }
+    }
+
+    /// These keys, or the only one if there are none.
+    ///
+    /// # Errors
+    /// One sentence per problem, each naming its field.
+    pub(super) fn build(
+        only: Credential,
+        keys: &[ApiKeyConfig],
+        presented: Presented,
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, Vec<String>> {
+        let (mut built, mut problems) = (Self::only(only), Vec::new());
+        if keys.is_empty() {
+            return Ok(built);
+        }
+        (built.all, built.weights) = (Vec::new(), keys.iter().map(|key| key.weight).collect());
+        for (at, key) in keys.iter().enumerate() {
+            let wrong = || "holds characters that can't stand in an HTTP header".to_owned();
+            let read = key.key.read(env).and_then(|key| Credential::key(&key, presented).ok_or_else(wrong));
+            match read {
+                Ok(credential) => built.all.push(credential),
+                Err(problem) => problems.push(format!("api_keys[{at}].key: {problem}")),
+            }
+        }
+        if built.weights.iter().all(|weight| *weight == 0) {
+            problems.push("api_keys: at least one key needs a weight above 0".to_owned());
+        }
+        if problems.is_empty() { Ok(built) } else { Err(problems) }
+    }
+
+    /// The credential of this number.
+    pub fn get(&self, number: usize) -> &Credential {
+        self.all.get(number).unwrap_or(&Credential::None)
     }
 
     /// One to ask a target with, by chance and weight, but none of those that were `asked` with already.
@@ -85,16 +122,24 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    fn of_weights(weights: &[u32]) -> Credentials {
+        let yaml =
+            weights.iter().map(|weight| format!("{{key: word, weight: {weight}}}")).collect::<Vec<_>>();
+        let keys: Vec<ApiKeyConfig> = serde_saphyr::from_str(&format!("[{}]", yaml.join(", "))).unwrap();
+        Credentials::build(Credential::None, &keys, Presented::Bearer, &|_| None)
+            .unwrap_or_else(|p| panic!("{p:?}"))
+    }
+
     #[test]
     fn credentials_are_used_as_often_as_their_weights_say() {
-        let (credentials, state, now) = (Credentials::of_weights(vec![3, 1]), state(), Instant::now());
+        let (credentials, state, now) = (of_weights(&[3, 1]), state(), Instant::now());
         let drawn = (0..100).map(|n| credentials.choose_by(&state, &[], now, f64::from(n) / 100.0));
         assert_eq!(drawn.filter(|choice| *choice == Choice::Use(0)).count(), 75);
     }
 
     #[test]
     fn one_that_is_left_alone_or_was_asked_with_is_not_chosen() {
-        let (credentials, state, now) = (Credentials::of_weights(vec![1, 1, 1]), state(), Instant::now());
+        let (credentials, state, now) = (of_weights(&[1, 1, 1]), state(), Instant::now());
         state.cooldowns.change(0, |cooldown| cooldown.asked(SECOND, now));
         credentials.change(1, |cooldown| cooldown.asked(2 * SECOND, now));
         let choose = |asked: &[usize], now| credentials.choose_by(&state, asked, now, 0.0);

@@ -180,17 +180,17 @@ impl<'a> Run<'a> {
             self.asking.metrics.fallback();
         }
         self.last = Some(target.clone());
-        let tried = self.asking.attempt(&target, self.request, self.deadline).await;
+        let tried = self.asking.attempt((&target, credential), self.request, self.deadline).await;
         let now = std::time::Instant::now();
         match tried {
-            Ok(mut chunks) => {
+            Ok((mut chunks, dropped)) => {
                 let entry = &self.entries[at];
                 entry.step.state.cooldowns.forget(credential);
                 target.provider.credentials.accepted(credential);
                 self.asking.metrics.attempt(&target.provider.name, "ok");
                 attempt.began(now);
                 chunks.watch(attempt);
-                Ok(self.answer(target, chunks))
+                Ok(self.answer(target, dropped, chunks))
             }
             Err(failure) => {
                 let hurried = self.hurried && Instant::now() >= self.deadline;
@@ -206,9 +206,9 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn answer(&self, target: Target, chunks: Chunks) -> Answer {
-        let (attempts, fallbacks) = (self.attempts, self.fallbacks);
-        Answer { target, attempts, fallbacks, waited: self.begun.elapsed(), chunks }
+    fn answer(&self, target: Target, dropped: Vec<String>, chunks: Chunks) -> Answer {
+        let (attempts, fallbacks, waited) = (self.attempts, self.fallbacks, self.begun.elapsed());
+        Answer { target, attempts, fallbacks, waited, dropped, chunks }
     }
 
     /// What follows from a failure.

@@ -9,6 +9,7 @@ use sluice_guardrails::Leak;
 use super::plan::{Refusal, Step};
 use super::refusal::refusal;
 use crate::error::ApiError;
+use crate::provider_api::EncodeError;
 
 /// How an attempt failed.
 pub(super) enum Failure {
@@ -18,6 +19,8 @@ pub(super) enum Failure {
     Timeout(&'static str),
     /// The provider answered with an error status.
     Status { status: StatusCode, error: Option<Value>, retry_after: Option<Duration> },
+    /// Nothing was sent, since the target's API can't say it.
+    Unsayable(EncodeError),
     /// Nothing was sent, since what was redacted stood in it.
     Leak(Leak),
     /// Nothing was sent, since this entity stood in it and the target is not in the house.
@@ -58,7 +61,7 @@ impl Failure {
         match self {
             Self::Connection(_) | Self::NoAnswer(_) => Next::Again,
             // It may be working on the answer still: asking again would be billed twice.
-            Self::Timeout(_) => Next::Never,
+            Self::Timeout(_) | Self::Unsayable(_) => Next::Never,
             Self::Leak(_) | Self::OutOfHouse(_) => Next::Stop,
             Self::LeftAlone => Next::Again,
             Self::Status { .. } if self.is_spent() => Next::Never,
@@ -90,7 +93,7 @@ impl Failure {
     pub(super) fn blame(&self) -> Blame {
         match self {
             Self::Connection(_) | Self::NoAnswer(_) | Self::Timeout(_) => Blame::Target,
-            Self::Leak(_) | Self::OutOfHouse(_) | Self::LeftAlone => Blame::Nobody,
+            Self::Leak(_) | Self::OutOfHouse(_) | Self::Unsayable(_) | Self::LeftAlone => Blame::Nobody,
             Self::Status { .. } if self.refusal().is_some() => Blame::Request,
             Self::Status { .. } if self.is_spent() => Blame::Credential,
             Self::Status { status, .. } => match status.as_u16() {
@@ -134,6 +137,7 @@ impl Failure {
             Self::Status { status, .. } => status.as_u16().to_string(),
             Self::NoAnswer(_) => "no_answer".to_owned(),
             Self::LeftAlone => "left_alone".to_owned(),
+            Self::Unsayable(_) => "unsupported".to_owned(),
         }
     }
 
@@ -141,7 +145,10 @@ impl Failure {
     pub(super) fn detail(&self) -> &str {
         match self {
             Self::Connection(words) | Self::NoAnswer(words) => words,
-            Self::Timeout(_) | Self::LeftAlone => "",
+            Self::Timeout(_) | Self::LeftAlone | Self::Unsayable(EncodeError::Model) => "",
+            Self::Unsayable(EncodeError::Unsupported { param, .. } | EncodeError::Invalid { param, .. }) => {
+                param
+            }
             Self::Leak(Leak { entity }) | Self::OutOfHouse(entity) => entity,
             Self::Status { error, .. } => {
                 let word = |name: &str| error.as_ref()?.get(name)?.as_str().filter(|word| is_code(word));
@@ -166,6 +173,7 @@ impl Failure {
         let status = match self {
             Self::Leak(Leak { entity }) => return ApiError::Postcondition { entity },
             Self::OutOfHouse(entity) => return ApiError::OutOfHouse { entity },
+            Self::Unsayable(error) => return error.into(),
             Self::Status { status, error, .. } if next == Next::Stop || status == StatusCode::NOT_FOUND => {
                 let error = error.unwrap_or_else(|| {
                     serde_json::json!({ "message": format!("the provider refused the request with status {}", status.as_u16()),

@@ -6,6 +6,7 @@ pub mod catalogue;
 mod conditions;
 mod cooldown;
 mod credentials;
+mod explain;
 mod failover;
 mod failure;
 mod health;
@@ -19,15 +20,15 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Uri};
 
-use crate::config::{Config, ProviderConfig};
+use crate::config::{Config, DropParams, ProviderConfig};
 use crate::error::ApiError;
 use crate::ledger::Prices;
 use crate::local::is_loopback_name;
-use crate::provider_api::ProviderApi;
-use crate::provider_api::openai::OpenAi;
+use crate::provider_api::credential::Credential;
+use crate::provider_api::{self, Encoding, ProviderApi, Quirks, fill_in};
 use crate::secret::{Secret, SecretSource};
 use budget::Budget;
-use catalogue::{Auth, Catalogue};
+use catalogue::{Auth, Catalogue, Kind};
 pub use conditions::Facts;
 use credentials::Credentials;
 pub use health::Shown;
@@ -49,15 +50,15 @@ pub struct Provider {
     pub kind: String,
     /// Base URL without a slash at the end.
     pub base_url: String,
-    /// The `Authorization` header to send.
-    pub authorization: Option<HeaderValue>,
     /// How it speaks.
     pub api: &'static dyn ProviderApi,
-    /// Whether it takes `stream_options.include_usage`.
-    pub stream_usage: bool,
+    /// In what it differs from others of its API.
+    pub quirks: Quirks,
+    /// What is said of it beside its address, by name.
+    pub settings: BTreeMap<String, String>,
     /// Whether it may see what is not to leave the house.
     pub in_house: bool,
-    /// Which of its credentials are of use at the moment.
+    /// What shows it that a request is ours, and which of them are of use at the moment.
     pub credentials: Credentials,
     /// How its targets fare.
     pub states: States,
@@ -71,6 +72,16 @@ impl Provider {
     pub fn uri(&self, path: &str) -> Result<Uri, http::uri::InvalidUri> {
         format!("{}{path}", self.base_url).parse()
     }
+
+    /// What shows it that a request is ours, where nothing is known of how its credentials fare.
+    pub fn credential(&self) -> &Credential {
+        self.credentials.get(0)
+    }
+
+    /// What encoding a request for it has to know.
+    pub fn encoding<'a>(&'a self, model: &'a str, stream: bool, drop_params: DropParams) -> Encoding<'a> {
+        Encoding { model, stream, quirks: &self.quirks, settings: &self.settings, drop_params }
+    }
 }
 
 /// A provider and the name of a model there.
@@ -80,6 +91,8 @@ pub struct Target {
     pub provider: Arc<Provider>,
     /// What the provider calls the model.
     pub model: String,
+    /// What becomes of fields that it does not take.
+    pub drop_params: DropParams,
 }
 
 impl Target {
@@ -140,22 +153,23 @@ impl Routes {
         if configs.is_empty() {
             for (kind, variable) in catalogue.from_environment(env) {
                 notes.from_environment.push((kind.to_owned(), variable.to_owned()));
-                configs.insert(kind.to_owned(), provider_of_kind(kind));
+                configs.insert(kind.to_owned(), ProviderConfig::of_kind(kind));
             }
         }
         if configs.is_empty() {
             notes.mock_alone = true;
-            configs.insert(MOCK.to_owned(), provider_of_kind(MOCK));
+            configs.insert(MOCK.to_owned(), ProviderConfig::of_kind(MOCK));
         }
         let mut providers = BTreeMap::new();
         let caution = Arc::new(Caution::of(&config.breaker, &config.cooldown));
         for (name, provider) in &configs {
-            if matches!(provider.api_key, Some(SecretSource::Literal(_))) {
+            let mut keys = provider.api_key.iter().chain(provider.api_keys.iter().map(|key| &key.key));
+            if keys.any(|key| matches!(key, SecretSource::Literal(_))) {
                 notes.literal_keys.push(name.clone());
             }
             match build_provider((name, provider), catalogue, mock, &caution, env) {
                 Ok(provider) => {
-                    if provider.authorization.is_some() && !is_private(&provider.base_url) {
+                    if provider.credential().is_some() && !is_private(&provider.base_url) {
                         notes.open_keys.push(name.clone());
                     }
                     providers.insert(name.clone(), Arc::new(provider));
@@ -168,10 +182,15 @@ impl Routes {
             return Err(problems);
         }
         let mut routes = BTreeMap::new();
-        let (known, budget) = (|name: &str| known_target(name, &providers), &config.retry.budget);
-        let building = Building { target: &known };
+        let budget = &config.retry.budget;
         for (at, route) in config.routes.iter().enumerate() {
-            match Route::build(route, &format!("routes[{at}] ('{}')", route.model), &building, budget) {
+            let known = |name: &str| {
+                known_target(name, &providers)
+                    .map(|target| Target { drop_params: route.drop_params, ..target })
+            };
+            let (field, building) =
+                (format!("routes[{at}] ('{}')", route.model), Building { target: &known });
+            match Route::build(route, &field, &building, budget) {
                 Ok(built) => {
                     if routes.insert(route.model.clone(), built).is_some() {
                         problems
@@ -234,10 +253,6 @@ impl Routes {
     }
 }
 
-fn provider_of_kind(kind: &str) -> ProviderConfig {
-    ProviderConfig { kind: kind.to_owned(), base_url: None, api_key: None, in_house: false }
-}
-
 fn build_provider(
     (name, config): (&str, &ProviderConfig),
     catalogue: &Catalogue,
@@ -254,9 +269,14 @@ fn build_provider(
         problems.push(format!("{field}.kind: {}", catalogue.unknown(&config.kind)));
         return Err(problems);
     };
+    let Some(api) = provider_api::find(&kind.api) else {
+        problems.push(format!("{field}.kind: there is no provider API '{}'", kind.api));
+        return Err(problems);
+    };
+    let settings = settings_of(&field, config, kind, env, &mut problems);
     let default = if config.kind == MOCK { mock } else { kind.base_url.as_deref() };
-    let base_url =
-        config.base_url.as_deref().or(default).unwrap_or_default().trim_end_matches('/').to_owned();
+    let base_url = config.base_url.as_deref().or(default).unwrap_or_default();
+    let base_url = fill_in(base_url.trim_end_matches('/'), &settings);
     if let Err(problem) = check_url(&base_url, &config.kind) {
         problems.push(format!("{field}.base_url: {problem}"));
     } else if config.in_house && config.base_url.is_none() && !is_local(&base_url) {
@@ -266,9 +286,10 @@ fn build_provider(
     let key = match (&config.api_key, &kind.auth) {
         (Some(source), _) => Some(source.read(env).map_err(|e| format!("{field}.api_key: {e}"))),
         (None, Auth::None) => None,
+        (None, _) if !config.api_keys.is_empty() => None,
         // The key in the environment is for the catalogue's address. Another one gets a key only if one is named for it.
-        (None, Auth::Bearer) if config.base_url.is_some() || kind.env.is_empty() => None,
-        (None, Auth::Bearer) => match kind.key(env) {
+        (None, _) if config.base_url.is_some() || kind.env.is_empty() => None,
+        (None, _) => match kind.key(env) {
             Some((_, key)) => Some(Ok(key)),
             None => Some(Err(format!(
                 "{field}.api_key: missing: give env:NAME or file:PATH, or set {}",
@@ -276,16 +297,25 @@ fn build_provider(
             ))),
         },
     };
-    let authorization = match key.transpose() {
+    let credential = match key.transpose() {
         Err(problem) => {
             problems.push(problem);
-            None
+            Credential::None
         }
-        Ok(key) => key.map(|key| bearer(&key)).transpose().unwrap_or_else(|()| {
+        Ok(None) => Credential::None,
+        Ok(Some(key)) => Credential::key(&key, kind.auth.presented()).unwrap_or_else(|| {
             problems.push(format!("{field}.api_key: holds characters that can't stand in an HTTP header"));
-            None
+            Credential::None
         }),
     };
+    if config.api_key.is_some() && !config.api_keys.is_empty() {
+        problems.push(format!("{field}.api_keys: use either 'api_key' or 'api_keys'"));
+    }
+    let credentials = Credentials::build(credential, &config.api_keys, kind.auth.presented(), env);
+    let credentials = credentials.unwrap_or_else(|found| {
+        problems.extend(found.into_iter().map(|problem| format!("{field}.{problem}")));
+        Credentials::only(Credential::None)
+    });
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -293,13 +323,50 @@ fn build_provider(
         name: name.to_owned(),
         kind: kind_name.to_owned(),
         base_url,
-        authorization,
-        api: &OpenAi,
-        stream_usage: kind.stream_usage,
+        api,
+        quirks: config.quirks.clone().unwrap_or_else(|| kind.quirks.clone()),
+        settings,
         in_house: config.in_house,
-        credentials: Credentials::of_weights(vec![1]),
+        credentials,
         states: States::new(Arc::clone(caution)),
     })
+}
+
+/// What is said of a provider beside its address: by the operator, by the environment, else by the catalogue.
+fn settings_of(
+    field: &str,
+    config: &ProviderConfig,
+    kind: &Kind,
+    env: &dyn Fn(&str) -> Option<String>,
+    problems: &mut Vec<String>,
+) -> BTreeMap<String, String> {
+    let mut settings: BTreeMap<String, String> = BTreeMap::new();
+    for (name, value) in config.settings() {
+        if !kind.settings.contains_key(name) {
+            problems.push(format!("{field}.{name}: the kind '{}' has none", config.kind));
+        } else if !is_word(value) {
+            problems.push(format!("{field}.{name}: expected letters, digits, '-', '_' and '.' only"));
+        }
+        settings.insert(name.to_owned(), value.to_owned());
+    }
+    for (name, setting) in
+        kind.settings.iter().filter(|(name, _)| config.settings().all(|(n, _)| n != **name))
+    {
+        match setting.value(env).filter(|value| is_word(value)) {
+            Some(value) => drop(settings.insert(name.clone(), value)),
+            None if config.base_url.is_some() => {}
+            None if setting.env.is_empty() => problems.push(format!("{field}.{name}: missing")),
+            None => problems.push(format!("{field}.{name}: missing, or set {}", setting.env.join(" or "))),
+        }
+    }
+    settings
+}
+
+/// What may stand in an address, or in a path of one, without meaning something else there.
+fn is_word(value: &str) -> bool {
+    !value.is_empty()
+        && !value.starts_with('.')
+        && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
 /// Encrypted, or not leaving this machine.
@@ -349,7 +416,8 @@ pub(crate) fn post_address(url: &str) -> Result<Uri, String> {
 fn target(name: &str, providers: &BTreeMap<String, Arc<Provider>>) -> Option<Target> {
     let (provider, model) = name.split_once('/')?;
     let provider = providers.get(provider)?;
-    (!model.is_empty()).then(|| Target { provider: Arc::clone(provider), model: model.to_owned() })
+    let (provider, drop_params) = (Arc::clone(provider), DropParams::default());
+    (!model.is_empty()).then(|| Target { provider, model: model.to_owned(), drop_params })
 }
 
 fn known_target(name: &str, providers: &BTreeMap<String, Arc<Provider>>) -> Result<Target, String> {
@@ -364,7 +432,8 @@ fn bare_names(providers: &BTreeMap<String, Arc<Provider>>, prices: &Prices) -> B
     let mut bare = BTreeMap::new();
     for provider in providers.values() {
         for model in prices.models(&provider.kind) {
-            let target = Target { provider: Arc::clone(provider), model: model.to_owned() };
+            let (provider, drop_params) = (Arc::clone(provider), DropParams::default());
+            let target = Target { provider, model: model.to_owned(), drop_params };
             bare.entry(model.to_owned()).or_insert(target);
         }
     }
@@ -374,18 +443,20 @@ fn bare_names(providers: &BTreeMap<String, Arc<Provider>>, prices: &Prices) -> B
 /// A target that nobody asks.
 #[cfg(test)]
 pub(crate) fn test_target() -> Target {
+    use crate::provider_api::openai::OpenAi;
+
     let provider = Provider {
         name: "p".to_owned(),
         kind: MOCK.to_owned(),
         base_url: "http://127.0.0.1:1/v1".to_owned(),
-        authorization: None,
         api: &OpenAi,
-        stream_usage: true,
+        quirks: Quirks::default(),
+        settings: BTreeMap::new(),
         in_house: false,
-        credentials: Credentials::of_weights(vec![1]),
+        credentials: Credentials::only(Credential::None),
         states: States::new(Arc::new(Caution::of(&Default::default(), &Default::default()))),
     };
-    Target { provider: Arc::new(provider), model: "m".to_owned() }
+    Target { provider: Arc::new(provider), model: "m".to_owned(), drop_params: DropParams::default() }
 }
 
 #[cfg(test)]
@@ -446,6 +517,29 @@ mod tests {
     }
 
     #[test]
+    fn settings_stand_in_addresses_and_paths() {
+        let yaml = "providers:\n  a: {kind: azure, resource: contoso, api_key: k}\n  b: {kind: azure, resource: other, api_version: 2025-01-01-preview, api_key: k}\n";
+        let (routes, _) = build(yaml, &[]).unwrap();
+        let address = |name: &str| {
+            let target = routes.resolve(name).unwrap().swap_remove(0);
+            let how = target.provider.encoding(&target.model, false, DropParams::Drop);
+            target.provider.api.path(&how).map(|path| format!("{}{path}", target.provider.base_url))
+        };
+        assert_eq!(
+            address("a/gpt-5").unwrap(),
+            "https://contoso.openai.azure.com/openai/deployments/gpt-5/chat/completions?api-version=2024-10-21"
+        );
+        assert!(address("b/gpt-5").unwrap().ends_with("?api-version=2025-01-01-preview"));
+        for elsewhere in ["a/../x", "a/x/y", "a/x?y=z", "a/x%2Fy", "a/x#y"] {
+            assert!(address(elsewhere).is_err(), "{elsewhere}");
+        }
+        let (found, _) = build("", &[("AZURE_OPENAI_API_KEY", "k"), ("AZURE_OPENAI_RESOURCE", "r")]).unwrap();
+        assert!(found.resolve("azure/gpt-5").is_ok());
+        let (none, notes) = build("", &[("AZURE_OPENAI_API_KEY", "k")]).unwrap();
+        assert!(notes.mock_alone && none.resolve("azure/gpt-5").is_err(), "nobody knows where it is");
+    }
+
+    #[test]
     fn every_mistake_is_told_with_its_field() {
         let cases = [
             (
@@ -457,6 +551,15 @@ mod tests {
                 "providers.a.api_key: missing: give env:NAME or file:PATH, or set OPENAI_API_KEY",
             ),
             ("providers: {a: {kind: openai_compatible}}", "providers.a.base_url: missing"),
+            (
+                "providers: {a: {kind: azure, api_key: x}}",
+                "providers.a.resource: missing, or set AZURE_OPENAI_RESOURCE",
+            ),
+            (
+                "providers: {a: {kind: azure, api_key: x, resource: 'evil.example/'}}",
+                "providers.a.resource: expected letters",
+            ),
+            ("providers: {a: {kind: ollama, region: x}}", "providers.a.region: the kind 'ollama' has none"),
             ("providers: {a: {kind: ollama, base_url: 'ftp://x'}}", "providers.a.base_url: expected"),
             ("providers: {a: {kind: ollama, base_url: 'http://me:pw@x/v1'}}", "without user name"),
             (

@@ -14,6 +14,10 @@ use serde_json::{Map, Value};
 use super::usage::Usage;
 use tolerant::{null_is_default, number};
 
+/// A key of the `rest` of chunks and deltas, under which a provider API tells a client API of the same format what the shape here has
+/// no place for. It is never sent to clients of another format, and never stored.
+pub const NATIVE: &str = "sluice_native";
+
 /// One step of an answer, or a whole answer at once.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Chunk {

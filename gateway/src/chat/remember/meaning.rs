@@ -61,7 +61,7 @@ impl Memory {
             log.watch(asked, &similar.text, decided)
         });
         ticket.similar = Some(similar);
-        let Some(mut remembered) = read(&hit, asked.request.stream || !asked.vault.is_empty()) else {
+        let Some(mut remembered) = read(&hit, asked.takes_apart()) else {
             return Err(Missed { ticket: Box::new(ticket), unavailable: false });
         };
         let name = self.hit_name(&asked.call.caller.tenant, id);

@@ -21,6 +21,7 @@ fn call(tenant: &str) -> Call {
         caller: Arc::new(caller),
         id: "req_1".to_owned(),
         headers: http::HeaderMap::new(),
+        format: crate::client_api::Format::OpenAiChat,
         started: Instant::now(),
         policy: Arc::new(InForce::of_classes(&nothing)),
     }

@@ -11,7 +11,7 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::json;
 
 use crate::provider_api::openai::OpenAi;
-use crate::provider_api::{ProviderApi, StreamEvent};
+use crate::provider_api::{ProviderApi, Sent, StreamEvent};
 use crate::wire::chat::{Assembler, Chunk};
 use crate::wire::usage::Usage;
 
@@ -82,9 +82,10 @@ impl Customer {
 
 fn read(body: &Bytes, stream: bool) -> Result<Chunk, String> {
     if !stream {
-        return OpenAi.decode_whole(body).map_err(|e| e.to_string());
+        return OpenAi.decode_whole(body, &Sent::default()).map_err(|e| e.to_string());
     }
-    let (mut decoder, mut events, mut whole) = (OpenAi.stream(), Vec::new(), Assembler::default());
+    let (mut decoder, mut events, mut whole) =
+        (OpenAi.stream(Sent::default()), Vec::new(), Assembler::default());
     decoder.push(body, &mut events).map_err(|e| e.to_string())?;
     let ended = matches!(events.last(), Some(StreamEvent::Done));
     for event in &events {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::provider_api::openai::OpenAi;
-use crate::provider_api::{ProviderApi, StreamEvent};
+use crate::provider_api::{ProviderApi, Sent, StreamEvent};
 use serde_json::json;
 use sluice_guardrails::{Action, OutputRules, Rules};
 
@@ -87,7 +87,7 @@ fn a_stream_cut_at_any_byte_is_the_whole_answer() {
     let stream = format!("{}data: [DONE]\n\n", events.concat());
     let guard = guard(Action::Redact);
     for at in 0..=stream.len() {
-        let (mut decoder, mut decoded) = (OpenAi.stream(), Vec::new());
+        let (mut decoder, mut decoded) = (OpenAi.stream(Sent::default()), Vec::new());
         for part in [&stream.as_bytes()[..at], &stream.as_bytes()[at..]] {
             decoder.push(part, &mut decoded).unwrap();
         }

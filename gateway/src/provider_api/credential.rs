@@ -1,0 +1,77 @@
+//! What shows a provider that a request is the operator's: headers that are the same each time, or made for each request.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
+
+use crate::secret::Secret;
+use crate::upstream::Upstream;
+
+/// A provider's credential. No `Debug`: it holds secrets.
+#[derive(Clone, Default)]
+pub enum Credential {
+    /// None is wanted.
+    #[default]
+    None,
+    /// The same headers with every request.
+    Headers(HeaderMap),
+}
+
+/// How a key is presented.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Presented {
+    /// `Authorization: Bearer KEY`.
+    Bearer,
+    /// The key alone, in this header.
+    In(&'static str),
+}
+
+impl Credential {
+    /// A key; none if it holds characters that can't stand in a header.
+    pub fn key(key: &Secret, presented: Presented) -> Option<Self> {
+        let (name, value) = match presented {
+            Presented::Bearer => (header::AUTHORIZATION, format!("Bearer {}", key.expose())),
+            Presented::In(name) => (HeaderName::from_static(name), key.expose().to_owned()),
+        };
+        let mut value = HeaderValue::from_str(&value).ok()?;
+        value.set_sensitive(true);
+        Some(Self::Headers(HeaderMap::from_iter([(name, value)])))
+    }
+
+    /// Whether a key goes along.
+    pub fn is_some(&self) -> bool {
+        !matches!(self, Self::None)
+    }
+
+    /// Ready for one request: tokens are fetched here, if there are any.
+    ///
+    /// # Errors
+    /// What went wrong, without the secret.
+    pub async fn ready(&self, _upstream: &Upstream) -> Result<Authorization, String> {
+        Ok(match self {
+            Self::None => Authorization::default(),
+            Self::Headers(headers) => Authorization { headers: headers.clone() },
+        })
+    }
+}
+
+/// A credential that is ready for one request. No `Debug`: it holds secrets.
+#[derive(Default)]
+pub struct Authorization {
+    headers: HeaderMap,
+}
+
+impl From<HeaderMap> for Authorization {
+    fn from(headers: HeaderMap) -> Self {
+        Self { headers }
+    }
+}
+
+impl Authorization {
+    /// Adds it to a request whose body, address and other headers are what they will be.
+    ///
+    /// # Errors
+    /// What went wrong, without the secret.
+    pub fn apply<B>(self, request: &mut Request<B>) -> Result<(), String> {
+        request.headers_mut().extend(self.headers);
+        Ok(())
+    }
+}
