@@ -82,6 +82,13 @@ enum Kind {
     Forced,
 }
 
+impl Ticket {
+    /// Whether it tries if the breaker may close.
+    pub(crate) fn is_probe(&self) -> bool {
+        self.kind == Kind::Probe
+    }
+}
+
 /// How asking ended.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Outcome {

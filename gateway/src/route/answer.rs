@@ -138,16 +138,15 @@ impl Asking<'_> {
     }
 
     /// Asks one target once with the credential of this number, up to the first content of its answer; with it comes what of the
-    /// request was dropped.
+    /// request was dropped. The content is there by `first`, all of it by `deadline`.
     pub(super) async fn attempt(
         &self,
         (target, credential): (&Target, usize),
         request: &ChatRequest,
-        deadline: Instant,
+        (first, deadline): (Instant, Instant),
     ) -> Result<(Chunks, Vec<String>), Failure> {
         let provider = &target.provider;
         let Ready { outgoing, sent, dropped } = self.outgoing((target, credential), request).await?;
-        let first = (Instant::now() + self.timeouts.until_first_byte(request.stream)).min(deadline);
         let sending = self.upstream.send(outgoing);
         let response = timeout_at(first, sending)
             .await

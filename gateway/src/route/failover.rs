@@ -180,7 +180,8 @@ impl<'a> Run<'a> {
             self.asking.metrics.fallback();
         }
         self.last = Some(target.clone());
-        let tried = self.asking.attempt((&target, credential), self.request, self.deadline).await;
+        let until = (self.first_content(at, &attempt), self.deadline);
+        let tried = self.asking.attempt((&target, credential), self.request, until).await;
         let now = std::time::Instant::now();
         match tried {
             Ok((mut chunks, dropped)) => {
@@ -204,6 +205,17 @@ impl<'a> Run<'a> {
                 Err(failure)
             }
         }
+    }
+
+    /// Until when the first content must be there.
+    fn first_content(&self, at: usize, attempt: &Attempt) -> Instant {
+        let (now, usual) = (Instant::now(), self.asking.timeouts.until_first_byte(self.request.stream));
+        let standing = |entry: &Entry| entry.step.standing(now.into_std());
+        let mut others = self.entries.iter().skip(at + 1).filter(|entry| !entry.never);
+        let patience = attempt
+            .patience(now.into_std())
+            .filter(|_| others.any(|entry| standing(entry) == Standing::Closed));
+        (now + patience.map_or(usual, |patience| patience.min(usual))).min(self.deadline)
     }
 
     fn answer(&self, target: Target, dropped: Vec<String>, chunks: Chunks) -> Answer {

@@ -23,6 +23,10 @@ const LEAST_SUCCESS: f64 = 0.02;
 const LEAST_LATENCY: f64 = 0.000_2;
 /// The share of its part that a target begins with when its breaker has closed again.
 const SLOW_START: f64 = 0.1;
+/// Whoever tries a target again waits no longer for it, while others are there, than this for a stream and for a whole answer.
+const PROBED_FOR: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(30)];
+/// Or than so many times as it took when it was well.
+const PROBED_TIMES: f64 = 3.0;
 /// Most models of one provider whose state is kept: clients can ask for any name.
 const MOST_MODELS: usize = 1024;
 
@@ -251,6 +255,14 @@ impl Attempt {
         Some(Self { state: Arc::clone(state), ticket: Some(ticket), begun: now, stream, answered: false })
     }
 
+    /// How long to wait for it, if it only tries whether the target is well again.
+    pub(super) fn patience(&self, now: Instant) -> Option<Duration> {
+        self.ticket.as_ref().filter(|ticket| ticket.is_probe())?;
+        let least = PROBED_FOR[usize::from(!self.stream)];
+        let usual = self.state.latency(self.stream, now).unwrap_or_default() * PROBED_TIMES;
+        Some(Duration::try_from_secs_f64(usual).map_or(least, |usual| usual.max(least)))
+    }
+
     /// Its answer begins.
     pub(super) fn began(&mut self, now: Instant) {
         self.answered = true;
@@ -389,6 +401,19 @@ pub(super) mod tests {
         assert_eq!(state.standing(at(5000)), Standing::Closed);
         let part = |ms| state.part(at(ms));
         assert!(near(part(5000), 0.1) && near(part(10_000), 0.55) && near(part(15_000), 1.0));
+    }
+
+    #[test]
+    fn whoever_tries_a_target_again_has_little_patience() {
+        let (state, start) = (state(), Instant::now());
+        answered(&state, start, 4000);
+        assert_eq!(Attempt::begin(&state, true, false, start).unwrap().patience(start), None);
+        (0..5).for_each(|_| failed(&state, start, 0));
+        let later = start + Duration::from_secs(5);
+        let patience =
+            |stream| Attempt::begin(&state, stream, false, later).unwrap().patience(later).unwrap();
+        assert!((10..=12).contains(&patience(true).as_secs()), "three times what it took, which fades");
+        assert_eq!(patience(false), Duration::from_secs(30));
     }
 
     #[test]

@@ -315,3 +315,6 @@ fn fastest(nodes: &[Node], asked: &Asked<'_>) -> Vec<Step> {
     }
     members.into_iter().flat_map(|member| member.steps).collect()
 }
+
+#[cfg(test)]
+mod tests;
