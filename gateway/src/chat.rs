@@ -24,6 +24,7 @@ mod scan;
 mod screened;
 pub mod shadow_log;
 mod signed;
+mod steer;
 mod stored;
 mod stream;
 mod terms;
@@ -60,7 +61,7 @@ use guards::Inspected;
 use head::{
     CACHE, CACHE_CONFIDENCE, CACHE_ENTRY, CACHE_ID, CACHE_REASON, CACHE_SIMILARITY, CACHE_TIER, HEADERS,
 };
-use head::{decimals, describe, overhead, put, respond, tell_dropped, unix_seconds};
+use head::{decimals, describe, fallbacks, overhead, put, respond, tell_dropped, unix_seconds};
 pub use head::{error_in, error_response};
 use lifetime::Excuse;
 use live::{End, Live};
@@ -120,7 +121,7 @@ pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Raw<Bytes>) -> Resul
     {
         return Ok(from_memory(core, call, &delivery, Vault::new(), remembered));
     }
-    let (mut request, targets, Inspected { mut vault, clean, original }) = if small {
+    let (mut request, targets, Inspected { mut vault, clean, original, injection }) = if small {
         read(gateway, call, &body)?
     } else {
         // Scanning it takes milliseconds, which the other clients of this thread would wait.
@@ -133,7 +134,8 @@ pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Raw<Bytes>) -> Resul
         Guarded { request, vault } =
             Box::pin(external::input(core, call, &targets, guarded, original)).await?;
     }
-    let repeat = repeat.filter(|_| clean);
+    steer::steer(gateway, call, &mut request, (&vault, injection))?;
+    let repeat = repeat.filter(|_| clean && !gateway.routes.is_conditional(&request.model));
     let asked = Asked { call, request: &request, vault: &vault, wishes: &wishes };
     let screening = || Screening::new(core, call, &request, &targets);
     let found = match memory {
@@ -223,6 +225,7 @@ async fn first_answer(
     let mut timeouts = gateway.timeouts.clone();
     timeouts.total.0 = timeouts.total.0.saturating_sub(waited);
     let asking = Asking {
+        routes: &gateway.routes,
         upstream: &core.upstream,
         timeouts: &timeouts,
         retry: &gateway.retry,
@@ -400,6 +403,7 @@ async fn from_provider(
         headers.insert(&CACHE_REASON, HeaderValue::from_static(nothing.reason));
     }
     describe(&mut headers, &answer.target.provider.name, &answer.target.model, answer.attempts);
+    fallbacks(&mut headers, answer.fallbacks);
     tell_dropped(&mut headers, &answer.dropped);
     overhead(&mut headers, gateway, &call, "provider", answer.waited);
 

@@ -8,6 +8,7 @@
 pub mod admin;
 pub mod audit;
 pub mod body;
+mod breaker;
 pub mod chat;
 pub mod client_api;
 pub mod commands;

@@ -23,6 +23,8 @@ pub(super) struct Inspected {
     pub(super) clean: bool,
     /// The fields as they came, if an external guard is to see them.
     pub(super) original: Option<Map<String, Value>>,
+    /// It looks like a prompt injection.
+    pub(super) injection: bool,
 }
 
 /// Redacts the request in place, writes down what was decided, ties the request to the proof that it worked, and takes away
@@ -93,7 +95,7 @@ pub(super) fn input(
     if let Some(subject) = subject.filter(|_| matters) {
         request.secure(Secured { proof, in_house, kept: scanned.signed.kept, subject });
     }
-    Ok(Inspected { vault: scanned.vault, clean, original })
+    Ok(Inspected { vault: scanned.vault, clean, original, injection: injection.is_some() })
 }
 
 /// Whether a text is long and of base64's characters alone, as sound is; random digits in it would look like anything.
