@@ -1,5 +1,6 @@
 //! The OpenAI API, spoken by OpenAI and by most others.
 
+mod foreign;
 pub mod words;
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use super::{
     DecodeError, EncodeError, Encoded, Encoding, ErrorAnswer, ProviderApi, Sent, StreamDecoder, StreamEvent,
 };
 use crate::chat::request::ChatRequest;
+use crate::client_api::Format;
 use crate::wire::chat::Chunk;
 use crate::wire::sse::SseDecoder;
 
@@ -26,6 +28,9 @@ impl ProviderApi for OpenAi {
     }
 
     fn encode(&self, request: &ChatRequest, how: &Encoding<'_>) -> Result<Encoded, EncodeError> {
+        if request.format != Format::OpenAiChat {
+            return foreign::encode(request, how);
+        }
         let body = request.upstream_body(how.model, how.quirks.stream_usage);
         Ok(Encoded { body, ..Encoded::default() })
     }
