@@ -121,7 +121,7 @@ pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Raw<Bytes>) -> Resul
     if let (Some(memory), Some(key)) = (memory, &repeat)
         && let Some((delivery, remembered)) = again(gateway, memory, &wishes, key)?
     {
-        return Ok(from_memory(core, call, delivery, Vault::new(), remembered));
+        return Ok(from_memory(core, call, &delivery, Vault::new(), remembered));
     }
     let (mut request, targets, Inspected { mut vault, clean, original }) = if small {
         read(gateway, call, &body)?
@@ -146,7 +146,7 @@ pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Raw<Bytes>) -> Resul
     let mut nothing = match found {
         Found::Hit(mut remembered) => {
             let check = remembered.judged.as_mut().and_then(|judged| judged.spot_check.take());
-            let response = from_memory(core, call, request.delivery(), vault, *remembered);
+            let response = from_memory(core, call, &request.delivery(), vault, *remembered);
             if wishes.only_if_cached && check.is_some() {
                 // Its client said that no provider is to be asked.
                 gateway.metrics.label("unanswered");
@@ -166,7 +166,7 @@ pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Raw<Bytes>) -> Resul
     {
         let delivery = request.delivery();
         refresh(screening(), request, targets, nothing.ticket);
-        return Ok(from_memory(core, call, delivery, vault, remembered));
+        return Ok(from_memory(core, call, &delivery, vault, remembered));
     }
     // Boxed, so that a hit need not carry around the room that asking takes.
     Box::pin(ask(core, call, (&request, &wishes), &targets, vault, nothing)).await
@@ -186,7 +186,7 @@ async fn ask(
     let lead = match coalesce::join(gateway, call, nothing.ticket.as_ref(), request.stream).await? {
         Place::Follower(followed) => {
             let waited = begun.elapsed();
-            return Ok(from_another(core, call, request.delivery(), vault, followed, waited));
+            return Ok(from_another(core, call, &request.delivery(), vault, followed, waited));
         }
         Place::Leader(lead) => Some(lead),
         Place::Alone => None,
@@ -196,7 +196,7 @@ async fn ask(
         && let Some(remembered) = lead.as_ref().and_then(|_| memory.recheck(&asked, ticket))
     {
         // Whoever led before us was done just now.
-        return Ok(from_memory(core, call, request.delivery(), vault, remembered));
+        return Ok(from_memory(core, call, &request.delivery(), vault, remembered));
     }
     gateway.metrics.lookup(if nothing.bypass { "bypass" } else { "miss" }, "");
     gateway.metrics.limited(nothing.reason);
@@ -206,7 +206,9 @@ async fn ask(
             let stale = matches!(error, ApiError::TargetsFailed { .. })
                 .then(|| remember::excused(&mut nothing.stale, Excuse::Error, wishes))
                 .flatten();
-            return stale.map(|stale| from_memory(core, call, request.delivery(), vault, stale)).ok_or(error);
+            return stale
+                .map(|stale| from_memory(core, call, &request.delivery(), vault, stale))
+                .ok_or(error);
         }
     };
     let screening = Screening::new(core, call, request, targets);
@@ -322,7 +324,7 @@ fn again(
 fn from_memory(
     core: &Core,
     call: &Call,
-    delivery: Delivery,
+    delivery: &Delivery,
     vault: Vault,
     remembered: Remembered,
 ) -> Response<Body> {
@@ -363,9 +365,9 @@ fn from_memory(
         Form::Parts(chunk) => {
             let stored = Chunk { id, created, ..*chunk };
             let body = if delivery.stream {
-                replayed(vault, stored, &delivery)
+                replayed(vault, stored, delivery)
             } else {
-                delivery.format.api().encode_whole(restored(vault, stored), &delivery)
+                delivery.format.api().encode_whole(restored(vault, stored), delivery)
             };
             respond(headers, delivery.stream, Body::Full(body))
         }
@@ -452,7 +454,7 @@ async fn from_provider(
 fn from_another(
     core: &Core,
     call: &Call,
-    delivery: Delivery,
+    delivery: &Delivery,
     vault: Vault,
     followed: Followed,
     waited: Duration,
@@ -469,7 +471,7 @@ fn from_another(
     let (id, created) = (delivery.format.api().fresh_id(), unix_seconds());
     match followed {
         Followed::Stream(_, reader) => {
-            let (out, body) = stream_out(gateway, vault, account, &delivery, Some((id, created)));
+            let (out, body) = stream_out(gateway, vault, account, delivery, Some((id, created)));
             tokio::spawn(out.run(reader));
             respond(headers, true, Body::Stream(body))
         }
@@ -477,7 +479,7 @@ fn from_another(
             account.settled(&settled);
             account.close("complete");
             let whole = Chunk { id, created, ..settled.answer.as_ref().clone() };
-            let body = delivery.format.api().encode_whole(restored(vault, whole), &delivery);
+            let body = delivery.format.api().encode_whole(restored(vault, whole), delivery);
             respond(headers, false, Body::Full(body))
         }
     }

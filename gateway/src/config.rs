@@ -30,6 +30,7 @@ pub use presidio::PresidioSection;
 pub use qdrant::{CacheStore, QdrantSection, Quantisation};
 pub use units::{ByteSize, Portion, Span, TimeSensitive};
 
+use crate::provider_api::Quirks;
 use crate::secret::SecretSource;
 
 /// The configuration file of Sluice.
@@ -124,6 +125,9 @@ pub struct ProviderConfig {
     /// The version of its API, for kinds that want one named (`azure`, `anthropic`).
     #[serde(default)]
     pub api_version: Option<String>,
+    /// In what it differs from others that speak its API, instead of what the catalogue says of its kind.
+    #[serde(default)]
+    pub quirks: Option<Quirks>,
     /// True: it is in the house. Requests with something in them that `guardrails` routes go to such providers alone, and it
     /// stays in them as it is. Such a provider names its `base_url`, unless its kind is served on this machine.
     #[serde(default)]
@@ -170,6 +174,7 @@ impl ProviderConfig {
             project: None,
             resource: None,
             api_version: None,
+            quirks: None,
             in_house: false,
         }
     }

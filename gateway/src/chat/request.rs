@@ -234,10 +234,15 @@ impl ChatRequest {
     }
 
     /// The body to send to a provider of OpenAI's chat completions: the client's own values, byte for byte where no guard changed
-    /// them, with `model` replaced. In a stream token counts are asked for as well, since the ledger needs them, or not at
-    /// all where the provider would refuse the question (`stream_usage` false).
-    pub fn upstream_body(&self, model: &str, stream_usage: bool) -> Bytes {
-        let mut more = Map::new();
+    /// them, with `model` replaced, those fields alone that are to stay, and `more`. In a stream token counts are asked for
+    /// as well, since the ledger needs them, or not at all where the provider would refuse the question (`stream_usage` false).
+    pub fn chat_body(
+        &self,
+        model: &str,
+        stream_usage: bool,
+        mut more: Map<String, Value>,
+        stays: &dyn Fn(&str) -> bool,
+    ) -> Bytes {
         if self.stream {
             let mut options = self.fields.get("stream_options").cloned().unwrap_or_else(|| json!({}));
             if !options.is_object() {
@@ -253,7 +258,9 @@ impl ChatRequest {
                 more.insert("stream_options".to_owned(), options);
             }
         }
-        self.respelled(Some(model), &more, &|key| !(self.stream && key == "stream_options"))
+        let stays = |key: &str| !(self.stream && key == "stream_options") && stays(key);
+        let original = self.original.as_ref().filter(|_| self.said.is_none());
+        spell(original, &self.fields, Some(model), &more, &stays)
     }
 
     /// The client's own body, byte for byte where no guard changed it, with another `model` in front, or none, with those
@@ -264,32 +271,43 @@ impl ChatRequest {
         more: &Map<String, Value>,
         stays: &dyn Fn(&str) -> bool,
     ) -> Bytes {
-        let original = self.original.as_ref().map(Raw::expose);
-        let mut out = Vec::with_capacity(original.map_or(1024, |o| o.len() + 64));
-        let original = original.and_then(|bytes| serde_json::from_slice::<RawObject>(bytes).ok());
-        out.push(b'{');
-        if let Some(model) = model {
-            member(&mut out, "model", json!(model).to_string().as_bytes());
-        }
-        let forwarded = |key: &str| key != "model" && stays(key) && !more.contains_key(key);
-        match &original {
-            Some(RawObject(members)) => {
-                for (key, value) in members.iter().filter(|(key, _)| forwarded(key)) {
-                    member(&mut out, key, value.get().as_bytes());
-                }
-            }
-            None => {
-                for (key, value) in self.said().iter().filter(|(key, _)| forwarded(key)) {
-                    member(&mut out, key, value.to_string().as_bytes());
-                }
-            }
-        }
-        for (key, value) in more {
-            member(&mut out, key, value.to_string().as_bytes());
-        }
-        out.push(b'}');
-        Bytes::from(out)
+        spell(self.original.as_ref(), self.said(), model, more, stays)
     }
+}
+
+/// Spells an object: by the bytes that spell it where there are any, else by its fields.
+fn spell(
+    original: Option<&Raw<Bytes>>,
+    fields: &Map<String, Value>,
+    model: Option<&str>,
+    more: &Map<String, Value>,
+    stays: &dyn Fn(&str) -> bool,
+) -> Bytes {
+    let original = original.map(Raw::expose);
+    let mut out = Vec::with_capacity(original.map_or(1024, |o| o.len() + 64));
+    let original = original.and_then(|bytes| serde_json::from_slice::<RawObject>(bytes).ok());
+    out.push(b'{');
+    if let Some(model) = model {
+        member(&mut out, "model", json!(model).to_string().as_bytes());
+    }
+    let forwarded = |key: &str| key != "model" && stays(key) && !more.contains_key(key);
+    match &original {
+        Some(RawObject(members)) => {
+            for (key, value) in members.iter().filter(|(key, _)| forwarded(key)) {
+                member(&mut out, key, value.get().as_bytes());
+            }
+        }
+        None => {
+            for (key, value) in fields.iter().filter(|(key, _)| forwarded(key)) {
+                member(&mut out, key, value.to_string().as_bytes());
+            }
+        }
+    }
+    for (key, value) in more {
+        member(&mut out, key, value.to_string().as_bytes());
+    }
+    out.push(b'}');
+    Bytes::from(out)
 }
 
 fn member(out: &mut Vec<u8>, key: &str, value: &[u8]) {
@@ -333,6 +351,12 @@ mod tests {
 
     fn request(body: &str) -> ChatRequest {
         parse(&Bytes::copy_from_slice(body.as_bytes())).ok().unwrap()
+    }
+
+    impl ChatRequest {
+        fn upstream_body(&self, model: &str, stream_usage: bool) -> Bytes {
+            self.chat_body(model, stream_usage, Map::new(), &|_| true)
+        }
     }
 
     #[test]

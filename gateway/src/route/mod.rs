@@ -14,7 +14,7 @@ use crate::error::ApiError;
 use crate::ledger::Prices;
 use crate::local::is_loopback_name;
 use crate::provider_api::credential::Credential;
-use crate::provider_api::{self, Encoding, ProviderApi, Quirks};
+use crate::provider_api::{self, Encoding, ProviderApi, Quirks, fill_in};
 use crate::secret::{Secret, SecretSource};
 use catalogue::{Auth, Catalogue, Kind};
 
@@ -260,7 +260,7 @@ fn build_provider(
             Credential::None
         }
         Ok(None) => Credential::None,
-        Ok(Some(key)) => Credential::key(&key, kind.auth.presented()).unwrap_or_else(|()| {
+        Ok(Some(key)) => Credential::key(&key, kind.auth.presented()).unwrap_or_else(|| {
             problems.push(format!("{field}.api_key: holds characters that can't stand in an HTTP header"));
             Credential::None
         }),
@@ -274,7 +274,7 @@ fn build_provider(
         base_url,
         credential,
         api,
-        quirks: kind.quirks.clone(),
+        quirks: config.quirks.clone().unwrap_or_else(|| kind.quirks.clone()),
         settings,
         in_house: config.in_house,
     })
@@ -315,11 +315,6 @@ fn is_word(value: &str) -> bool {
     !value.is_empty()
         && !value.starts_with('.')
         && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-}
-
-/// An address with settings in place of their names in braces.
-fn fill_in(url: &str, settings: &BTreeMap<String, String>) -> String {
-    settings.iter().fold(url.to_owned(), |url, (name, value)| url.replace(&format!("{{{name}}}"), value))
 }
 
 /// Encrypted, or not leaving this machine.
@@ -486,6 +481,29 @@ mod tests {
     }
 
     #[test]
+    fn settings_stand_in_addresses_and_paths() {
+        let yaml = "providers:\n  a: {kind: azure, resource: contoso, api_key: k}\n  b: {kind: azure, resource: other, api_version: 2025-01-01-preview, api_key: k}\n";
+        let (routes, _) = build(yaml, &[]).unwrap();
+        let address = |name: &str| {
+            let target = routes.resolve(name).unwrap().swap_remove(0);
+            let how = target.provider.encoding(&target.model, false, DropParams::Drop);
+            target.provider.api.path(&how).map(|path| format!("{}{path}", target.provider.base_url))
+        };
+        assert_eq!(
+            address("a/gpt-5").unwrap(),
+            "https://contoso.openai.azure.com/openai/deployments/gpt-5/chat/completions?api-version=2024-10-21"
+        );
+        assert!(address("b/gpt-5").unwrap().ends_with("?api-version=2025-01-01-preview"));
+        for elsewhere in ["a/../x", "a/x/y", "a/x?y=z", "a/x%2Fy", "a/x#y"] {
+            assert!(address(elsewhere).is_err(), "{elsewhere}");
+        }
+        let (found, _) = build("", &[("AZURE_OPENAI_API_KEY", "k"), ("AZURE_OPENAI_RESOURCE", "r")]).unwrap();
+        assert!(found.resolve("azure/gpt-5").is_ok());
+        let (none, notes) = build("", &[("AZURE_OPENAI_API_KEY", "k")]).unwrap();
+        assert!(notes.mock_alone && none.resolve("azure/gpt-5").is_err(), "nobody knows where it is");
+    }
+
+    #[test]
     fn every_mistake_is_told_with_its_field() {
         let cases = [
             (
@@ -497,6 +515,15 @@ mod tests {
                 "providers.a.api_key: missing: give env:NAME or file:PATH, or set OPENAI_API_KEY",
             ),
             ("providers: {a: {kind: openai_compatible}}", "providers.a.base_url: missing"),
+            (
+                "providers: {a: {kind: azure, api_key: x}}",
+                "providers.a.resource: missing, or set AZURE_OPENAI_RESOURCE",
+            ),
+            (
+                "providers: {a: {kind: azure, api_key: x, resource: 'evil.example/'}}",
+                "providers.a.resource: expected letters",
+            ),
+            ("providers: {a: {kind: ollama, region: x}}", "providers.a.region: the kind 'ollama' has none"),
             ("providers: {a: {kind: ollama, base_url: 'ftp://x'}}", "providers.a.base_url: expected"),
             ("providers: {a: {kind: ollama, base_url: 'http://me:pw@x/v1'}}", "without user name"),
             (

@@ -1,55 +1,22 @@
-//! Requests of clients that speak another format, for a provider of OpenAI's: what it has no place for is taken out.
+//! Messages and tools of clients that speak another format: what OpenAI has no place for is taken out, or refused where something
+//! would be lost by it.
 
-use bytes::Bytes;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use crate::chat::request::ChatRequest;
-use crate::provider_api::{EncodeError, Encoded, Encoding};
+use crate::provider_api::EncodeError;
 
-/// Fields of other formats that this one does not have.
-const OTHERS: &[&str] = &[
+/// What messages, parts and calls may have beside OpenAI's own fields.
+const BESIDE: &[&str] = &[
     "cache_control",
-    "container",
-    "context_management",
-    "diagnostics",
-    "inference_geo",
-    "mcp_servers",
-    "output_config",
-    "speed",
-    "thinking",
-    "top_k",
+    "caller",
+    "citations",
+    "extra_content",
+    "is_error",
+    "reasoning_content",
+    "reasoning_details",
+    "thinking_blocks",
+    "toolset_name",
 ];
-
-/// Of these, those that only tell a provider how to save work: nobody misses them.
-const INDIFFERENT: &[&str] = &["cache_control", "diagnostics"];
-
-/// What messages, parts, calls and tools may have beside OpenAI's own fields.
-const BESIDE: &[&str] =
-    &["cache_control", "caller", "citations", "is_error", "thinking_blocks", "toolset_name"];
-
-/// The request as OpenAI's chat completions say it.
-pub(super) fn encode(request: &ChatRequest, how: &Encoding<'_>) -> Result<Encoded, EncodeError> {
-    let (mut body, mut dropped) = (Map::new(), Vec::new());
-    body.insert("model".to_owned(), json!(how.model));
-    for (name, value) in request.fields() {
-        let sent = match name.as_str() {
-            "model" | "stream" | "stream_options" => continue,
-            "messages" => messages(value)?,
-            "tools" => tools(value)?,
-            name if INDIFFERENT.contains(&name) => continue,
-            name if OTHERS.contains(&name) && !how.leave_out(name, &mut dropped)? => continue,
-            _ => value.clone(),
-        };
-        body.insert(name.clone(), sent);
-    }
-    if how.stream {
-        body.insert("stream".to_owned(), json!(true));
-        if how.quirks.stream_usage {
-            body.insert("stream_options".to_owned(), json!({ "include_usage": true }));
-        }
-    }
-    Ok(Encoded { body: Bytes::from(Value::Object(body).to_string()), dropped, ..Encoded::default() })
-}
 
 fn strip(value: &mut Value) {
     if let Value::Object(members) = value {
@@ -57,7 +24,8 @@ fn strip(value: &mut Value) {
     }
 }
 
-fn messages(messages: &Value) -> Result<Value, EncodeError> {
+/// The messages as OpenAI knows them.
+pub(super) fn messages(messages: &Value) -> Result<Value, EncodeError> {
     let mut out: Vec<Value> = Vec::new();
     // Pictures that tools gave back: here they are the user's.
     let mut shown = Vec::new();
@@ -105,7 +73,8 @@ fn known(field: &str, part: &Value) -> Result<(), EncodeError> {
     Err(EncodeError::Unsupported { param, message })
 }
 
-fn tools(tools: &Value) -> Result<Value, EncodeError> {
+/// The tools as OpenAI knows them.
+pub(super) fn tools(tools: &Value) -> Result<Value, EncodeError> {
     let mut tools = tools.clone();
     for (at, tool) in tools.as_array_mut().into_iter().flatten().enumerate() {
         let kind = tool.get("type").and_then(Value::as_str).unwrap_or_default();
