@@ -4,6 +4,7 @@ mod account;
 mod attack;
 mod audited;
 mod coalesce;
+pub mod count;
 mod external;
 mod flight;
 mod guards;
@@ -35,7 +36,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use sluice_guardrails::{Guard, Vault};
 use tokio::sync::mpsc;
 
@@ -114,10 +115,12 @@ pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Raw<Bytes>) -> Resul
     let memory = gateway.memory.as_ref();
     let asks_others = gateway.external.is_asked(Phase::Input);
     // Who is asked about each request is asked about a repeated one as well.
-    let repeat = memory.filter(|_| small && !asks_others);
+    // What headers ask for beside the body is told apart once it is read.
+    let plain = !call.headers.contains_key("anthropic-beta");
+    let repeat = memory.filter(|_| small && plain && !asks_others);
     let repeat = repeat.map(|memory| memory.repeat_key(call, &wishes, body.expose()));
     if let (Some(memory), Some(key)) = (memory, &repeat)
-        && let Some((delivery, remembered)) = again(gateway, memory, &wishes, key)?
+        && let Some((delivery, remembered)) = again(gateway, memory, (call, &wishes), key)?
     {
         return Ok(from_memory(core, call, &delivery, Vault::new(), remembered));
     }
@@ -293,9 +296,18 @@ fn read(
     body: &Raw<Bytes>,
 ) -> Result<(ChatRequest, Vec<Target>, Inspected), ApiError> {
     let mut request = call.format.api().parse(body.expose())?;
-    let mut targets = gateway.routes.resolve(&request.model)?;
+    request.passed = passed(call);
+    let mut targets = gateway.routes.resolve_for(&call.caller, &request.model)?;
     let inspected = guards::input(gateway, call, &mut request, &mut targets)?;
     Ok((request, targets, inspected))
+}
+
+/// What of a call's headers goes along to a provider that speaks its format.
+fn passed(call: &Call) -> HeaderMap {
+    let named = call.format.api().headers().iter().map(|name| HeaderName::from_static(name));
+    named
+        .flat_map(|name| call.headers.get_all(&name).iter().map(move |value| (name.clone(), value.clone())))
+        .collect()
 }
 
 /// The answer to a request that came before, byte for byte, and in which no guard found anything: its route is checked and
@@ -303,11 +315,11 @@ fn read(
 fn again(
     gateway: &Gateway,
     memory: &Memory,
-    wishes: &Wishes,
+    (call, wishes): (&Call, &Wishes),
     key: &RepeatKey,
 ) -> Result<Option<(Delivery, Remembered)>, ApiError> {
     let Some(known) = memory.known(key) else { return Ok(None) };
-    gateway.routes.resolve(&known.model)?;
+    gateway.routes.resolve_for(&call.caller, &known.model)?;
     Ok(memory.recall(wishes, &known).map(|remembered| (known.delivery.clone(), remembered)))
 }
 

@@ -109,6 +109,10 @@ pub struct KeyConfig {
     /// Who may share cached answers: keys of one tenant do. By default each key is a tenant of its own.
     #[serde(default)]
     pub tenant: Option<String>,
+    /// The models that it may use, as clients name them; a `*` at the end stands for any end, so `openai/*` for all of a
+    /// provider's. By default all.
+    #[serde(default)]
+    pub models: Option<Vec<String>>,
 }
 
 /// A place where models are served.

@@ -336,7 +336,7 @@ mod tests {
     use sluice_guardrails::Policy;
 
     fn told(body: &Value) -> Result<Value, ApiError> {
-        let caller = Caller { key: String::new(), tenant: String::new(), shares_tenant: false };
+        let caller = Caller { key: String::new(), tenant: String::new(), shares_tenant: false, models: None };
         let call = Call {
             caller: Arc::new(caller),
             id: String::new(),

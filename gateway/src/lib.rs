@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod aliases;
 pub mod audit;
 pub mod body;
 mod breaker;

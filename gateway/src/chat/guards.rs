@@ -58,6 +58,14 @@ pub(super) fn input(
         // It goes to the provider and into the log as it is.
         return Err(ApiError::invalid("model", "'model' holds what looks like personal data or a secret"));
     }
+    for (name, value) in &request.passed {
+        // They go to the provider as they are, too.
+        let value = value.to_str().unwrap_or_default();
+        if !guard.inspect_in(channel, value, "").is_empty() || guard.confines(channel, value) {
+            let message = format!("'{name}' holds what looks like personal data or a secret");
+            return Err(ApiError::invalid(name.as_str(), message));
+        }
+    }
     let original = gateway.external.sees_originals().then(|| request.said().clone());
     let mut scanned = Scanned::default();
     let changed = request.rewrite(|fields| {
@@ -124,8 +132,11 @@ fn speaker(path: &[&str], value: &Value) -> Option<Channel> {
         ["messages", "content"] | ["messages", "content", "content"] => match word("type")? {
             "document" | "file" | "search_result" => Some(Channel::Document),
             "tool_result" => Some(Channel::Tool),
+            // What tools of the provider gave back, such as `web_search_tool_result`.
+            kind if kind.ends_with("_tool_result") => Some(Channel::Tool),
             _ => None,
         },
+        ["system"] => Some(Channel::System),
         ["documents"] => Some(Channel::Document),
         _ => item_speaker(path, value),
     }
@@ -173,7 +184,7 @@ pub(super) fn channel(request: &Value, path: &[Step]) -> Channel {
 }
 
 /// What is a word of the API and not of people: the model's name, the roles and kinds of messages and parts (where they
-/// are words, so that nothing hides there), a number as seed, and sound in base64.
+/// are words, so that nothing hides there), a number as seed, and sound, pictures and files in base64.
 pub(super) fn is_structure(path: &[&str], text: &str) -> bool {
     match path {
         ["messages" | "input", "role" | "type" | "status"]
@@ -182,9 +193,11 @@ pub(super) fn is_structure(path: &[&str], text: &str) -> bool {
         }
         ["seed"] => text.bytes().all(|b| b.is_ascii_digit() || b == b'-'),
         ["model"] => true,
-        ["messages" | "input", "content", "input_audio", "data"] | ["input", "encrypted_content"] => {
-            is_sound(text)
-        }
+        ["messages" | "input", "content", "input_audio", "data"]
+        | ["input", "encrypted_content"]
+        | ["messages", "content", "source", "data"]
+        | ["messages", "content", "content", "source", "data"]
+        | ["messages", "content", .., "encrypted_content" | "encrypted_index"] => is_sound(text),
         _ => words::is_value(path, text),
     }
 }

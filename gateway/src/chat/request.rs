@@ -92,12 +92,17 @@ impl Delivery {
     }
 }
 
-/// The texts of the messages whose role is one of those that are wanted: whole contents, and the texts among parts.
-pub(crate) fn texts(fields: &Map<String, Value>, wanted: impl Fn(&str) -> bool) -> Vec<&str> {
+/// The texts of the messages whose role is one of those that are wanted: whole contents, and the texts among parts. What stands
+/// beside the messages as `system` is a system's.
+pub(crate) fn texts(fields: &Map<String, Value>, is_wanted: impl Fn(&str) -> bool) -> Vec<&str> {
     let messages = fields.get("messages").and_then(Value::as_array).into_iter().flatten();
-    let wanted = messages.filter(|message| message.get("role").and_then(Value::as_str).is_some_and(&wanted));
+    let wanted =
+        messages.filter(|message| message.get("role").and_then(Value::as_str).is_some_and(&is_wanted));
     let contents = wanted.filter_map(|message| message.get("content"));
-    contents
+    let beside = fields.get("system").filter(|_| is_wanted("system"));
+    beside
+        .into_iter()
+        .chain(contents)
         .flat_map(|content| match content {
             Value::String(text) => vec![text.as_str()],
             Value::Array(parts) => parts.iter().filter_map(|part| part.get("text")?.as_str()).collect(),

@@ -1,5 +1,6 @@
 //! How clients speak to us: each client API parses its requests into ours and writes our chunks in its own form.
 
+pub mod anthropic_messages;
 pub mod openai_chat;
 pub mod openai_responses;
 
@@ -18,6 +19,8 @@ pub enum Format {
     OpenAiChat,
     /// OpenAI's Responses.
     OpenAiResponses,
+    /// Anthropic's messages.
+    AnthropicMessages,
 }
 
 impl Format {
@@ -26,6 +29,7 @@ impl Format {
         match self {
             Self::OpenAiChat => "chat_completions",
             Self::OpenAiResponses => "responses",
+            Self::AnthropicMessages => "messages",
         }
     }
 
@@ -34,6 +38,7 @@ impl Format {
         match self {
             Self::OpenAiChat => &openai_chat::OpenAiChat,
             Self::OpenAiResponses => &openai_responses::OpenAiResponses,
+            Self::AnthropicMessages => &anthropic_messages::AnthropicMessages,
         }
     }
 }
@@ -53,6 +58,11 @@ pub trait ClientApi: Send + Sync {
     /// # Errors
     /// [`ApiError::Invalid`] with the path of the field.
     fn as_chat(&self, said: &Map<String, Value>) -> Result<Map<String, Value>, ApiError>;
+
+    /// Headers of a request that belong to its format: they go along to a provider that speaks the same one.
+    fn headers(&self) -> &'static [&'static str] {
+        &[]
+    }
 
     /// A new id for an answer that comes from no provider.
     fn fresh_id(&self) -> String;

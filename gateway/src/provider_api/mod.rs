@@ -1,5 +1,6 @@
 //! How we speak to providers: each provider API writes our request in its own form and reads its answers into chunks.
 
+pub mod anthropic;
 pub mod credential;
 pub mod fields;
 pub mod openai;
@@ -183,6 +184,8 @@ pub struct Sent {
     pub tools: BTreeMap<String, String>,
     /// The answer comes as a call of this tool, which the client did not define: its arguments are the answer.
     pub answer_tool: Option<String>,
+    /// The client speaks the provider's format: it is told also what no other format has.
+    pub native: bool,
     /// The tokens of reasoning are not among those of the answer.
     pub reasoning_apart: bool,
 }
@@ -252,7 +255,7 @@ pub enum StreamEvent {
 pub struct DecodeError(pub String);
 
 /// All provider APIs; a new one is a line here.
-pub static APIS: &[&dyn ProviderApi] = &[&openai::OpenAi];
+pub static APIS: &[&dyn ProviderApi] = &[&openai::OpenAi, &anthropic::Anthropic];
 
 /// The provider API of this name.
 pub fn find(name: &str) -> Option<&'static dyn ProviderApi> {

@@ -1,6 +1,7 @@
 //! The OpenAI API, spoken by OpenAI and by most others.
 
 mod encode;
+mod foreign;
 pub mod words;
 
 use bytes::Bytes;

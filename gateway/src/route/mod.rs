@@ -22,6 +22,7 @@ use http::{HeaderValue, Uri};
 
 use crate::config::{Config, DropParams, ProviderConfig};
 use crate::error::ApiError;
+use crate::keys::Caller;
 use crate::ledger::Prices;
 use crate::local::is_loopback_name;
 use crate::provider_api::credential::Credential;
@@ -236,6 +237,20 @@ impl Routes {
             format!("there are routes for {} and the providers {}", routes.join(", "), names.join(", "))
         };
         Err(ApiError::ModelNotFound { model: model.chars().take(100).collect(), hint })
+    }
+
+    /// The same for somebody who may not use every model.
+    ///
+    /// # Errors
+    /// [`ApiError::ModelNotFound`] and [`ApiError::ModelNotAllowed`].
+    pub fn resolve_for(&self, caller: &Caller, model: &str) -> Result<Vec<Target>, ApiError> {
+        let targets = self.resolve(model)?;
+        // A bare name means the one target that is called so; a route is allowed by its own name alone.
+        let stands_for = |target: &Target| !self.routes.contains_key(model) && caller.may_use(&target.name());
+        if caller.may_use(model) || targets.first().is_some_and(stands_for) {
+            return Ok(targets);
+        }
+        Err(ApiError::ModelNotAllowed { model: model.to_owned() })
     }
 
     /// Whether any provider is in the house.

@@ -2,19 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
+use super::foreign;
 use super::{EncodeError, Encoded, Encoding, Sent};
 use crate::chat::request::ChatRequest;
 use crate::client_api::Format;
-
-/// What a translated message holds beside OpenAI's fields; only providers of its own format know it.
-const FOREIGN_IN_MESSAGES: [&str; 6] = [
-    "cache_control",
-    "extra_content",
-    "is_error",
-    "reasoning_content",
-    "reasoning_details",
-    "thinking_blocks",
-];
 
 /// What a chat completion request has beside what is translated below; as OpenAI's reference lists it.
 const CHAT_FIELDS: [&str; 29] = [
@@ -115,8 +106,13 @@ fn translated<'r>(
                     gone.push("top_k");
                 }
             }
-            "messages" => drop(more.insert(name.clone(), own_messages(value))),
-            "tools" => drop(more.insert(name.clone(), own_tools(value))),
+            "messages" => drop(more.insert(name.clone(), foreign::messages(value)?)),
+            "tools" => {
+                gone.push("tools");
+                if let Some(tools) = foreign::tools(value, how, dropped)? {
+                    more.insert(name.clone(), tools);
+                }
+            }
             _ if CHAT_FIELDS.contains(&name.as_str()) => {}
             _ => {
                 if !how.leave_out(name, dropped)? {
@@ -140,32 +136,6 @@ fn effort(thinking: &Value) -> Option<&'static str> {
         ("enabled", _) => Some("high"),
         _ => None,
     }
-}
-
-fn own_messages(messages: &Value) -> Value {
-    let mut messages = messages.clone();
-    for message in messages.as_array_mut().into_iter().flatten() {
-        let Value::Object(message) = message else { continue };
-        FOREIGN_IN_MESSAGES.iter().for_each(|name| drop(message.remove(*name)));
-        for list in ["content", "tool_calls"] {
-            for item in message.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
-                if let Value::Object(item) = item {
-                    FOREIGN_IN_MESSAGES.iter().for_each(|name| drop(item.remove(*name)));
-                }
-            }
-        }
-    }
-    messages
-}
-
-fn own_tools(tools: &Value) -> Value {
-    let mut tools = tools.clone();
-    for tool in tools.as_array_mut().into_iter().flatten() {
-        if let Value::Object(tool) = tool {
-            tool.remove("cache_control");
-        }
-    }
-    tools
 }
 
 #[cfg(test)]
