@@ -228,4 +228,66 @@ mod tests {
         }
         assert_eq!(Failure::Timeout("first_byte").into_error(vec![], None).status(), 504);
     }
+
+    fn answered(status: u16, code: &str, retry_after: Option<Duration>) -> Failure {
+        let status = StatusCode::from_u16(status).unwrap();
+        Failure::Status {
+            status,
+            error: Some(serde_json::json!({ "message": "no", "code": code })),
+            retry_after,
+        }
+    }
+
+    #[test]
+    fn a_key_rests_for_as_long_as_what_the_provider_said_about_it_deserves() {
+        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+        let cases = [
+            (
+                answered(429, "rate_limit_exceeded", Some(Duration::from_millis(1500))),
+                Duration::from_millis(1500),
+                false,
+            ),
+            (answered(429, "rate_limit_exceeded", None), Duration::from_secs(1), false),
+            (answered(429, "insufficient_quota", Some(Duration::from_secs(1))), minutes(10), true),
+            (answered(402, "", None), minutes(10), true),
+            (answered(401, "invalid_api_key", None), minutes(1), true),
+            (answered(403, "", None), minutes(1), false),
+            (answered(503, "", Some(minutes(600))), minutes(60), false),
+        ];
+        for (failure, wait, everywhere) in cases {
+            let (target, now) = (crate::route::test_target(), Instant::now());
+            let step = Step::new(&target);
+            let other = Step::new(&crate::route::Target { model: "other".to_owned(), ..target.clone() });
+            failure.cool(&step, 0, now);
+            let rests = |step: &Step, at: Instant| target.provider.credentials.are_cooling(&step.state, at);
+            let (soon, then) = (now + wait - Duration::from_millis(1), now + wait);
+            assert!(rests(&step, soon) && !rests(&step, then), "{wait:?}");
+            assert_eq!(rests(&other, soon), everywhere, "{wait:?}");
+        }
+        let (target, now) = (crate::route::test_target(), Instant::now());
+        let step = Step::new(&target);
+        for failure in
+            [answered(500, "", None), answered(403, "content_filter", None), answered(400, "", None)]
+        {
+            failure.cool(&step, 0, now);
+        }
+        assert!(!target.provider.credentials.are_cooling(&step.state, now));
+    }
+
+    #[test]
+    fn each_failure_tells_something_of_somebody() {
+        let blamed = [
+            (answered(500, "", None), Blame::Target),
+            (answered(404, "", None), Blame::Target),
+            (answered(429, "", None), Blame::Credential),
+            (answered(401, "", None), Blame::Credential),
+            (answered(400, "", None), Blame::Request),
+            (answered(403, "content_filter", None), Blame::Request),
+            (Failure::Timeout("first_byte"), Blame::Target),
+            (Failure::Leak(Leak { entity: "US_SSN" }), Blame::Nobody),
+        ];
+        for (failure, blame) in blamed {
+            assert_eq!(failure.blame(), blame, "{}", failure.outcome());
+        }
+    }
 }
