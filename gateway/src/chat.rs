@@ -25,6 +25,7 @@ mod scan;
 mod screened;
 pub mod shadow_log;
 mod signed;
+mod steer;
 mod stored;
 mod stream;
 mod terms;
@@ -61,7 +62,7 @@ use guards::Inspected;
 use head::{
     CACHE, CACHE_CONFIDENCE, CACHE_ENTRY, CACHE_ID, CACHE_REASON, CACHE_SIMILARITY, CACHE_TIER, HEADERS,
 };
-use head::{decimals, describe, overhead, put, respond, tell_dropped, unix_seconds};
+use head::{decimals, describe, fallbacks, overhead, put, respond, tell_dropped, unix_seconds};
 pub use head::{error_in, error_response};
 use lifetime::Excuse;
 use live::{End, Live};
@@ -119,11 +120,11 @@ pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Raw<Bytes>) -> Resul
     let repeat = memory.filter(|_| small && plain && !asks_others);
     let repeat = repeat.map(|memory| memory.repeat_key(call, &wishes, body.expose()));
     if let (Some(memory), Some(key)) = (memory, &repeat)
-        && let Some((delivery, remembered)) = again(gateway, memory, &wishes, key)?
+        && let Some((delivery, remembered)) = again(gateway, memory, (call, &wishes), key)?
     {
         return Ok(from_memory(core, call, &delivery, Vault::new(), remembered));
     }
-    let (mut request, targets, Inspected { mut vault, clean, original }) = if small {
+    let (mut request, targets, Inspected { mut vault, clean, original, injection }) = if small {
         read(gateway, call, &body)?
     } else {
         // Scanning it takes milliseconds, which the other clients of this thread would wait.
@@ -136,7 +137,8 @@ pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Raw<Bytes>) -> Resul
         Guarded { request, vault } =
             Box::pin(external::input(core, call, &targets, guarded, original)).await?;
     }
-    let repeat = repeat.filter(|_| clean);
+    steer::steer(gateway, call, &mut request, (&vault, injection))?;
+    let repeat = repeat.filter(|_| clean && !gateway.routes.is_conditional(&request.model));
     let asked = Asked { call, request: &request, vault: &vault, wishes: &wishes };
     let screening = || Screening::new(core, call, &request, &targets);
     let found = match memory {
@@ -226,6 +228,7 @@ async fn first_answer(
     let mut timeouts = gateway.timeouts.clone();
     timeouts.total.0 = timeouts.total.0.saturating_sub(waited);
     let asking = Asking {
+        routes: &gateway.routes,
         upstream: &core.upstream,
         timeouts: &timeouts,
         retry: &gateway.retry,
@@ -294,7 +297,7 @@ fn read(
 ) -> Result<(ChatRequest, Vec<Target>, Inspected), ApiError> {
     let mut request = call.format.api().parse(body.expose())?;
     request.passed = passed(call);
-    let mut targets = gateway.routes.resolve(&request.model)?;
+    let mut targets = gateway.routes.resolve_for(&call.caller, &request.model)?;
     let inspected = guards::input(gateway, call, &mut request, &mut targets)?;
     Ok((request, targets, inspected))
 }
@@ -312,11 +315,11 @@ fn passed(call: &Call) -> HeaderMap {
 fn again(
     gateway: &Gateway,
     memory: &Memory,
-    wishes: &Wishes,
+    (call, wishes): (&Call, &Wishes),
     key: &RepeatKey,
 ) -> Result<Option<(Delivery, Remembered)>, ApiError> {
     let Some(known) = memory.known(key) else { return Ok(None) };
-    gateway.routes.resolve(&known.model)?;
+    gateway.routes.resolve_for(&call.caller, &known.model)?;
     Ok(memory.recall(wishes, &known).map(|remembered| (known.delivery.clone(), remembered)))
 }
 
@@ -412,6 +415,7 @@ async fn from_provider(
         headers.insert(&CACHE_REASON, HeaderValue::from_static(nothing.reason));
     }
     describe(&mut headers, &answer.target.provider.name, &answer.target.model, answer.attempts);
+    fallbacks(&mut headers, answer.fallbacks);
     tell_dropped(&mut headers, &answer.dropped);
     overhead(&mut headers, gateway, &call, "provider", answer.waited);
 

@@ -15,6 +15,7 @@ use serde_json::json;
 use tokio::runtime::Handle;
 
 use crate::admin;
+use crate::aliases;
 use crate::body::{self, Body};
 use crate::chat::{self, Call, error_in, error_response};
 use crate::client_api::Format;
@@ -24,6 +25,7 @@ use crate::feedback;
 use crate::gateway::{Core, Gateway};
 use crate::ids;
 use crate::inspect;
+use crate::keys::Caller;
 use crate::local::is_loopback_name;
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -54,6 +56,7 @@ impl Endpoint {
     fn of(path: &str) -> Option<Self> {
         match path.strip_prefix("/v1").unwrap_or(path) {
             "/chat/completions" => Some(Self::Chat(Format::OpenAiChat)),
+            "/responses" => Some(Self::Chat(Format::OpenAiResponses)),
             "/messages" => Some(Self::Chat(Format::AnthropicMessages)),
             "/messages/count_tokens" => Some(Self::CountTokens),
             "/embeddings" => Some(Self::Embeddings),
@@ -163,9 +166,10 @@ async fn answer(
         refuse_foreign_pages(request.headers())?;
     }
     if endpoint == Endpoint::Models {
-        return models(gateway, request.uri().path(), endpoint.format(request.headers()));
+        return models(gateway, &caller, request.uri().path(), endpoint.format(request.headers()));
     }
-    let (head, incoming) = request.into_parts();
+    let (mut head, incoming) = request.into_parts();
+    aliases::translate(&mut head.headers)?;
     if head.headers.get(header::CONTENT_ENCODING).is_some_and(|v| v != "identity") {
         return Err(ApiError::invalid(
             "content-encoding",
@@ -284,17 +288,26 @@ fn ready(gateway: &Gateway) -> Response<Body> {
     json_response(&json!({ "status": "ok", "cache": gateway.memory.is_some(), "semantic_cache": semantic }))
 }
 
-fn models(gateway: &Gateway, path: &str, format: Format) -> Result<Response<Body>, ApiError> {
+/// The models that a key may use.
+fn models(
+    gateway: &Gateway,
+    caller: &Caller,
+    path: &str,
+    format: Format,
+) -> Result<Response<Body>, ApiError> {
     let object = |(id, owner): &(String, String)| match format {
         // When it came out is not known, which Anthropic tells by the first moment of 1970.
         Format::AnthropicMessages => json!({ "type": "model", "id": id, "display_name": id,
             "created_at": "1970-01-01T00:00:00Z", "lifecycle": "active" }),
-        Format::OpenAiChat => json!({ "id": id, "object": "model", "created": 0, "owned_by": owner }),
+        Format::OpenAiChat | Format::OpenAiResponses => {
+            json!({ "id": id, "object": "model", "created": 0, "owned_by": owner })
+        }
     };
     let mut listed = gateway.routes.list();
     if let Some(embedder) = &gateway.embedder {
         listed.push((embeddings::public_name(embedder).to_owned(), "local".to_owned()));
     }
+    listed.retain(|(id, _)| caller.may_use(id));
     match path.split_once("/models/") {
         None => {
             let data: Vec<_> = listed.iter().map(object).collect();
@@ -304,7 +317,7 @@ fn models(gateway: &Gateway, path: &str, format: Format) -> Result<Response<Body
                 Format::AnthropicMessages => {
                     json!({ "data": data, "has_more": false, "first_id": first, "last_id": last })
                 }
-                Format::OpenAiChat => json!({ "object": "list", "data": data }),
+                Format::OpenAiChat | Format::OpenAiResponses => json!({ "object": "list", "data": data }),
             }))
         }
         Some((_, name)) => {
@@ -313,7 +326,7 @@ fn models(gateway: &Gateway, path: &str, format: Format) -> Result<Response<Body
             match listed.iter().find(|(id, _)| id == name) {
                 Some(model) => Ok(json_response(&object(model))),
                 None => {
-                    let target = gateway.routes.resolve(name)?.swap_remove(0);
+                    let target = gateway.routes.resolve_for(caller, name)?.swap_remove(0);
                     Ok(json_response(&object(&(name.to_string(), target.provider.name.clone()))))
                 }
             }

@@ -84,6 +84,10 @@ mod postcondition;
 mod presidio;
 // What the README shows of a request is what happens.
 mod readme;
+// Whom a route asks, by strategy and by what is known of a request.
+mod routing;
+// Targets that fail are left alone, and their failures go unnoticed.
+mod routing_health;
 // Personal data never reaches a provider, and comes back to its owner.
 mod redaction;
 // Acceptance scenarios by their numbers.

@@ -71,7 +71,7 @@ fn read(
 ) -> Result<(ChatRequest, Vec<Target>, Inspected), ApiError> {
     let mut request = parse(body.expose(), false)?;
     request.passed = passed(call);
-    let mut targets = gateway.routes.resolve(&request.model)?;
+    let mut targets = gateway.routes.resolve_for(&call.caller, &request.model)?;
     let inspected = guards::input(gateway, call, &mut request, &mut targets)?;
     Ok((request, targets, inspected))
 }
@@ -116,7 +116,7 @@ async fn outgoing(core: &Core, request: &ChatRequest, target: &Target) -> Result
     let path = provider.api.path(&how).map_err(|_| failed("unsupported"))? + "/count_tokens";
     let Encoded { body, headers, .. } =
         provider.api.encode(request, &how).map_err(|_| failed("unsupported"))?;
-    let ready = provider.credential.ready(&core.upstream).await.map_err(|_| failed("no_credential"))?;
+    let ready = provider.credential().ready(&core.upstream).await.map_err(|_| failed("no_credential"))?;
     let to = Destination::of(provider, &path, ready).map_err(|_| failed("no_address"))?;
     let protocol = |spot: &Spot<'_>| provider.api.is_protocol(spot);
     let check = Check { secured: request.secured().map(AsRef::as_ref), protocol: &protocol };

@@ -37,6 +37,10 @@ pub(super) fn partition(
         hasher.field("cache namespace", namespace.as_bytes());
     }
     hasher.field("model", request.model.as_bytes());
+    if !request.branch().is_empty() {
+        // Whom one branch of a route asks says nothing about what another one's would answer.
+        hasher.field("branch", request.branch().as_bytes());
+    }
     hasher.field("embedding", embedding.as_bytes());
     hasher.field("policy", policy.as_bytes());
     for beta in betas(&request.passed) {

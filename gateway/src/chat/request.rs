@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -15,6 +16,7 @@ use crate::audit::Subject;
 use crate::client_api::Format;
 use crate::error::ApiError;
 use crate::raw::Raw;
+use crate::route::Facts;
 
 /// A chat completion request. No `Debug`: it holds what people wrote.
 pub struct ChatRequest {
@@ -37,6 +39,12 @@ pub struct ChatRequest {
     /// Whether the client asked for token counts at the end of the stream.
     pub include_usage: bool,
     secured: Option<Arc<Secured>>,
+    /// What decides who is asked.
+    facts: Facts,
+    /// The branches of its route that these lead to.
+    branch: String,
+    /// How long the client waits at most, if it said so.
+    patience: Option<Duration>,
 }
 
 /// What goes with a request in which something was found that must not go everywhere.
@@ -123,7 +131,33 @@ impl ChatRequest {
             stream,
             include_usage,
             secured: None,
+            facts: Facts { stream, ..Facts::default() },
+            branch: String::new(),
+            patience: None,
         }
+    }
+
+    /// What decides who is asked.
+    pub fn facts(&self) -> Facts {
+        Facts {
+            in_house: self.secured().is_some_and(|secured| secured.in_house.is_some()),
+            ..self.facts.clone()
+        }
+    }
+
+    /// From now on this decides who is asked; it leads to these branches of the route.
+    pub fn steer(&mut self, facts: Facts, branch: String, patience: Option<Duration>) {
+        (self.facts, self.branch, self.patience) = (facts, branch, patience);
+    }
+
+    /// The branches of its route that it goes to; empty if there are none.
+    pub fn branch(&self) -> &str {
+        &self.branch
+    }
+
+    /// How long the client waits at most, if it said so.
+    pub fn patience(&self) -> Option<Duration> {
+        self.patience
     }
 
     /// A request of these fields of another format, which `original` spells.

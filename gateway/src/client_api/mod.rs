@@ -2,6 +2,7 @@
 
 pub mod anthropic_messages;
 pub mod openai_chat;
+pub mod openai_responses;
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
@@ -16,6 +17,8 @@ pub enum Format {
     /// OpenAI's chat completions, into which all others are translated for everything that has to understand a request.
     #[default]
     OpenAiChat,
+    /// OpenAI's Responses.
+    OpenAiResponses,
     /// Anthropic's messages.
     AnthropicMessages,
 }
@@ -25,6 +28,7 @@ impl Format {
     pub fn name(self) -> &'static str {
         match self {
             Self::OpenAiChat => "chat_completions",
+            Self::OpenAiResponses => "responses",
             Self::AnthropicMessages => "messages",
         }
     }
@@ -33,6 +37,7 @@ impl Format {
     pub fn api(self) -> &'static dyn ClientApi {
         match self {
             Self::OpenAiChat => &openai_chat::OpenAiChat,
+            Self::OpenAiResponses => &openai_responses::OpenAiResponses,
             Self::AnthropicMessages => &anthropic_messages::AnthropicMessages,
         }
     }

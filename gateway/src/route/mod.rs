@@ -1,22 +1,41 @@
 //! Which providers there are, and which targets answer for a model.
 
 pub mod answer;
+mod budget;
 pub mod catalogue;
+mod conditions;
+mod cooldown;
+mod credentials;
+mod explain;
+mod failover;
 mod failure;
+mod health;
+mod plan;
+mod refusal;
+mod retry_after;
+mod strategy;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::{HeaderValue, Uri};
 
-use crate::config::{Config, DropParams, ProviderConfig, RouteConfig};
+use crate::config::{Config, DropParams, ProviderConfig};
 use crate::error::ApiError;
+use crate::keys::Caller;
 use crate::ledger::Prices;
 use crate::local::is_loopback_name;
 use crate::provider_api::credential::Credential;
 use crate::provider_api::{self, Encoding, ProviderApi, Quirks, fill_in};
 use crate::secret::{Secret, SecretSource};
+use budget::Budget;
 use catalogue::{Auth, Catalogue, Kind};
+pub use conditions::Facts;
+use credentials::Credentials;
+pub use health::Shown;
+use health::{Caution, States};
+use plan::Route;
+use strategy::Building;
 
 /// Names go into logs, headers and errors.
 const LONGEST_MODEL_NAME: usize = 256;
@@ -32,8 +51,6 @@ pub struct Provider {
     pub kind: String,
     /// Base URL without a slash at the end.
     pub base_url: String,
-    /// What shows it that a request is ours.
-    pub credential: Credential,
     /// How it speaks.
     pub api: &'static dyn ProviderApi,
     /// In what it differs from others of its API.
@@ -42,6 +59,10 @@ pub struct Provider {
     pub settings: BTreeMap<String, String>,
     /// Whether it may see what is not to leave the house.
     pub in_house: bool,
+    /// What shows it that a request is ours, and which of them are of use at the moment.
+    pub credentials: Credentials,
+    /// How its targets fare.
+    pub states: States,
 }
 
 impl Provider {
@@ -51,6 +72,11 @@ impl Provider {
     /// Never for a provider that [`Routes::build`] made: it checked the base URL.
     pub fn uri(&self, path: &str) -> Result<Uri, http::uri::InvalidUri> {
         format!("{}{path}", self.base_url).parse()
+    }
+
+    /// What shows it that a request is ours, where nothing is known of how its credentials fare.
+    pub fn credential(&self) -> &Credential {
+        self.credentials.get(0)
     }
 
     /// What encoding a request for it has to know.
@@ -75,14 +101,21 @@ impl Target {
     pub fn name(&self) -> String {
         format!("{}/{}", self.provider.name, self.model)
     }
+
+    /// Whether the other one is the same.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.provider, &other.provider) && self.model == other.model
+    }
 }
 
 /// All providers and routes.
 pub struct Routes {
     providers: BTreeMap<String, Arc<Provider>>,
-    routes: BTreeMap<String, Vec<Target>>,
+    routes: BTreeMap<String, Route>,
     /// Models of the price table by their bare name.
     bare: BTreeMap<String, Target>,
+    /// For asking again where there is no route.
+    budget: Arc<Budget>,
 }
 
 /// What [`Routes::build`] found out on its way, for the start-up message.
@@ -129,13 +162,15 @@ impl Routes {
             configs.insert(MOCK.to_owned(), ProviderConfig::of_kind(MOCK));
         }
         let mut providers = BTreeMap::new();
+        let caution = Arc::new(Caution::of(&config.breaker, &config.cooldown));
         for (name, provider) in &configs {
-            if matches!(provider.api_key, Some(SecretSource::Literal(_))) {
+            let mut keys = provider.api_key.iter().chain(provider.api_keys.iter().map(|key| &key.key));
+            if keys.any(|key| matches!(key, SecretSource::Literal(_))) {
                 notes.literal_keys.push(name.clone());
             }
-            match build_provider(name, provider, catalogue, mock, env) {
+            match build_provider((name, provider), catalogue, mock, &caution, env) {
                 Ok(provider) => {
-                    if provider.credential.is_some() && !is_private(&provider.base_url) {
+                    if provider.credential().is_some() && !is_private(&provider.base_url) {
                         notes.open_keys.push(name.clone());
                     }
                     providers.insert(name.clone(), Arc::new(provider));
@@ -148,10 +183,17 @@ impl Routes {
             return Err(problems);
         }
         let mut routes = BTreeMap::new();
+        let budget = &config.retry.budget;
         for (at, route) in config.routes.iter().enumerate() {
-            match build_route(&format!("routes[{at}] ('{}')", route.model), route, &providers) {
-                Ok(targets) => {
-                    if routes.insert(route.model.clone(), targets).is_some() {
+            let known = |name: &str| {
+                known_target(name, &providers)
+                    .map(|target| Target { drop_params: route.drop_params, ..target })
+            };
+            let (field, building) =
+                (format!("routes[{at}] ('{}')", route.model), Building { target: &known });
+            match Route::build(route, &field, &building, budget) {
+                Ok(built) => {
+                    if routes.insert(route.model.clone(), built).is_some() {
                         problems
                             .push(format!("routes[{at}]: the model '{}' has a route already", route.model));
                     }
@@ -163,10 +205,11 @@ impl Routes {
             return Err(problems);
         }
         let bare = bare_names(&providers, prices);
-        Ok((Self { providers, routes, bare }, notes))
+        let budget = Arc::new(Budget::new(budget.ratio, budget.per_second));
+        Ok((Self { providers, routes, bare, budget }, notes))
     }
 
-    /// The targets for a model, in order: a route, else `PROVIDER/MODEL`, else a bare name that the price table knows.
+    /// The targets that may answer for a model: of a route, else `PROVIDER/MODEL`, else a bare name that the price table knows.
     ///
     /// # Errors
     /// [`ApiError::ModelNotFound`].
@@ -177,8 +220,8 @@ impl Routes {
                 format!("'model' is longer than {LONGEST_MODEL_NAME} bytes"),
             ));
         }
-        if let Some(targets) = self.routes.get(model) {
-            return Ok(targets.clone());
+        if let Some(route) = self.routes.get(model) {
+            return Ok(route.targets().to_vec());
         }
         if let Some(target) = target(model, &self.providers) {
             return Ok(vec![target]);
@@ -196,6 +239,20 @@ impl Routes {
         Err(ApiError::ModelNotFound { model: model.chars().take(100).collect(), hint })
     }
 
+    /// The same for somebody who may not use every model.
+    ///
+    /// # Errors
+    /// [`ApiError::ModelNotFound`] and [`ApiError::ModelNotAllowed`].
+    pub fn resolve_for(&self, caller: &Caller, model: &str) -> Result<Vec<Target>, ApiError> {
+        let targets = self.resolve(model)?;
+        // A bare name means the one target that is called so; a route is allowed by its own name alone.
+        let stands_for = |target: &Target| !self.routes.contains_key(model) && caller.may_use(&target.name());
+        if caller.may_use(model) || targets.first().is_some_and(stands_for) {
+            return Ok(targets);
+        }
+        Err(ApiError::ModelNotAllowed { model: model.to_owned() })
+    }
+
     /// Whether any provider is in the house.
     pub fn any_in_house(&self) -> bool {
         self.providers.values().any(|provider| provider.in_house)
@@ -203,8 +260,8 @@ impl Routes {
 
     /// Every model name that can be listed: id and who serves it.
     pub fn list(&self) -> Vec<(String, String)> {
-        let routes = self.routes.iter().map(|(model, targets)| {
-            (model.clone(), targets.first().map_or_else(String::new, |t| t.provider.name.clone()))
+        let routes = self.routes.iter().map(|(model, route)| {
+            (model.clone(), route.targets().first().map_or_else(String::new, |t| t.provider.name.clone()))
         });
         let bare = self.bare.values().map(|target| (target.name(), target.provider.name.clone()));
         routes.chain(bare).collect()
@@ -212,10 +269,10 @@ impl Routes {
 }
 
 fn build_provider(
-    name: &str,
-    config: &ProviderConfig,
+    (name, config): (&str, &ProviderConfig),
     catalogue: &Catalogue,
     mock: Option<&str>,
+    caution: &Arc<Caution>,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Provider, Vec<String>> {
     let field = format!("providers.{name}");
@@ -244,6 +301,7 @@ fn build_provider(
     let key = match (&config.api_key, &kind.auth) {
         (Some(source), _) => Some(source.read(env).map_err(|e| format!("{field}.api_key: {e}"))),
         (None, Auth::None) => None,
+        (None, _) if !config.api_keys.is_empty() => None,
         // The key in the environment is for the catalogue's address. Another one gets a key only if one is named for it.
         (None, _) if config.base_url.is_some() || kind.env.is_empty() => None,
         (None, _) => match kind.key(env) {
@@ -265,6 +323,14 @@ fn build_provider(
             Credential::None
         }),
     };
+    if config.api_key.is_some() && !config.api_keys.is_empty() {
+        problems.push(format!("{field}.api_keys: use either 'api_key' or 'api_keys'"));
+    }
+    let credentials = Credentials::build(credential, &config.api_keys, kind.auth.presented(), env);
+    let credentials = credentials.unwrap_or_else(|found| {
+        problems.extend(found.into_iter().map(|problem| format!("{field}.{problem}")));
+        Credentials::only(Credential::None)
+    });
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -272,11 +338,12 @@ fn build_provider(
         name: name.to_owned(),
         kind: kind_name.to_owned(),
         base_url,
-        credential,
         api,
         quirks: config.quirks.clone().unwrap_or_else(|| kind.quirks.clone()),
         settings,
         in_house: config.in_house,
+        credentials,
+        states: States::new(Arc::clone(caution)),
     })
 }
 
@@ -368,28 +435,11 @@ fn target(name: &str, providers: &BTreeMap<String, Arc<Provider>>) -> Option<Tar
     (!model.is_empty()).then(|| Target { provider, model: model.to_owned(), drop_params })
 }
 
-fn build_route(
-    field: &str,
-    route: &RouteConfig,
-    providers: &BTreeMap<String, Arc<Provider>>,
-) -> Result<Vec<Target>, String> {
-    let targets = &route.targets;
-    if targets.is_empty() {
-        return Err(format!("{field}.targets: name at least one PROVIDER/MODEL"));
-    }
-    targets
-        .iter()
-        .map(|name| {
-            let found = target(name, providers);
-            found.map(|target| Target { drop_params: route.drop_params, ..target }).ok_or_else(|| {
-                let known: Vec<&str> = providers.keys().map(String::as_str).collect();
-                format!(
-                    "{field}.targets: '{name}' is no PROVIDER/MODEL of the providers {}",
-                    known.join(", ")
-                )
-            })
-        })
-        .collect()
+fn known_target(name: &str, providers: &BTreeMap<String, Arc<Provider>>) -> Result<Target, String> {
+    target(name, providers).ok_or_else(|| {
+        let known: Vec<&str> = providers.keys().map(String::as_str).collect();
+        format!("'{name}' is no PROVIDER/MODEL of the providers {}", known.join(", "))
+    })
 }
 
 /// `gpt-4o` instead of `openai/gpt-4o`, where one provider serves a model of that name; with several of a kind, the first.
@@ -414,11 +464,12 @@ pub(crate) fn test_target() -> Target {
         name: "p".to_owned(),
         kind: MOCK.to_owned(),
         base_url: "http://127.0.0.1:1/v1".to_owned(),
-        credential: Credential::None,
         api: &OpenAi,
         quirks: Quirks::default(),
         settings: BTreeMap::new(),
         in_house: false,
+        credentials: Credentials::only(Credential::None),
+        states: States::new(Arc::new(Caution::of(&Default::default(), &Default::default()))),
     };
     Target { provider: Arc::new(provider), model: "m".to_owned(), drop_params: DropParams::default() }
 }

@@ -3,10 +3,42 @@
 use serde_json::{Map, Value, json};
 
 use super::foreign;
-use super::words::FIELDS;
 use super::{EncodeError, Encoded, Encoding, Sent};
 use crate::chat::request::ChatRequest;
 use crate::client_api::Format;
+
+/// What a chat completion request has beside what is translated below; as OpenAI's reference lists it.
+const CHAT_FIELDS: [&str; 29] = [
+    "frequency_penalty",
+    "logit_bias",
+    "logprobs",
+    "max_completion_tokens",
+    "metadata",
+    "modalities",
+    "model",
+    "n",
+    "parallel_tool_calls",
+    "prediction",
+    "presence_penalty",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "reasoning_effort",
+    "response_format",
+    "safety_identifier",
+    "seed",
+    "service_tier",
+    "stop",
+    "store",
+    "stream",
+    "stream_options",
+    "temperature",
+    "tool_choice",
+    "top_logprobs",
+    "top_p",
+    "user",
+    "verbosity",
+    "web_search_options",
+];
 
 /// The request's body.
 pub(super) fn encode(request: &ChatRequest, how: &Encoding<'_>) -> Result<Encoded, EncodeError> {
@@ -75,8 +107,13 @@ fn translated<'r>(
                 }
             }
             "messages" => drop(more.insert(name.clone(), foreign::messages(value)?)),
-            "tools" => drop(more.insert(name.clone(), foreign::tools(value)?)),
-            _ if FIELDS.binary_search(&name.as_str()).is_ok() => {}
+            "tools" => {
+                gone.push("tools");
+                if let Some(tools) = foreign::tools(value, how, dropped)? {
+                    more.insert(name.clone(), tools);
+                }
+            }
+            _ if CHAT_FIELDS.contains(&name.as_str()) => {}
             _ => {
                 if !how.leave_out(name, dropped)? {
                     gone.push(name.as_str());

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::provider_api::EncodeError;
+use crate::provider_api::{EncodeError, Encoding};
 
 /// What messages, parts and calls may have beside OpenAI's own fields.
 const BESIDE: &[&str] = &[
@@ -73,19 +73,27 @@ fn known(field: &str, part: &Value) -> Result<(), EncodeError> {
     Err(EncodeError::Unsupported { param, message })
 }
 
-/// The tools as OpenAI knows them.
-pub(super) fn tools(tools: &Value) -> Result<Value, EncodeError> {
-    let mut tools = tools.clone();
-    for (at, tool) in tools.as_array_mut().into_iter().flatten().enumerate() {
+/// The tools as OpenAI knows them; none if none is left. What its own API has beside functions (searching, running code) is no tool
+/// here, so the route decides what becomes of it.
+pub(super) fn tools(
+    tools: &Value,
+    how: &Encoding<'_>,
+    dropped: &mut Vec<String>,
+) -> Result<Option<Value>, EncodeError> {
+    let mut known = Vec::new();
+    for (at, tool) in tools.as_array().into_iter().flatten().enumerate() {
         let kind = tool.get("type").and_then(Value::as_str).unwrap_or_default();
         if !["function", "custom"].contains(&kind) {
-            let param = format!("tools[{at}].type");
-            let message = format!("'{param}' is a kind of tool that this target does not have");
-            return Err(EncodeError::Unsupported { param, message });
+            if how.leave_out(&format!("tools[{at}]"), dropped)? {
+                known.push(tool.clone());
+            }
+            continue;
         }
-        if let Value::Object(members) = tool {
+        let mut tool = tool.clone();
+        if let Value::Object(members) = &mut tool {
             members.retain(|name, _| ["type", "function", "custom"].contains(&name.as_str()));
         }
+        known.push(tool);
     }
-    Ok(tools)
+    Ok((!known.is_empty()).then_some(Value::Array(known)))
 }
