@@ -2,6 +2,7 @@
 
 pub mod credential;
 pub mod fields;
+pub mod gemini;
 pub mod openai;
 
 use std::collections::BTreeMap;
@@ -252,7 +253,7 @@ pub enum StreamEvent {
 pub struct DecodeError(pub String);
 
 /// All provider APIs; a new one is a line here.
-pub static APIS: &[&dyn ProviderApi] = &[&openai::OpenAi];
+pub static APIS: &[&dyn ProviderApi] = &[&openai::OpenAi, &gemini::Gemini::STUDIO, &gemini::Gemini::VERTEX];
 
 /// The provider API of this name.
 pub fn find(name: &str) -> Option<&'static dyn ProviderApi> {

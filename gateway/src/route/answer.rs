@@ -9,12 +9,13 @@ use bytes::{Bytes, BytesMut};
 use http::{Response, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use serde_json::Value;
 use sluice_guardrails::Leak;
 use sluice_guardrails::proof::Spot;
 use tokio::time::{Instant, timeout_at};
 
 use super::Target;
-use super::failure::{Failure, Next, retry_after};
+use super::failure::{CONTENT_FILTER, Failure, Next, retry_after};
 use crate::audit::Audit;
 use crate::chat::LARGE_BODY;
 use crate::chat::request::ChatRequest;
@@ -218,7 +219,7 @@ impl Asking<'_> {
             let body = read_whole(body, self.max_answer, idle, deadline).await?;
             let answer = ErrorAnswer { status: head.status, headers: &head.headers, body: &body };
             let chunk = match provider.api.decode_error(&answer) {
-                Some(_) => return Err(Failure::NoAnswer("an error with status 200".to_owned())),
+                Some(error) => return Err(Failure::reported(error)),
                 None => {
                     provider.api.decode_whole(&body, &sent).map_err(|e| Failure::NoAnswer(e.to_string()))?
                 }
@@ -329,6 +330,9 @@ pub enum Broken {
     /// The provider said so.
     #[error("the provider reported an error in the middle of its stream")]
     Reported,
+    /// The provider said that its content policy does not let it answer: as OpenAI's error object.
+    #[error("the provider's content policy ended the stream")]
+    Filtered(Box<Value>),
     /// The bytes are no stream of this provider API.
     #[error("the provider's stream can't be read: {0}")]
     Garbled(String),
@@ -394,6 +398,7 @@ impl Chunks {
                 }
                 None => {}
                 Some(Broken::Total) => return Err(Failure::Timeout("total")),
+                Some(Broken::Filtered(error)) => return Err(Failure::reported(*error)),
                 Some(broken) => return Err(Failure::NoAnswer(broken.to_string())),
             }
             if timeout_at(until, self.read()).await.is_err() {
@@ -444,6 +449,9 @@ impl Chunks {
         for event in events {
             match event {
                 StreamEvent::Chunk(chunk) => self.held.push_back(chunk),
+                StreamEvent::Error(error) if error["code"] == CONTENT_FILTER => {
+                    return Err(Broken::Filtered(Box::new(error)));
+                }
                 StreamEvent::Error(_) => return Err(Broken::Reported),
                 StreamEvent::Done => {
                     self.done = true;
