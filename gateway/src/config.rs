@@ -113,6 +113,11 @@ pub struct ProviderConfig {
     /// The provider's key. By default the catalogue's environment variable.
     #[serde(default)]
     pub api_key: Option<SecretSource>,
+    /// The account that gets its tokens, for kinds of Google Cloud (`vertex`) without an `api_key`: `file:PATH` or `env:NAME` of a
+    /// service account's key or of a user's credentials, or `metadata` for the account of the machine. By default
+    /// GOOGLE_APPLICATION_CREDENTIALS, or what `gcloud auth application-default login` left.
+    #[serde(default)]
+    pub credentials: Option<SecretSource>,
     /// Where its models run, for kinds that have regions (`bedrock`, `vertex`).
     #[serde(default)]
     pub region: Option<String>,
@@ -170,6 +175,7 @@ impl ProviderConfig {
             kind: kind.to_owned(),
             base_url: None,
             api_key: None,
+            credentials: None,
             region: None,
             project: None,
             resource: None,

@@ -3,6 +3,7 @@
 pub mod credential;
 pub mod fields;
 pub mod gemini;
+pub mod google_auth;
 pub mod openai;
 
 use std::collections::BTreeMap;
