@@ -44,6 +44,9 @@ pub(super) enum Blame {
     Nobody,
 }
 
+/// The code of a refusal by a provider's content policy.
+pub(super) const CONTENT_FILTER: &str = "content_filter";
+
 /// What follows.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) enum Next {
@@ -56,6 +59,14 @@ pub(super) enum Next {
 }
 
 impl Failure {
+    /// An error that came with status 200, or in a stream before its content.
+    pub(super) fn reported(error: Value) -> Self {
+        if error["code"] == CONTENT_FILTER {
+            return Self::Status { status: StatusCode::BAD_REQUEST, error: Some(error), retry_after: None };
+        }
+        Self::NoAnswer("an error with status 200".to_owned())
+    }
+
     /// What follows from it.
     pub(super) fn next(&self) -> Next {
         match self {
@@ -65,6 +76,8 @@ impl Failure {
             Self::Leak(_) | Self::OutOfHouse(_) => Next::Stop,
             Self::LeftAlone => Next::Again,
             Self::Status { .. } if self.is_spent() => Next::Never,
+            // Google says 400 where others say 401.
+            Self::Status { error: Some(error), .. } if error["code"] == "invalid_api_key" => Next::Never,
             Self::Status { status, .. } => match status.as_u16() {
                 408 | 409 | 425 | 429 | 500..=599 => Next::Again,
                 400 | 413 | 422 => Next::Stop,
