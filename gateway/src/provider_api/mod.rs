@@ -1,5 +1,6 @@
 //! How we speak to providers: each provider API writes our request in its own form and reads its answers into chunks.
 
+pub mod bedrock;
 pub mod credential;
 pub mod fields;
 pub mod openai;
@@ -207,7 +208,7 @@ pub enum StreamEvent {
 pub struct DecodeError(pub String);
 
 /// All provider APIs; a new one is a line here.
-pub static APIS: &[&dyn ProviderApi] = &[&openai::OpenAi];
+pub static APIS: &[&dyn ProviderApi] = &[&openai::OpenAi, &bedrock::Bedrock];
 
 /// The provider API of this name.
 pub fn find(name: &str) -> Option<&'static dyn ProviderApi> {
