@@ -1,6 +1,7 @@
 //! What the operator wrote: one YAML file, every field documented, unknown fields refused.
 
 mod audit;
+mod aws;
 mod cache;
 mod decide;
 mod external;
@@ -20,6 +21,7 @@ use sluice_engine::{CacheConfig, IndexKind};
 use sluice_models::Precision;
 
 pub use audit::{AuditSection, OnError};
+pub use aws::AwsSection;
 pub use cache::{JudgeSection, RouteCacheSection};
 pub use decide::{CachePolicy, Shadow};
 pub use external::{
@@ -124,6 +126,9 @@ pub struct ProviderConfig {
     /// The version of its API, for kinds that want one named (`azure`, `anthropic`).
     #[serde(default)]
     pub api_version: Option<String>,
+    /// With what requests are signed, for kinds that sign them (`bedrock`), where there is no `api_key`.
+    #[serde(default)]
+    pub aws: Option<AwsSection>,
     /// True: it is in the house. Requests with something in them that `guardrails` routes go to such providers alone, and it
     /// stays in them as it is. Such a provider names its `base_url`, unless its kind is served on this machine.
     #[serde(default)]
@@ -170,6 +175,7 @@ impl ProviderConfig {
             project: None,
             resource: None,
             api_version: None,
+            aws: None,
             in_house: false,
         }
     }

@@ -1,7 +1,10 @@
 //! What shows a provider that a request is the operator's: headers that are the same each time, or made for each request.
 
+use std::sync::Arc;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 
+use super::aws_auth::{Aws, Signing};
 use crate::secret::Secret;
 use crate::upstream::Upstream;
 
@@ -13,6 +16,8 @@ pub enum Credential {
     None,
     /// The same headers with every request.
     Headers(HeaderMap),
+    /// A signature of each request by AWS credentials.
+    Aws(Arc<Aws>),
 }
 
 /// How a key is presented.
@@ -48,10 +53,13 @@ impl Credential {
     ///
     /// # Errors
     /// What went wrong, without the secret.
-    pub async fn ready(&self, _upstream: &Upstream) -> Result<Authorization, String> {
+    pub async fn ready(&self, upstream: &Upstream) -> Result<Authorization, String> {
         Ok(match self {
             Self::None => Authorization::default(),
-            Self::Headers(headers) => Authorization { headers: headers.clone() },
+            Self::Headers(headers) => headers.clone().into(),
+            Self::Aws(aws) => {
+                Authorization { signing: Some(aws.ready(upstream).await?), ..Authorization::default() }
+            }
         })
     }
 }
@@ -60,21 +68,22 @@ impl Credential {
 #[derive(Default)]
 pub struct Authorization {
     headers: HeaderMap,
+    signing: Option<Signing>,
 }
 
 impl From<HeaderMap> for Authorization {
     fn from(headers: HeaderMap) -> Self {
-        Self { headers }
+        Self { headers, signing: None }
     }
 }
 
 impl Authorization {
-    /// Adds it to a request whose body, address and other headers are what they will be.
+    /// Adds it to a request whose body, which is given beside it, address and other headers are what they will be.
     ///
     /// # Errors
     /// What went wrong, without the secret.
-    pub fn apply<B>(self, request: &mut Request<B>) -> Result<(), String> {
+    pub fn apply<B>(self, request: &mut Request<B>, body: &[u8]) -> Result<(), String> {
         request.headers_mut().extend(self.headers);
-        Ok(())
+        self.signing.map_or(Ok(()), |signing| signing.apply(request, body))
     }
 }

@@ -1,5 +1,6 @@
 //! How we speak to providers: each provider API writes our request in its own form and reads its answers into chunks.
 
+pub mod aws_auth;
 pub mod bedrock;
 pub mod credential;
 pub mod fields;

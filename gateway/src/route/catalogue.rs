@@ -72,6 +72,8 @@ pub enum Auth {
     ApiKey,
     /// `x-goog-api-key: KEY`.
     XGoogApiKey,
+    /// `Authorization: Bearer KEY`, or without a key a signature by AWS credentials.
+    Aws,
     /// Not by itself; a key that the operator gives is still sent.
     None,
 }
@@ -80,7 +82,7 @@ impl Auth {
     /// How a key is presented.
     pub fn presented(&self) -> Presented {
         match self {
-            Self::Bearer | Self::None => Presented::Bearer,
+            Self::Bearer | Self::Aws | Self::None => Presented::Bearer,
             Self::XApiKey => Presented::In("x-api-key"),
             Self::ApiKey => Presented::In("api-key"),
             Self::XGoogApiKey => Presented::In("x-goog-api-key"),

@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Uri};
 
-use crate::config::{Config, DropParams, ProviderConfig, RouteConfig};
+use crate::config::{AwsSection, Config, DropParams, ProviderConfig, RouteConfig};
 use crate::error::ApiError;
 use crate::ledger::Prices;
 use crate::local::is_loopback_name;
 use crate::provider_api::credential::Credential;
-use crate::provider_api::{self, Encoding, ProviderApi, Quirks};
+use crate::provider_api::{self, Encoding, ProviderApi, Quirks, aws_auth};
 use crate::secret::{Secret, SecretSource};
 use catalogue::{Auth, Catalogue, Kind};
 
@@ -244,6 +244,7 @@ fn build_provider(
     let key = match (&config.api_key, &kind.auth) {
         (Some(source), _) => Some(source.read(env).map_err(|e| format!("{field}.api_key: {e}"))),
         (None, Auth::None) => None,
+        (None, Auth::Aws) if config.aws.is_some() || kind.key(env).is_none() => None,
         // The key in the environment is for the catalogue's address. Another one gets a key only if one is named for it.
         (None, _) if config.base_url.is_some() || kind.env.is_empty() => None,
         (None, _) => match kind.key(env) {
@@ -265,6 +266,13 @@ fn build_provider(
             Credential::None
         }),
     };
+    let credential = match aws_credential(&field, config, kind, &settings, env) {
+        Ok(signing) => signing.unwrap_or(credential),
+        Err(problem) => {
+            problems.push(problem);
+            credential
+        }
+    };
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -278,6 +286,29 @@ fn build_provider(
         settings,
         in_house: config.in_house,
     })
+}
+
+/// What requests are signed with, for kinds that sign them and where no key is sent instead. At another address than the
+/// catalogue's that has to be said.
+fn aws_credential(
+    field: &str,
+    config: &ProviderConfig,
+    kind: &Kind,
+    settings: &BTreeMap<String, String>,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Option<Credential>, String> {
+    let region = settings.get("region").map(String::as_str);
+    match (&config.aws, kind.auth == Auth::Aws) {
+        (Some(_), false) => Err(format!("{field}.aws: the kind '{}' has none", config.kind)),
+        (Some(_), true) if config.api_key.is_some() => {
+            Err(format!("{field}.aws: there is an 'api_key' as well, and only one of them is sent"))
+        }
+        (Some(section), true) => aws_auth::find(field, section, region, env).map(Some),
+        (None, true) if config.api_key.is_none() && config.base_url.is_none() && kind.key(env).is_none() => {
+            aws_auth::find(field, &AwsSection::default(), region, env).map(Some)
+        }
+        (None, _) => Ok(None),
+    }
 }
 
 /// What is said of a provider beside its address: by the operator, by the environment, else by the catalogue.

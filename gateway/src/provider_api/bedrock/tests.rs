@@ -563,12 +563,12 @@ fn a_frame_that_is_too_large_or_contradicts_itself_is_refused_before_it_came() {
 fn an_exception_in_a_stream_is_its_error() {
     let headers = [(":exception-type", "throttlingException"), (":message-type", "exception")];
     let bytes = frame(&headers, br#"{"message":"Too many tokens"}"#);
-    assert!(streamed(&[&bytes], sent()).unwrap_err().contains("rate_limit_exceeded"));
+    assert!(streamed(&[&bytes], sent()).err().unwrap().contains("rate_limit_exceeded"));
     let headers =
         [(":message-type", "error"), (":error-code", "InternalError"), (":error-message", "It broke.")];
-    assert!(streamed(&[&frame(&headers, b"")], sent()).unwrap_err().contains("It broke."));
+    assert!(streamed(&[&frame(&headers, b"")], sent()).err().unwrap().contains("It broke."));
     let spoilt = framed(&[("messageStop", json!({ "stopReason": "malformed_tool_use" }))]);
-    assert!(streamed(&[&spoilt], sent()).unwrap_err().contains("malformed"));
+    assert!(streamed(&[&spoilt], sent()).err().unwrap().contains("malformed"));
 }
 
 #[test]
@@ -637,5 +637,5 @@ fn what_is_no_answer_is_refused_without_quoting_it() {
         assert!(!error.contains("secret"), "{error}");
     }
     let garbled = frame(&[(":message-type", "event"), (":event-type", "messageStop")], b"secret");
-    assert!(!streamed(&[&garbled], sent()).unwrap_err().contains("secret"));
+    assert!(!streamed(&[&garbled], sent()).err().unwrap().contains("secret"));
 }
