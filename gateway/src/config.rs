@@ -1,6 +1,7 @@
 //! What the operator wrote: one YAML file, every field documented, unknown fields refused.
 
 mod audit;
+mod aws;
 mod cache;
 mod decide;
 mod external;
@@ -21,6 +22,7 @@ use sluice_engine::{CacheConfig, IndexKind};
 use sluice_models::Precision;
 
 pub use audit::{AuditSection, OnError};
+pub use aws::AwsSection;
 pub use cache::{JudgeSection, RouteCacheSection};
 pub use decide::{CachePolicy, Shadow};
 pub use external::{
@@ -151,6 +153,9 @@ pub struct ProviderConfig {
     /// In what it differs from others that speak its API, instead of what the catalogue says of its kind.
     #[serde(default)]
     pub quirks: Option<Quirks>,
+    /// With what requests are signed, for kinds that sign them (`bedrock`), where there is no `api_key`.
+    #[serde(default)]
+    pub aws: Option<AwsSection>,
     /// True: it is in the house. Requests with something in them that `guardrails` routes go to such providers alone, and it
     /// stays in them as it is. Such a provider names its `base_url`, unless its kind is served on this machine.
     #[serde(default)]
@@ -203,6 +208,7 @@ impl ProviderConfig {
             resource: None,
             api_version: None,
             quirks: None,
+            aws: None,
             in_house: false,
         }
     }

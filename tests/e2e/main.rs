@@ -7,6 +7,8 @@
 mod answers;
 // What the guards decided is written down, and changes of it show.
 mod audit;
+// AWS Bedrock is signed, said and read as Converse wants it.
+mod bedrock;
 // What the cache remembers survives the process, however it ends.
 mod cache_durable;
 // The same question asked many times at once is asked upstream once.
