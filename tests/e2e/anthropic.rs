@@ -19,7 +19,7 @@ async fn gate(provider: &Provider, more: &str) -> Gate {
 providers:
   claude: {{kind: anthropic, base_url: '{url}', api_key: 'env:TEST_CLAUDE'}}
   primary: {{kind: mock, base_url: '{{primary}}'}}
-  backup: {{kind: mock, base_url: '{{backup}}'}}
+  backup: {{kind: mock, base_url: '{{backup}}', in_house: true}}
 routes:
   - {{model: claude, targets: [claude/claude-haiku-4-5]}}
   - {{model: chat, targets: [primary/model-a]}}
