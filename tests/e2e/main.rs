@@ -56,6 +56,10 @@ mod embeddings;
 mod external;
 // A target that fails before its first content is never noticed by the client.
 mod fallback;
+// Google's own API behind a client of OpenAI's.
+mod gemini;
+// Every client format against every provider format.
+mod goldens;
 // What comes over the wire and is no clean request.
 mod hardening;
 // What is for in-house targets alone goes to no other.

@@ -24,6 +24,9 @@ pub enum Format {
 }
 
 impl Format {
+    /// All of them; a new one is a line here.
+    pub const ALL: &[Self] = &[Self::OpenAiChat];
+
     /// Its name, in metrics and where formats are kept apart.
     pub fn name(self) -> &'static str {
         match self {
