@@ -5,6 +5,8 @@
 
 // What a model says is read before anybody has it.
 mod answers;
+// Anthropic's format, with clients and with providers.
+mod anthropic;
 // What the guards decided is written down, and changes of it show.
 mod audit;
 // AWS Bedrock is signed, said and read as Converse wants it.

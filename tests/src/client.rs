@@ -54,6 +54,11 @@ impl Client {
         self.post("/v1/chat/completions", body.to_string()).await
     }
 
+    /// Sends a request in Anthropic's format.
+    pub async fn messages(&self, body: &Value) -> Reply {
+        self.post("/v1/messages", body.to_string()).await
+    }
+
     /// The status and the body of a chat request's answer, unless the gateway goes before their end.
     pub async fn attempt(&self, body: &Value) -> Option<(u16, Bytes)> {
         let body = Bytes::from(body.to_string());
@@ -117,7 +122,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// Reads an answer and checks what holds for all of them: a request id, and errors in OpenAI's shape.
+    /// Reads an answer and checks what holds for all of them: a request id, and errors in the client's shape.
     ///
     /// # Panics
     /// If one of these does not hold, or the answer breaks off.
@@ -128,6 +133,12 @@ impl Reply {
         assert!(!reply.header("x-request-id").is_empty(), "no x-request-id");
         if reply.status >= 400 {
             let error = reply.error();
+            if reply.json()["type"] == "error" {
+                // Anthropic's shape.
+                assert!(error["message"].is_string() && error["type"].is_string(), "{error}");
+                assert_eq!(reply.json()["request_id"], reply.header("x-request-id"));
+                return reply;
+            }
             for field in ["message", "type", "param", "code"] {
                 assert!(error.get(field).is_some(), "an error without '{field}': {error}");
             }

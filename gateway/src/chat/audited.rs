@@ -9,6 +9,7 @@ use super::Call;
 use super::attack::Attack;
 use super::scan::Scanned;
 use crate::audit::{Event, Place, Subject};
+use crate::provider_api::anthropic::words::FIELDS as ANTHROPIC_FIELDS;
 use crate::provider_api::openai::words::FIELDS;
 use crate::route::Target;
 
@@ -66,7 +67,8 @@ pub(super) fn answer_events(subject: &Arc<Subject>, decisions: &[Decision]) -> V
 pub(super) fn field(path: &[Step]) -> String {
     let mut out = String::new();
     for step in path {
-        let known = |name: &str| FIELDS.binary_search(&name).is_ok();
+        let known =
+            |name: &str| [FIELDS, ANTHROPIC_FIELDS].iter().any(|all| all.binary_search(&name).is_ok());
         // Writing into a String has no way to fail.
         let written = match step {
             Step::Key(name) if known(name) && out.is_empty() => write!(out, "{name}"),

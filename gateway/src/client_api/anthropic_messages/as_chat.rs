@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 pub(super) fn as_chat(said: &Map<String, Value>) -> Map<String, Value> {
     let mut out = Map::new();
     let mut messages = Vec::new();
-    if let Some(content) = said.get("system").and_then(|system| content(system)) {
+    if let Some(content) = said.get("system").and_then(content) {
         messages.push(json!({ "role": "system", "content": content }));
     }
     for message in said.get("messages").and_then(Value::as_array).into_iter().flatten() {

@@ -55,7 +55,7 @@ impl StreamEncoder {
     }
 
     /// Begins a block after all others; `begun` is the block as it is at first.
-    fn begin(&mut self, block: Block, begun: Value) -> usize {
+    fn begin(&mut self, block: Block, begun: &Value) -> usize {
         self.close();
         let at = self.blocks.len();
         self.blocks.push(block);
@@ -70,7 +70,7 @@ impl StreamEncoder {
         }
     }
 
-    fn piece(&mut self, at: usize, delta: Value) {
+    fn piece(&mut self, at: usize, delta: &Value) {
         self.event(&json!({ "type": "content_block_delta", "index": at, "delta": delta }));
     }
 
@@ -129,29 +129,29 @@ impl StreamEncoder {
             if let Some(Value::Array(citations)) = members.get_mut("citations") {
                 citations.clear();
             }
-            self.begin(Block::Numbered(number), Value::Object(members))
+            self.begin(Block::Numbered(number), &Value::Object(members))
         });
         let filled = |text: &Option<Value>| {
             text.as_ref().and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
         };
         if let Some(thinking) = filled(&thinking) {
-            self.piece(at, json!({ "type": "thinking_delta", "thinking": thinking }));
+            self.piece(at, &json!({ "type": "thinking_delta", "thinking": thinking }));
         }
         if let Some(signature) = filled(&signature) {
-            self.piece(at, json!({ "type": "signature_delta", "signature": signature }));
+            self.piece(at, &json!({ "type": "signature_delta", "signature": signature }));
         }
         if let Some(text) = filled(&text) {
-            self.piece(at, json!({ "type": "text_delta", "text": text }));
+            self.piece(at, &json!({ "type": "text_delta", "text": text }));
         }
         if let Some(arguments) = filled(&arguments) {
-            self.piece(at, json!({ "type": "input_json_delta", "partial_json": arguments }));
+            self.piece(at, &json!({ "type": "input_json_delta", "partial_json": arguments }));
         }
         for citation in items(citations.as_ref()) {
             let mut citation = citation.clone();
             citation.as_object_mut().map(|members| members.remove("index"));
-            self.piece(at, json!({ "type": "citations_delta", "citation": citation }));
+            self.piece(at, &json!({ "type": "citations_delta", "citation": citation }));
         }
-        items(pieces.as_ref()).for_each(|piece| self.piece(at, piece.clone()));
+        items(pieces.as_ref()).for_each(|piece| self.piece(at, piece));
     }
 
     /// An addition to the answer of a provider of another format.
@@ -168,18 +168,18 @@ impl StreamEncoder {
             && let Some(thoughts) = thoughts(delta)
         {
             let begun = json!({ "type": "thinking", "thinking": "", "signature": "" });
-            let at = self.current(Block::Thoughts, begun);
-            self.piece(at, json!({ "type": "thinking_delta", "thinking": thoughts }));
+            let at = self.current(Block::Thoughts, &begun);
+            self.piece(at, &json!({ "type": "thinking_delta", "thinking": thoughts }));
         }
         for text in [&delta.content, &delta.refusal].into_iter().flatten().filter(|text| !text.is_empty()) {
-            let at = self.current(Block::Text, json!({ "type": "text", "text": "" }));
-            self.piece(at, json!({ "type": "text_delta", "text": text }));
+            let at = self.current(Block::Text, &json!({ "type": "text", "text": "" }));
+            self.piece(at, &json!({ "type": "text_delta", "text": text }));
         }
         delta.tool_calls.iter().enumerate().for_each(|(place, call)| self.call(place, call));
     }
 
     /// The block that is not complete if it is of this kind, else a new one.
-    fn current(&mut self, block: Block, begun: Value) -> usize {
+    fn current(&mut self, block: Block, begun: &Value) -> usize {
         match self.open.filter(|at| self.blocks.get(*at) == Some(&block)) {
             Some(at) => at,
             None => self.begin(block, begun),
@@ -193,11 +193,14 @@ impl StreamEncoder {
         let at = self.find(Block::Call(index)).unwrap_or_else(|| {
             let id = call.id.clone().unwrap_or_else(|| ids::fresh("toolu_"));
             let name = function.name.unwrap_or_default();
-            self.begin(Block::Call(index), json!({ "type": "tool_use", "id": id, "name": name, "input": {} }))
+            self.begin(
+                Block::Call(index),
+                &json!({ "type": "tool_use", "id": id, "name": name, "input": {} }),
+            )
         });
         // Also to a call that another one interrupted: what belongs together is told by its place.
         if let Some(arguments) = function.arguments.filter(|arguments| !arguments.is_empty()) {
-            self.piece(at, json!({ "type": "input_json_delta", "partial_json": arguments }));
+            self.piece(at, &json!({ "type": "input_json_delta", "partial_json": arguments }));
         }
     }
 

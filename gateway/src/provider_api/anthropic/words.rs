@@ -5,7 +5,7 @@ use sluice_guardrails::proof::{Kind, Spot};
 use crate::provider_api::openai::words as openai;
 
 /// Names of fields beside OpenAI's; sorted.
-const FIELDS: &[&str] = &[
+pub const FIELDS: &[&str] = &[
     "allowed_callers",
     "allowed_domains",
     "blocked_domains",
