@@ -131,6 +131,11 @@ pub struct ProviderConfig {
     /// Several keys instead. One that is refused, has nothing left to spend or asked too much is left alone for a while.
     #[serde(default)]
     pub api_keys: Vec<ApiKeyConfig>,
+    /// The account that gets its tokens, for kinds of Google Cloud (`vertex`) without an `api_key`: `file:PATH` or `env:NAME` of a
+    /// service account's key or of a user's credentials, or `metadata` for the account of the machine. By default
+    /// GOOGLE_APPLICATION_CREDENTIALS, or what `gcloud auth application-default login` left.
+    #[serde(default)]
+    pub credentials: Option<SecretSource>,
     /// Where its models run, for kinds that have regions (`bedrock`, `vertex`).
     #[serde(default)]
     pub region: Option<String>,
@@ -192,6 +197,7 @@ impl ProviderConfig {
             base_url: None,
             api_key: None,
             api_keys: Vec::new(),
+            credentials: None,
             region: None,
             project: None,
             resource: None,

@@ -60,7 +60,7 @@ pub enum UpstreamError {
 }
 
 /// A request that may leave: nothing that was redacted stands in it, and if something does that is not to leave the house, it
-/// goes to a provider that is in it. There is no other way to make one, and none to send anything else.
+/// goes to a provider that is in it. There is no other way to make one of what a client sent, and none to send anything else.
 pub struct Outgoing(Request<Full<Bytes>>);
 
 /// Where a request goes.
@@ -170,6 +170,11 @@ impl Outgoing {
         headers.insert(header::USER_AGENT, HeaderValue::from_static(agent));
         to.authorization.apply(&mut request).map_err(Unsent::Unsigned)?;
         Ok(Self(request))
+    }
+
+    /// A request that holds nothing of any client's, such as the question for a token: there is nothing in it to look for.
+    pub(crate) fn of_nobody(request: Request<Full<Bytes>>) -> Self {
+        Self(request)
     }
 
     /// The same with headers that are made of its body by a key of the operator's, and of the time.

@@ -54,6 +54,8 @@ mod embeddings;
 mod external;
 // A target that fails before its first content is never noticed by the client.
 mod fallback;
+// Google's own API behind a client of OpenAI's.
+mod gemini;
 // Every client format against every provider format.
 mod goldens;
 // What comes over the wire and is no clean request.

@@ -224,3 +224,64 @@ fn a_script_that_fails_by_chance_can_be_read() {
     let read: Script = script("rules: [{chance: 0.5, reply: {status: 500}}]");
     assert_eq!(read.rules[0].chance, Some(0.5));
 }
+
+/// A gateway whose first provider has two keys.
+fn with_two_keys(more: &str) -> Gate {
+    let keys = "api_keys: [{key: 'env:TEST_ONE', weight: 3}, {key: 'env:TEST_TWO'}]";
+    let yaml = TWO_TARGETS.replace("api_key: 'env:TEST_PRIMARY'", keys);
+    Gate::start(&format!("{yaml}{NO_CACHE}\n{more}\n"))
+}
+
+/// The keys with which the first provider was asked, in order.
+fn keys_sent(gate: &Gate) -> Vec<String> {
+    let key = |seen: sluice::mock::Seen| seen.headers["authorization"].to_str().unwrap().to_owned();
+    gate.primary.seen().into_iter().map(key).collect()
+}
+
+#[tokio::test]
+async fn a_key_that_is_limited_or_refused_rests_and_another_one_is_used_at_once() {
+    for failing in ["status: 429, retry_after: 3000", "status: 401", "status: 403"] {
+        let gate = with_two_keys("");
+        gate.primary.script(script(&format!("rules: [{{times: 1, reply: {{{failing}}}}}]")));
+        let reply = gate.ask("Hello").await;
+        is_answered(&reply);
+        assert_eq!((reply.header("x-sluice-provider"), reply.header("x-sluice-attempts")), ("primary", "2"));
+        assert_eq!(reply.header("x-sluice-fallbacks"), "0", "{failing}");
+        for _ in 0..8 {
+            is_answered(&gate.ask("Hello").await);
+        }
+        let keys = keys_sent(&gate);
+        assert_ne!(keys[0], keys[1], "{failing}");
+        assert!(keys[1..].iter().all(|key| *key == keys[1]), "{failing}: {keys:?}");
+        assert_eq!(gate.backup.count(), 0, "{failing}");
+    }
+}
+
+#[tokio::test]
+async fn when_all_keys_rest_another_target_is_asked() {
+    let gate = with_two_keys("");
+    gate.primary.script(script("reply: {status: 429, retry_after: 3000}"));
+    for (attempts, asked) in [("3", 2), ("1", 2)] {
+        let reply = gate.ask("Hello").await;
+        is_answered(&reply);
+        assert_eq!(
+            (reply.header("x-sluice-provider"), reply.header("x-sluice-attempts")),
+            ("backup", attempts)
+        );
+        assert_eq!(gate.primary.count(), asked);
+    }
+}
+
+#[tokio::test]
+async fn all_keys_are_used() {
+    let gate = with_two_keys("");
+    let both = |gate: &Gate| keys_sent(gate).iter().collect::<std::collections::BTreeSet<_>>().len() == 2;
+    while !both(&gate) {
+        is_answered(&gate.ask("Hello").await);
+    }
+    assert!(
+        keys_sent(&gate)
+            .iter()
+            .all(|key| ["Bearer sk-test-one", "Bearer sk-test-two"].contains(&key.as_str()))
+    );
+}

@@ -5,7 +5,7 @@ use sluice_guardrails::{Channel, Proof, Reading, Step, Vault};
 
 use super::request::{ChatRequest, Secured};
 use super::scan::{Scanned, scan};
-use super::{Call, attack, audited};
+use super::{Call, attack, audited, signed};
 use crate::audit::{Audit, Event};
 use crate::error::ApiError;
 use crate::gateway::Gateway;
@@ -184,7 +184,7 @@ pub(super) fn channel(request: &Value, path: &[Step]) -> Channel {
 }
 
 /// What is a word of the API and not of people: the model's name, the roles and kinds of messages and parts (where they
-/// are words, so that nothing hides there), a number as seed, and sound, pictures and files in base64.
+/// are words, so that nothing hides there), a number as seed, and sound, pictures, files and signatures in base64.
 pub(super) fn is_structure(path: &[&str], text: &str) -> bool {
     match path {
         ["messages" | "input", "role" | "type" | "status"]
@@ -198,6 +198,8 @@ pub(super) fn is_structure(path: &[&str], text: &str) -> bool {
         | ["messages", "content", "source", "data"]
         | ["messages", "content", "content", "source", "data"]
         | ["messages", "content", .., "encrypted_content" | "encrypted_index"] => is_sound(text),
+        // What a provider signed and wants back as it was: of a call, or of a text.
+        ["messages", .., "extra_content", "google", "thought_signature"] => signed::is_opaque(text),
         _ => words::is_value(path, text),
     }
 }

@@ -143,9 +143,13 @@ const READING: Reading<'static> =
 
 /// Random letters, in which anything may seem to stand.
 fn is_no_text(path: &[&str], text: &str) -> bool {
+    path.last().is_some_and(|key| OPAQUE.contains(key)) && is_opaque(text)
+}
+
+/// Whether a text is nothing but random letters.
+pub(super) fn is_opaque(text: &str) -> bool {
     let opaque = |byte: u8| byte.is_ascii_alphanumeric() || b"+/-_=".contains(&byte);
-    path.last().is_some_and(|key| OPAQUE.contains(key))
-        && text.len() >= SHORTEST_OPAQUE
+    text.len() >= SHORTEST_OPAQUE
         && text.bytes().all(opaque)
         && text.bytes().any(|byte| byte.is_ascii_alphabetic())
 }

@@ -1,7 +1,10 @@
 //! What shows a provider that a request is the operator's: headers that are the same each time, or made for each request.
 
+use std::sync::Arc;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 
+use super::google_auth::Google;
 use crate::secret::Secret;
 use crate::upstream::Upstream;
 
@@ -13,6 +16,8 @@ pub enum Credential {
     None,
     /// The same headers with every request.
     Headers(HeaderMap),
+    /// An account of Google Cloud, whose tokens end and are renewed.
+    Google(Arc<Google>),
 }
 
 /// How a key is presented.
@@ -45,10 +50,11 @@ impl Credential {
     ///
     /// # Errors
     /// What went wrong, without the secret.
-    pub async fn ready(&self, _upstream: &Upstream) -> Result<Authorization, String> {
+    pub async fn ready(&self, upstream: &Upstream) -> Result<Authorization, String> {
         Ok(match self {
             Self::None => Authorization::default(),
-            Self::Headers(headers) => Authorization { headers: headers.clone() },
+            Self::Headers(headers) => headers.clone().into(),
+            Self::Google(account) => account.ready(upstream).await?.into(),
         })
     }
 }

@@ -3,8 +3,10 @@
 pub mod anthropic;
 pub mod credential;
 pub mod fields;
+pub mod gemini;
 #[cfg(test)]
 mod goldens;
+pub mod google_auth;
 pub mod openai;
 
 use std::collections::BTreeMap;
@@ -257,7 +259,8 @@ pub enum StreamEvent {
 pub struct DecodeError(pub String);
 
 /// All provider APIs; a new one is a line here.
-pub static APIS: &[&dyn ProviderApi] = &[&openai::OpenAi, &anthropic::Anthropic];
+pub static APIS: &[&dyn ProviderApi] =
+    &[&openai::OpenAi, &anthropic::Anthropic, &gemini::Gemini::STUDIO, &gemini::Gemini::VERTEX];
 
 /// The provider API of this name.
 pub fn find(name: &str) -> Option<&'static dyn ProviderApi> {

@@ -23,6 +23,7 @@ pub const PROTOCOL: &[&str] = &[
     "format",
     "status",
     "signature",
+    "thought_signature",
     "encrypted_content",
     "data",
     "finish_reason",

@@ -7,11 +7,12 @@ use bytes::{Bytes, BytesMut};
 use http::{Response, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use serde_json::Value;
 use sluice_guardrails::Leak;
 use sluice_guardrails::proof::Spot;
 use tokio::time::{Instant, timeout_at};
 
-use super::failure::Failure;
+use super::failure::{CONTENT_FILTER, Failure};
 use super::health::Attempt;
 use super::retry_after::retry_after;
 use super::{Routes, Target};
@@ -162,7 +163,7 @@ impl Asking<'_> {
             let body = read_whole(body, self.max_answer, idle, deadline).await?;
             let answer = ErrorAnswer { status: head.status, headers: &head.headers, body: &body };
             let chunk = match provider.api.decode_error(&answer) {
-                Some(_) => return Err(Failure::NoAnswer("an error with status 200".to_owned())),
+                Some(error) => return Err(Failure::reported(error)),
                 None => {
                     provider.api.decode_whole(&body, &sent).map_err(|e| Failure::NoAnswer(e.to_string()))?
                 }
@@ -275,6 +276,9 @@ pub enum Broken {
     /// The provider said so.
     #[error("the provider reported an error in the middle of its stream")]
     Reported,
+    /// The provider said that its content policy does not let it answer: as OpenAI's error object.
+    #[error("the provider's content policy ended the stream")]
+    Filtered(Box<Value>),
     /// The bytes are no stream of this provider API.
     #[error("the provider's stream can't be read: {0}")]
     Garbled(String),
@@ -294,7 +298,12 @@ impl Broken {
     fn is_the_target_s(&self) -> bool {
         match self {
             Self::Cut | Self::Stalled | Self::Reported | Self::Garbled(_) => true,
-            Self::Total | Self::TooLarge | Self::Blocked(_) | Self::Refused(_) | Self::GivenUp => false,
+            Self::Total
+            | Self::TooLarge
+            | Self::Blocked(_)
+            | Self::Refused(_)
+            | Self::Filtered(_)
+            | Self::GivenUp => false,
         }
     }
 }
@@ -369,6 +378,7 @@ impl Chunks {
                 }
                 None => {}
                 Some(Broken::Total) => return Err(Failure::Timeout("total")),
+                Some(Broken::Filtered(error)) => return Err(Failure::reported(*error)),
                 Some(broken) => return Err(Failure::NoAnswer(broken.to_string())),
             }
             if timeout_at(until, self.read()).await.is_err() {
@@ -422,6 +432,9 @@ impl Chunks {
         for event in events {
             match event {
                 StreamEvent::Chunk(chunk) => self.held.push_back(chunk),
+                StreamEvent::Error(error) if error["code"] == CONTENT_FILTER => {
+                    return Err(Broken::Filtered(Box::new(error)));
+                }
                 StreamEvent::Error(_) => return Err(Broken::Reported),
                 StreamEvent::Done => {
                     self.done = true;

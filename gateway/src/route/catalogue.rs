@@ -72,6 +72,8 @@ pub enum Auth {
     ApiKey,
     /// `x-goog-api-key: KEY`.
     XGoogApiKey,
+    /// `Authorization: Bearer TOKEN` of an account of Google Cloud; a key that the operator gives goes in `x-goog-api-key`.
+    Google,
     /// Not by itself; a key that the operator gives is still sent.
     None,
 }
@@ -83,7 +85,7 @@ impl Auth {
             Self::Bearer | Self::None => Presented::Bearer,
             Self::XApiKey => Presented::In("x-api-key"),
             Self::ApiKey => Presented::In("api-key"),
-            Self::XGoogApiKey => Presented::In("x-goog-api-key"),
+            Self::XGoogApiKey | Self::Google => Presented::In("x-goog-api-key"),
         }
     }
 }

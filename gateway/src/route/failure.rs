@@ -44,6 +44,9 @@ pub(super) enum Blame {
     Nobody,
 }
 
+/// The code of a refusal by a provider's content policy.
+pub(super) const CONTENT_FILTER: &str = "content_filter";
+
 /// What follows.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) enum Next {
@@ -56,6 +59,14 @@ pub(super) enum Next {
 }
 
 impl Failure {
+    /// An error that came with status 200, or in a stream before its content.
+    pub(super) fn reported(error: Value) -> Self {
+        if error["code"] == CONTENT_FILTER {
+            return Self::Status { status: StatusCode::BAD_REQUEST, error: Some(error), retry_after: None };
+        }
+        Self::NoAnswer("an error with status 200".to_owned())
+    }
+
     /// What follows from it.
     pub(super) fn next(&self) -> Next {
         match self {
@@ -65,6 +76,8 @@ impl Failure {
             Self::Leak(_) | Self::OutOfHouse(_) => Next::Stop,
             Self::LeftAlone => Next::Again,
             Self::Status { .. } if self.is_spent() => Next::Never,
+            // Google says 400 where others say 401.
+            Self::Status { error: Some(error), .. } if error["code"] == "invalid_api_key" => Next::Never,
             Self::Status { status, .. } => match status.as_u16() {
                 408 | 409 | 425 | 429 | 500..=599 => Next::Again,
                 400 | 413 | 422 => Next::Stop,
@@ -227,5 +240,67 @@ mod tests {
             assert_eq!(told(status), answer, "{status}");
         }
         assert_eq!(Failure::Timeout("first_byte").into_error(vec![], None).status(), 504);
+    }
+
+    fn answered(status: u16, code: &str, retry_after: Option<Duration>) -> Failure {
+        let status = StatusCode::from_u16(status).unwrap();
+        Failure::Status {
+            status,
+            error: Some(serde_json::json!({ "message": "no", "code": code })),
+            retry_after,
+        }
+    }
+
+    #[test]
+    fn a_key_rests_for_as_long_as_what_the_provider_said_about_it_deserves() {
+        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+        let cases = [
+            (
+                answered(429, "rate_limit_exceeded", Some(Duration::from_millis(1500))),
+                Duration::from_millis(1500),
+                false,
+            ),
+            (answered(429, "rate_limit_exceeded", None), Duration::from_secs(1), false),
+            (answered(429, "insufficient_quota", Some(Duration::from_secs(1))), minutes(10), true),
+            (answered(402, "", None), minutes(10), true),
+            (answered(401, "invalid_api_key", None), minutes(1), true),
+            (answered(403, "", None), minutes(1), false),
+            (answered(503, "", Some(minutes(600))), minutes(60), false),
+        ];
+        for (failure, wait, everywhere) in cases {
+            let (target, now) = (crate::route::test_target(), Instant::now());
+            let step = Step::new(&target);
+            let other = Step::new(&crate::route::Target { model: "other".to_owned(), ..target.clone() });
+            failure.cool(&step, 0, now);
+            let rests = |step: &Step, at: Instant| target.provider.credentials.are_cooling(&step.state, at);
+            let (soon, then) = (now + wait - Duration::from_millis(1), now + wait);
+            assert!(rests(&step, soon) && !rests(&step, then), "{wait:?}");
+            assert_eq!(rests(&other, soon), everywhere, "{wait:?}");
+        }
+        let (target, now) = (crate::route::test_target(), Instant::now());
+        let step = Step::new(&target);
+        for failure in
+            [answered(500, "", None), answered(403, "content_filter", None), answered(400, "", None)]
+        {
+            failure.cool(&step, 0, now);
+        }
+        assert!(!target.provider.credentials.are_cooling(&step.state, now));
+    }
+
+    #[test]
+    fn each_failure_tells_something_of_somebody() {
+        let blamed = [
+            (answered(500, "", None), Blame::Target),
+            (answered(404, "", None), Blame::Target),
+            (answered(429, "", None), Blame::Credential),
+            (answered(401, "", None), Blame::Credential),
+            (answered(400, "", None), Blame::Request),
+            (answered(403, "content_filter", None), Blame::Request),
+            (Failure::Timeout("first_byte"), Blame::Target),
+            (Failure::Leak(Leak { entity: "US_SSN" }), Blame::Nobody),
+        ];
+        for (failure, blame) in blamed {
+            assert_eq!(failure.blame(), blame, "{}", failure.outcome());
+        }
     }
 }

@@ -26,7 +26,8 @@ use crate::keys::Caller;
 use crate::ledger::Prices;
 use crate::local::is_loopback_name;
 use crate::provider_api::credential::Credential;
-use crate::provider_api::{self, Encoding, ProviderApi, Quirks, fill_in};
+use crate::provider_api::google_auth::Google;
+use crate::provider_api::{self, Encoding, ProviderApi, Quirks, fill_in, google_auth};
 use crate::secret::{Secret, SecretSource};
 use budget::Budget;
 use catalogue::{Auth, Catalogue, Kind};
@@ -291,7 +292,9 @@ fn build_provider(
     let settings = settings_of(&field, config, kind, env, &mut problems);
     let default = if config.kind == MOCK { mock } else { kind.base_url.as_deref() };
     let base_url = config.base_url.as_deref().or(default).unwrap_or_default();
-    let base_url = fill_in(base_url.trim_end_matches('/'), &settings);
+    // Google's one region that is none has a host without a region.
+    let base_url =
+        fill_in(base_url.trim_end_matches('/'), &settings).replace("//global-aiplatform.", "//aiplatform.");
     if let Err(problem) = check_url(&base_url, &config.kind) {
         problems.push(format!("{field}.base_url: {problem}"));
     } else if config.in_house && config.base_url.is_none() && !is_local(&base_url) {
@@ -312,6 +315,7 @@ fn build_provider(
             ))),
         },
     };
+    let account = account(config, kind, env).map_err(|e| format!("{field}.credentials: {e}"));
     let credential = match key.transpose() {
         Err(problem) => {
             problems.push(problem);
@@ -322,6 +326,13 @@ fn build_provider(
             problems.push(format!("{field}.api_key: holds characters that can't stand in an HTTP header"));
             Credential::None
         }),
+    };
+    let credential = match account {
+        Ok(account) => account.map_or(credential, Credential::Google),
+        Err(problem) => {
+            problems.push(problem);
+            credential
+        }
     };
     if config.api_key.is_some() && !config.api_keys.is_empty() {
         problems.push(format!("{field}.api_keys: use either 'api_key' or 'api_keys'"));
@@ -345,6 +356,26 @@ fn build_provider(
         credentials,
         states: States::new(Arc::clone(caution)),
     })
+}
+
+/// The account of Google Cloud that gets the tokens of a provider, for kinds that want one. That of the environment is for the
+/// catalogue's address.
+fn account(
+    config: &ProviderConfig,
+    kind: &Kind,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Option<Arc<Google>>, String> {
+    match (&config.credentials, kind.auth == Auth::Google) {
+        (Some(_), false) => Err(format!("the kind '{}' has none", config.kind)),
+        (Some(_), true) if config.api_key.is_some() => {
+            Err("there is an 'api_key' as well, and only one of them is sent".to_owned())
+        }
+        (Some(named), true) => google_auth::find(Some(named), env).map(Some),
+        (None, true) if config.api_key.is_none() && config.base_url.is_none() => {
+            google_auth::find(None, env).map(Some)
+        }
+        (None, _) => Ok(None),
+    }
 }
 
 /// What is said of a provider beside its address: by the operator, by the environment, else by the catalogue.

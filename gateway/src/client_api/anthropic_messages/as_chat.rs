@@ -118,8 +118,12 @@ fn assistant(message: &Value) -> Value {
     for block in blocks {
         let text = |name: &str| block.get(name).and_then(Value::as_str).unwrap_or_default();
         match text("type") {
-            "thinking" if text("signature").is_empty() => thoughts.push_str(text("thinking")),
-            "thinking" | "redacted_thinking" => signed.push(block.clone()),
+            kind @ ("thinking" | "redacted_thinking") => {
+                thoughts.push_str(text("thinking"));
+                if kind == "redacted_thinking" || !text("signature").is_empty() {
+                    signed.push(block.clone());
+                }
+            }
             "tool_use" => calls.push(call(block)),
             _ => add_parts(block, &mut parts),
         }

@@ -233,12 +233,12 @@ impl AnswerEncoder for StreamEncoder {
             self.start(&mut Chunk::default());
         }
         self.close();
-        let end = self.end.take().unwrap_or_else(|| {
+        let counts = self.usage.as_ref().map_or_else(|| json!({ "output_tokens": 0 }), usage);
+        let mut end = self.end.take().unwrap_or_else(|| {
             let reason = stop_reason(self.finish_reason.as_deref(), self.calls);
-            let counts = self.usage.as_ref().map_or_else(|| json!({ "output_tokens": 0 }), usage);
-            let delta = json!({ "stop_reason": reason, "stop_sequence": null });
-            Map::from_iter([("delta".to_owned(), delta), ("usage".to_owned(), counts)])
+            Map::from_iter([("delta".to_owned(), json!({ "stop_reason": reason, "stop_sequence": null }))])
         });
+        end.entry("usage").or_insert(counts);
         let mut event = Map::from_iter([("type".to_owned(), json!("message_delta"))]);
         event.extend(end);
         self.event(&Value::Object(event));
