@@ -4,6 +4,7 @@ mod account;
 mod attack;
 mod audited;
 mod coalesce;
+pub mod count;
 mod external;
 mod flight;
 mod guards;
@@ -24,6 +25,7 @@ mod scan;
 mod screened;
 pub mod shadow_log;
 mod signed;
+mod steer;
 mod stored;
 mod stream;
 mod terms;
@@ -34,7 +36,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use sluice_guardrails::{Guard, Vault};
 use tokio::sync::mpsc;
 
@@ -60,7 +62,7 @@ use guards::Inspected;
 use head::{
     CACHE, CACHE_CONFIDENCE, CACHE_ENTRY, CACHE_ID, CACHE_REASON, CACHE_SIMILARITY, CACHE_TIER, HEADERS,
 };
-use head::{decimals, describe, overhead, put, respond, tell_dropped, unix_seconds};
+use head::{decimals, describe, fallbacks, overhead, put, respond, tell_dropped, unix_seconds};
 pub use head::{error_in, error_response};
 use lifetime::Excuse;
 use live::{End, Live};
@@ -113,14 +115,16 @@ pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Raw<Bytes>) -> Resul
     let memory = gateway.memory.as_ref();
     let asks_others = gateway.external.is_asked(Phase::Input);
     // Who is asked about each request is asked about a repeated one as well.
-    let repeat = memory.filter(|_| small && !asks_others);
+    // What headers ask for beside the body is told apart once it is read.
+    let plain = !call.headers.contains_key("anthropic-beta");
+    let repeat = memory.filter(|_| small && plain && !asks_others);
     let repeat = repeat.map(|memory| memory.repeat_key(call, &wishes, body.expose()));
     if let (Some(memory), Some(key)) = (memory, &repeat)
-        && let Some((delivery, remembered)) = again(gateway, memory, &wishes, key)?
+        && let Some((delivery, remembered)) = again(gateway, memory, (call, &wishes), key)?
     {
-        return Ok(from_memory(core, call, delivery, Vault::new(), remembered));
+        return Ok(from_memory(core, call, &delivery, Vault::new(), remembered));
     }
-    let (mut request, targets, Inspected { mut vault, clean, original }) = if small {
+    let (mut request, targets, Inspected { mut vault, clean, original, injection }) = if small {
         read(gateway, call, &body)?
     } else {
         // Scanning it takes milliseconds, which the other clients of this thread would wait.
@@ -133,7 +137,8 @@ pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Raw<Bytes>) -> Resul
         Guarded { request, vault } =
             Box::pin(external::input(core, call, &targets, guarded, original)).await?;
     }
-    let repeat = repeat.filter(|_| clean);
+    steer::steer(gateway, call, &mut request, (&vault, injection))?;
+    let repeat = repeat.filter(|_| clean && !gateway.routes.is_conditional(&request.model));
     let asked = Asked { call, request: &request, vault: &vault, wishes: &wishes };
     let screening = || Screening::new(core, call, &request, &targets);
     let found = match memory {
@@ -143,7 +148,7 @@ pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Raw<Bytes>) -> Resul
     let mut nothing = match found {
         Found::Hit(mut remembered) => {
             let check = remembered.judged.as_mut().and_then(|judged| judged.spot_check.take());
-            let response = from_memory(core, call, request.delivery(), vault, *remembered);
+            let response = from_memory(core, call, &request.delivery(), vault, *remembered);
             if wishes.only_if_cached && check.is_some() {
                 // Its client said that no provider is to be asked.
                 gateway.metrics.label("unanswered");
@@ -163,7 +168,7 @@ pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Raw<Bytes>) -> Resul
     {
         let delivery = request.delivery();
         refresh(screening(), request, targets, nothing.ticket);
-        return Ok(from_memory(core, call, delivery, vault, remembered));
+        return Ok(from_memory(core, call, &delivery, vault, remembered));
     }
     // Boxed, so that a hit need not carry around the room that asking takes.
     Box::pin(ask(core, call, (&request, &wishes), &targets, vault, nothing)).await
@@ -183,7 +188,7 @@ async fn ask(
     let lead = match coalesce::join(gateway, call, nothing.ticket.as_ref(), request.stream).await? {
         Place::Follower(followed) => {
             let waited = begun.elapsed();
-            return Ok(from_another(core, call, request.delivery(), vault, followed, waited));
+            return Ok(from_another(core, call, &request.delivery(), vault, followed, waited));
         }
         Place::Leader(lead) => Some(lead),
         Place::Alone => None,
@@ -193,7 +198,7 @@ async fn ask(
         && let Some(remembered) = lead.as_ref().and_then(|_| memory.recheck(&asked, ticket))
     {
         // Whoever led before us was done just now.
-        return Ok(from_memory(core, call, request.delivery(), vault, remembered));
+        return Ok(from_memory(core, call, &request.delivery(), vault, remembered));
     }
     gateway.metrics.lookup(if nothing.bypass { "bypass" } else { "miss" }, "");
     gateway.metrics.limited(nothing.reason);
@@ -203,7 +208,9 @@ async fn ask(
             let stale = matches!(error, ApiError::TargetsFailed { .. })
                 .then(|| remember::excused(&mut nothing.stale, Excuse::Error, wishes))
                 .flatten();
-            return stale.map(|stale| from_memory(core, call, request.delivery(), vault, stale)).ok_or(error);
+            return stale
+                .map(|stale| from_memory(core, call, &request.delivery(), vault, stale))
+                .ok_or(error);
         }
     };
     let screening = Screening::new(core, call, request, targets);
@@ -221,6 +228,7 @@ async fn first_answer(
     let mut timeouts = gateway.timeouts.clone();
     timeouts.total.0 = timeouts.total.0.saturating_sub(waited);
     let asking = Asking {
+        routes: &gateway.routes,
         upstream: &core.upstream,
         timeouts: &timeouts,
         retry: &gateway.retry,
@@ -288,9 +296,18 @@ fn read(
     body: &Raw<Bytes>,
 ) -> Result<(ChatRequest, Vec<Target>, Inspected), ApiError> {
     let mut request = call.format.api().parse(body.expose())?;
-    let mut targets = gateway.routes.resolve(&request.model)?;
+    request.passed = passed(call);
+    let mut targets = gateway.routes.resolve_for(&call.caller, &request.model)?;
     let inspected = guards::input(gateway, call, &mut request, &mut targets)?;
     Ok((request, targets, inspected))
+}
+
+/// What of a call's headers goes along to a provider that speaks its format.
+fn passed(call: &Call) -> HeaderMap {
+    let named = call.format.api().headers().iter().map(|name| HeaderName::from_static(name));
+    named
+        .flat_map(|name| call.headers.get_all(&name).iter().map(move |value| (name.clone(), value.clone())))
+        .collect()
 }
 
 /// The answer to a request that came before, byte for byte, and in which no guard found anything: its route is checked and
@@ -298,11 +315,11 @@ fn read(
 fn again(
     gateway: &Gateway,
     memory: &Memory,
-    wishes: &Wishes,
+    (call, wishes): (&Call, &Wishes),
     key: &RepeatKey,
 ) -> Result<Option<(Delivery, Remembered)>, ApiError> {
     let Some(known) = memory.known(key) else { return Ok(None) };
-    gateway.routes.resolve(&known.model)?;
+    gateway.routes.resolve_for(&call.caller, &known.model)?;
     Ok(memory.recall(wishes, &known).map(|remembered| (known.delivery.clone(), remembered)))
 }
 
@@ -310,7 +327,7 @@ fn again(
 fn from_memory(
     core: &Core,
     call: &Call,
-    delivery: Delivery,
+    delivery: &Delivery,
     vault: Vault,
     remembered: Remembered,
 ) -> Response<Body> {
@@ -351,9 +368,9 @@ fn from_memory(
         Form::Parts(chunk) => {
             let stored = Chunk { id, created, ..*chunk };
             let body = if delivery.stream {
-                replayed(vault, stored, &delivery)
+                replayed(vault, stored, delivery)
             } else {
-                delivery.format.api().encode_whole(restored(vault, stored), &delivery)
+                delivery.format.api().encode_whole(restored(vault, stored), delivery)
             };
             respond(headers, delivery.stream, Body::Full(body))
         }
@@ -398,6 +415,7 @@ async fn from_provider(
         headers.insert(&CACHE_REASON, HeaderValue::from_static(nothing.reason));
     }
     describe(&mut headers, &answer.target.provider.name, &answer.target.model, answer.attempts);
+    fallbacks(&mut headers, answer.fallbacks);
     tell_dropped(&mut headers, &answer.dropped);
     overhead(&mut headers, gateway, &call, "provider", answer.waited);
 
@@ -440,7 +458,7 @@ async fn from_provider(
 fn from_another(
     core: &Core,
     call: &Call,
-    delivery: Delivery,
+    delivery: &Delivery,
     vault: Vault,
     followed: Followed,
     waited: Duration,
@@ -457,7 +475,7 @@ fn from_another(
     let (id, created) = (delivery.format.api().fresh_id(), unix_seconds());
     match followed {
         Followed::Stream(_, reader) => {
-            let (out, body) = stream_out(gateway, vault, account, &delivery, Some((id, created)));
+            let (out, body) = stream_out(gateway, vault, account, delivery, Some((id, created)));
             tokio::spawn(out.run(reader));
             respond(headers, true, Body::Stream(body))
         }
@@ -465,7 +483,7 @@ fn from_another(
             account.settled(&settled);
             account.close("complete");
             let whole = Chunk { id, created, ..settled.answer.as_ref().clone() };
-            let body = delivery.format.api().encode_whole(restored(vault, whole), &delivery);
+            let body = delivery.format.api().encode_whole(restored(vault, whole), delivery);
             respond(headers, false, Body::Full(body))
         }
     }

@@ -8,6 +8,7 @@ mod external;
 mod file;
 mod presidio;
 mod qdrant;
+mod routing;
 mod units;
 
 use std::collections::BTreeMap;
@@ -30,8 +31,13 @@ pub use external::{
 pub use file::{ConfigError, load, parse, parse_as, schema};
 pub use presidio::PresidioSection;
 pub use qdrant::{CacheStore, QdrantSection, Quantisation};
-pub use units::{ByteSize, Portion, Span, TimeSensitive};
+pub use routing::{
+    ApiKeyConfig, Between, Branch, BreakerOfTargets, Conditions, CooldownSection, FallbackSection,
+    RetryBudgetSection, Strategy, TargetNode, WeightedNode, Words,
+};
+pub use units::{ByteSize, Portion, Span, TimeSensitive, duration};
 
+use crate::provider_api::Quirks;
 use crate::secret::SecretSource;
 
 /// The configuration file of Sluice.
@@ -64,6 +70,10 @@ pub struct Config {
     pub timeouts: TimeoutSection,
     /// How often to try again.
     pub retry: RetrySection,
+    /// When a target that fails is left alone.
+    pub breaker: BreakerOfTargets,
+    /// For how long a provider's key is not used after the provider said no to it.
+    pub cooldown: CooldownSection,
     /// What one request may cost the gateway itself.
     pub limits: LimitSection,
 }
@@ -83,6 +93,8 @@ impl Default for Config {
             presidio: PresidioSection::default(),
             timeouts: TimeoutSection::default(),
             retry: RetrySection::default(),
+            breaker: BreakerOfTargets::default(),
+            cooldown: CooldownSection::default(),
             limits: LimitSection::default(),
         }
     }
@@ -99,6 +111,10 @@ pub struct KeyConfig {
     /// Who may share cached answers: keys of one tenant do. By default each key is a tenant of its own.
     #[serde(default)]
     pub tenant: Option<String>,
+    /// The models that it may use, as clients name them; a `*` at the end stands for any end, so `openai/*` for all of a
+    /// provider's. By default all.
+    #[serde(default)]
+    pub models: Option<Vec<String>>,
 }
 
 /// A place where models are served.
@@ -114,6 +130,9 @@ pub struct ProviderConfig {
     /// The provider's key. By default the catalogue's environment variable.
     #[serde(default)]
     pub api_key: Option<SecretSource>,
+    /// Several keys instead. One that is refused, has nothing left to spend or asked too much is left alone for a while.
+    #[serde(default)]
+    pub api_keys: Vec<ApiKeyConfig>,
     /// Where its models run, for kinds that have regions (`bedrock`, `vertex`).
     #[serde(default)]
     pub region: Option<String>,
@@ -129,6 +148,9 @@ pub struct ProviderConfig {
     /// With what requests are signed, for kinds that sign them (`bedrock`), where there is no `api_key`.
     #[serde(default)]
     pub aws: Option<AwsSection>,
+    /// In what it differs from others that speak its API, instead of what the catalogue says of its kind.
+    #[serde(default)]
+    pub quirks: Option<Quirks>,
     /// True: it is in the house. Requests with something in them that `guardrails` routes go to such providers alone, and it
     /// stays in them as it is. Such a provider names its `base_url`, unless its kind is served on this machine.
     #[serde(default)]
@@ -141,8 +163,11 @@ pub struct ProviderConfig {
 pub struct RouteConfig {
     /// What clients write into `model`.
     pub model: String,
-    /// `PROVIDER/MODEL`, in order: the first that answers does.
-    pub targets: Vec<String>,
+    /// Who is asked, in order, until one answers: `PROVIDER/MODEL`, or a way to choose among several.
+    pub targets: Vec<TargetNode>,
+    /// Who is asked instead if a target refuses a request that others may take. By default the client is told.
+    #[serde(default)]
+    pub fallbacks: FallbackSection,
     /// What becomes of fields of a request that a target does not take.
     #[serde(default)]
     pub drop_params: DropParams,
@@ -171,11 +196,13 @@ impl ProviderConfig {
             kind: kind.to_owned(),
             base_url: None,
             api_key: None,
+            api_keys: Vec::new(),
             region: None,
             project: None,
             resource: None,
             api_version: None,
             aws: None,
+            quirks: None,
             in_house: false,
         }
     }
@@ -386,11 +413,18 @@ pub struct RetrySection {
     pub backoff: Span,
     /// Longest pause, also for a provider's `Retry-After`: beyond it the client is told to wait itself.
     pub max_backoff: Span,
+    /// How many attempts there may be beyond the first at each target.
+    pub budget: RetryBudgetSection,
 }
 
 impl Default for RetrySection {
     fn default() -> Self {
-        Self { rounds: 2, backoff: Span::millis(250), max_backoff: Span::seconds(8) }
+        Self {
+            rounds: 2,
+            backoff: Span::millis(250),
+            max_backoff: Span::seconds(8),
+            budget: RetryBudgetSection::default(),
+        }
     }
 }
 

@@ -41,6 +41,9 @@ pub async fn embeddings(core: &Core, call: &Call, body: &Raw<Bytes>) -> Result<R
         return Err(ApiError::invalid("model", "'model' must be a string: name the local embedding model"));
     };
     let embedder = loaded(core.gateway.embedder.as_ref(), model)?;
+    if !call.caller.may_use(public_name(embedder)) {
+        return Err(ApiError::ModelNotAllowed { model: public_name(embedder).to_owned() });
+    }
     let inputs = inputs(&fields)?;
     let base64 = encoding(&fields)?;
     if let Some(dimensions) = fields.get("dimensions").filter(|d| !d.is_null())

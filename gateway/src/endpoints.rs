@@ -15,6 +15,7 @@ use serde_json::json;
 use tokio::runtime::Handle;
 
 use crate::admin;
+use crate::aliases;
 use crate::body::{self, Body};
 use crate::chat::{self, Call, error_in, error_response};
 use crate::client_api::Format;
@@ -24,6 +25,7 @@ use crate::feedback;
 use crate::gateway::{Core, Gateway};
 use crate::ids;
 use crate::inspect;
+use crate::keys::Caller;
 use crate::local::is_loopback_name;
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -40,6 +42,7 @@ static FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 #[derive(Clone, Copy, PartialEq)]
 enum Endpoint {
     Chat(Format),
+    CountTokens,
     Embeddings,
     Feedback,
     Inspect,
@@ -53,6 +56,9 @@ impl Endpoint {
     fn of(path: &str) -> Option<Self> {
         match path.strip_prefix("/v1").unwrap_or(path) {
             "/chat/completions" => Some(Self::Chat(Format::OpenAiChat)),
+            "/responses" => Some(Self::Chat(Format::OpenAiResponses)),
+            "/messages" => Some(Self::Chat(Format::AnthropicMessages)),
+            "/messages/count_tokens" => Some(Self::CountTokens),
             "/embeddings" => Some(Self::Embeddings),
             "/cache/feedback" => Some(Self::Feedback),
             "/guardrails/inspect" => Some(Self::Inspect),
@@ -67,6 +73,7 @@ impl Endpoint {
     fn name(self) -> &'static str {
         match self {
             Self::Chat(format) => format.name(),
+            Self::CountTokens => "count_tokens",
             Self::Embeddings => "embeddings",
             Self::Feedback => "cache_feedback",
             Self::Inspect => "guardrails_inspect",
@@ -75,17 +82,21 @@ impl Endpoint {
         }
     }
 
-    /// The format in which it is asked and answers.
-    fn format(self) -> Format {
+    /// The format in which it is asked and answers; some are asked in either, which the headers tell.
+    fn format(self, headers: &HeaderMap) -> Format {
         match self {
             Self::Chat(format) => format,
+            Self::CountTokens => Format::AnthropicMessages,
+            Self::Models if headers.contains_key("anthropic-version") => Format::AnthropicMessages,
             _ => Format::OpenAiChat,
         }
     }
 
     fn method(self) -> (Method, &'static str) {
         match self {
-            Self::Chat(_) | Self::Embeddings | Self::Feedback | Self::Inspect => (Method::POST, "POST"),
+            Self::Chat(_) | Self::CountTokens | Self::Embeddings | Self::Feedback | Self::Inspect => {
+                (Method::POST, "POST")
+            }
             Self::Models | Self::Live | Self::Ready => (Method::GET, "GET"),
         }
     }
@@ -99,7 +110,7 @@ pub async fn handle(core: Arc<Core>, request: Request<Incoming>) -> Result<Respo
     let started = Instant::now();
     let id = request_id(&request);
     let endpoint = Endpoint::of(request.uri().path());
-    let format = endpoint.map_or(Format::default(), Endpoint::format);
+    let format = endpoint.map_or(Format::default(), |endpoint| endpoint.format(request.headers()));
     let answered =
         AssertUnwindSafe(answer(&core, endpoint, request, id.clone(), started)).catch_unwind().await;
     let mut response = match answered {
@@ -114,6 +125,9 @@ pub async fn handle(core: Arc<Core>, request: Request<Incoming>) -> Result<Respo
         }
     };
     if let Ok(id) = HeaderValue::from_str(&id) {
+        if format == Format::AnthropicMessages {
+            response.headers_mut().insert("request-id", id.clone());
+        }
         response.headers_mut().insert(&REQUEST_ID, id);
     }
     let name = endpoint.map_or("unknown", Endpoint::name);
@@ -141,6 +155,7 @@ async fn answer(
         Endpoint::Live => return Ok(json_response(&json!({ "status": "ok" }))),
         Endpoint::Ready => return Ok(ready(gateway)),
         Endpoint::Chat(_)
+        | Endpoint::CountTokens
         | Endpoint::Embeddings
         | Endpoint::Feedback
         | Endpoint::Inspect
@@ -151,9 +166,10 @@ async fn answer(
         refuse_foreign_pages(request.headers())?;
     }
     if endpoint == Endpoint::Models {
-        return models(gateway, request.uri().path());
+        return models(gateway, &caller, request.uri().path(), endpoint.format(request.headers()));
     }
-    let (head, incoming) = request.into_parts();
+    let (mut head, incoming) = request.into_parts();
+    aliases::translate(&mut head.headers)?;
     if head.headers.get(header::CONTENT_ENCODING).is_some_and(|v| v != "identity") {
         return Err(ApiError::invalid(
             "content-encoding",
@@ -162,10 +178,11 @@ async fn answer(
     }
     let body = body::read(incoming, gateway.limits.max_body.0, gateway.timeouts.client.0).await?;
     let policy = gateway.policy.current();
-    let format = endpoint.format();
+    let format = endpoint.format(&head.headers);
     let call = Arc::new(Call { caller, id, headers: head.headers, format, started, policy });
     match endpoint {
         Endpoint::Chat(_) => chat::chat(core, &call, body).await,
+        Endpoint::CountTokens => Box::pin(chat::count::count(core, &call, body)).await,
         Endpoint::Feedback => feedback::feedback(gateway, &call, body.expose()),
         Endpoint::Inspect => inspect::inspect(&call, body).await,
         // Boxed, since a hit is to be light.
@@ -271,23 +288,45 @@ fn ready(gateway: &Gateway) -> Response<Body> {
     json_response(&json!({ "status": "ok", "cache": gateway.memory.is_some(), "semantic_cache": semantic }))
 }
 
-fn models(gateway: &Gateway, path: &str) -> Result<Response<Body>, ApiError> {
-    let object = |(id, owner): &(String, String)| json!({ "id": id, "object": "model", "created": 0, "owned_by": owner });
+/// The models that a key may use.
+fn models(
+    gateway: &Gateway,
+    caller: &Caller,
+    path: &str,
+    format: Format,
+) -> Result<Response<Body>, ApiError> {
+    let object = |(id, owner): &(String, String)| match format {
+        // When it came out is not known, which Anthropic tells by the first moment of 1970.
+        Format::AnthropicMessages => json!({ "type": "model", "id": id, "display_name": id,
+            "created_at": "1970-01-01T00:00:00Z", "lifecycle": "active" }),
+        Format::OpenAiChat | Format::OpenAiResponses => {
+            json!({ "id": id, "object": "model", "created": 0, "owned_by": owner })
+        }
+    };
     let mut listed = gateway.routes.list();
     if let Some(embedder) = &gateway.embedder {
         listed.push((embeddings::public_name(embedder).to_owned(), "local".to_owned()));
     }
+    listed.retain(|(id, _)| caller.may_use(id));
     match path.split_once("/models/") {
-        None => Ok(json_response(
-            &json!({ "object": "list", "data": listed.iter().map(object).collect::<Vec<_>>() }),
-        )),
+        None => {
+            let data: Vec<_> = listed.iter().map(object).collect();
+            let id = |model: Option<&serde_json::Value>| model.map(|model| model["id"].clone());
+            let (first, last) = (id(data.first()), id(data.last()));
+            Ok(json_response(&match format {
+                Format::AnthropicMessages => {
+                    json!({ "data": data, "has_more": false, "first_id": first, "last_id": last })
+                }
+                Format::OpenAiChat | Format::OpenAiResponses => json!({ "object": "list", "data": data }),
+            }))
+        }
         Some((_, name)) => {
             // OpenAI's SDKs write the slash of `provider/model` as %2F.
             let name = &percent_decode_str(name).decode_utf8_lossy();
             match listed.iter().find(|(id, _)| id == name) {
                 Some(model) => Ok(json_response(&object(model))),
                 None => {
-                    let target = gateway.routes.resolve(name)?.swap_remove(0);
+                    let target = gateway.routes.resolve_for(caller, name)?.swap_remove(0);
                     Ok(json_response(&object(&(name.to_string(), target.provider.name.clone()))))
                 }
             }

@@ -58,6 +58,12 @@ pub enum ApiError {
         /// What exists.
         hint: String,
     },
+    /// The key may not use this model.
+    #[error("this key may not use the model '{model}' (keys: models)")]
+    ModelNotAllowed {
+        /// As asked for.
+        model: String,
+    },
     /// No such path.
     #[error("no such endpoint: {method} {path}")]
     NoSuchEndpoint {
@@ -244,6 +250,9 @@ impl ApiError {
             }
             Self::ForeignPage => row(StatusCode::FORBIDDEN, "permission_error", "origin_not_allowed"),
             Self::ModelNotFound { .. } => row(StatusCode::NOT_FOUND, request, "model_not_found"),
+            Self::ModelNotAllowed { .. } => {
+                row(StatusCode::FORBIDDEN, "permission_error", "model_not_allowed")
+            }
             Self::HitUnknown => row(StatusCode::NOT_FOUND, request, "hit_not_found"),
             Self::NoSuchEndpoint { .. } => row(StatusCode::NOT_FOUND, request, "unknown_url"),
             Self::MethodNotAllowed { .. } => {
@@ -318,7 +327,9 @@ impl ApiError {
             | Self::Unsupported { param, .. }
             | Self::PartBlocked { param, .. }
             | Self::InjectionBlocked { param, .. } => Some(param.as_str()),
-            Self::ModelNotFound { .. } | Self::NoInHouseTarget { .. } => Some("model"),
+            Self::ModelNotFound { .. } | Self::ModelNotAllowed { .. } | Self::NoInHouseTarget { .. } => {
+                Some("model")
+            }
             _ => None,
         };
         let mut error =

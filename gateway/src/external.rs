@@ -5,7 +5,6 @@
 //! and the first that refuses ends it. What can't be asked counts as its `on_error` says.
 
 mod ask;
-mod breaker;
 mod moderation;
 mod presidio;
 mod webhook;
@@ -22,13 +21,13 @@ use serde_json::Value;
 use sluice_guardrails::Finding;
 
 use crate::audit::{Audit, Event, Subject};
+use crate::breaker::Breaker;
 use crate::chat::request::Secured;
 use crate::config::{ExternalKind, ExternalMode, ExternalSection, OnError, Phase, Sees};
 use crate::error::ApiError;
 use crate::secret::Secret;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::Upstream;
-use breaker::Breaker;
 use moderation::Moderation;
 use presidio::Analyzer;
 use webhook::Webhook;
@@ -286,7 +285,7 @@ impl Outside {
             timeout: section.timeout.0,
             sees: section.sees,
             max_answer: section.max_answer.0,
-            breaker: Breaker::new(&section.breaker),
+            breaker: Breaker::new(section.breaker.settings()),
             troubled: AtomicBool::new(false),
         })
     }

@@ -190,6 +190,7 @@ impl Gateway {
             let entries = memory.cache().shared_stats().map_or(stats.entries, |shared| shared.entries);
             (entries, stats.bytes, memory.cache().journal_stats())
         });
+        self.metrics.targets(&self.routes.shown());
         self.metrics.journal(&journal.unwrap_or_default());
         self.metrics.policy_state(self.policy.notes().tried.len(), self.policy.current().exceptions());
         self.metrics.scrape(entries, bytes, self.embedder.as_ref().map_or(0, EmbedPool::queued))
@@ -287,6 +288,7 @@ fn check_values(config: &Config) -> Vec<String> {
     expect(config.limits.threads != Some(0), "limits.threads: at least 1");
     expect(config.limits.max_body.0 > 0, "limits.max_body: must be larger than 0");
     problems.extend(config.cache_problems());
+    problems.extend(config.routing_problems());
     problems.extend(config.audit.problems());
     problems.extend(config.presidio.problems(open, &[config.listen, config.admin]));
     if let Err(unknown) = sluice_models::exists(&config.embedding.model) {

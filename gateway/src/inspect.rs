@@ -192,7 +192,7 @@ fn request(guard: &Guard, fields: Map<String, Value>) -> Result<Report, ApiError
         return Err(ApiError::invalid(name, EXPECTED));
     }
     let mut value = Value::Object(fields);
-    let attack = worst_attack(guard, &mut value);
+    let attack = worst_attack(guard, &value);
     let scanned = scan(guard, &mut value, true);
     let action = match scanned.redacted {
         _ if scanned.refusal().is_some() || attack.as_ref().is_some_and(|attack| attack.blocks) => {
@@ -336,7 +336,7 @@ mod tests {
     use sluice_guardrails::Policy;
 
     fn told(body: &Value) -> Result<Value, ApiError> {
-        let caller = Caller { key: String::new(), tenant: String::new(), shares_tenant: false };
+        let caller = Caller { key: String::new(), tenant: String::new(), shares_tenant: false, models: None };
         let call = Call {
             caller: Arc::new(caller),
             id: String::new(),

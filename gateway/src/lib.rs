@@ -6,8 +6,10 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod aliases;
 pub mod audit;
 pub mod body;
+mod breaker;
 pub mod chat;
 pub mod client_api;
 pub mod commands;

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use sluice::commands::{audit, bench, cache, config, demo, eval, mock, model, scan, serve, tune};
+use sluice::commands::{audit, bench, cache, config, demo, eval, mock, model, routes, scan, serve, tune};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -31,6 +31,9 @@ enum Command {
     /// Check a configuration, or print its schema.
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Say who would be asked about a request, and why.
+    #[command(subcommand)]
+    Routes(routes::RoutesCommand),
     /// Local embedding models: fetch, list and measure them.
     #[command(subcommand)]
     Model(model::ModelCommand),
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         | Command::Tune(_)
         | Command::Cache(_)
         | Command::Audit(_)
+        | Command::Routes(_)
         | Command::Scan(_) => "error,sluice_models=warn",
         _ => "info",
     });
@@ -73,6 +77,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(args),
         Command::Mock(args) => mock::run(args).map(|()| String::new()),
         Command::Config(command) => config::run(command),
+        Command::Routes(command) => routes::run(command),
         Command::Model(command) => model::run(command),
         Command::Bench(command) => bench::run(command),
         Command::Cache(command) => cache::run(command, &mut std::io::stderr()),

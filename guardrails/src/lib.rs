@@ -66,6 +66,6 @@ pub use proof::{Leak, Proof};
 pub use restore::{Restore, Restores};
 pub use score::Band;
 pub use stream::Rehydrator;
-pub use texts::each_text;
+pub use texts::{each_text, read_texts};
 pub use trail::{Decision, Step};
 pub use vault::{Blocked, Form, Vault};

@@ -130,7 +130,7 @@ impl From<Action> for Operator {
 }
 
 /// What is done about prompt injection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum InjectionAction {
     /// Score it and name the signals; the request goes on unchanged.

@@ -20,6 +20,15 @@ pub fn each_text(
     Walk { path: Vec::new(), skip, each }.value(value, &[])
 }
 
+/// Gives the same texts to `each`, only to read.
+pub fn read_texts(value: &Value, skip: &dyn Fn(&[&str], &str) -> bool, each: &mut dyn FnMut(&[Step], &str)) {
+    let mut each = |path: &[Step], text: &str| {
+        each(path, text);
+        None
+    };
+    Walk { path: Vec::new(), skip, each: &mut each }.read(value, &[]);
+}
+
 struct Walk<'w> {
     path: Vec<Step>,
     skip: &'w dyn Fn(&[&str], &str) -> bool,
@@ -44,6 +53,28 @@ impl Walk<'_> {
                 changed | self.within(Step::Key(key.clone()), |walk| walk.value(item, &keys))
             }),
             Value::Null | Value::Bool(_) | Value::Number(_) => false,
+        }
+    }
+
+    fn read(&mut self, value: &Value, keys: &[&str]) {
+        match value {
+            Value::String(text) => {
+                if !is_media(text) && !(self.skip)(keys, text) {
+                    self.text(text, 0);
+                }
+            }
+            Value::Array(items) => {
+                for (number, item) in items.iter().enumerate() {
+                    self.within(Step::Item(number), |walk| walk.read(item, keys));
+                }
+            }
+            Value::Object(map) => {
+                for (key, item) in map {
+                    let keys: Vec<&str> = keys.iter().copied().chain([key.as_str()]).collect();
+                    self.within(Step::Key(key.clone()), |walk| walk.read(item, &keys));
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }
 
@@ -115,6 +146,9 @@ mod tests {
             seen.push((path.to_vec(), text.to_owned()));
             None
         });
+        let mut read = Vec::new();
+        read_texts(value, &skip, &mut |path, text| read.push((path.to_vec(), text.to_owned())));
+        assert_eq!(read, seen);
         seen
     }
 

@@ -56,6 +56,8 @@ mod embeddings;
 mod external;
 // A target that fails before its first content is never noticed by the client.
 mod fallback;
+// Every client format against every provider format.
+mod goldens;
 // What comes over the wire and is no clean request.
 mod hardening;
 // What is for in-house targets alone goes to no other.
@@ -86,6 +88,10 @@ mod postcondition;
 mod presidio;
 // What the README shows of a request is what happens.
 mod readme;
+// Whom a route asks, by strategy and by what is known of a request.
+mod routing;
+// Targets that fail are left alone, and their failures go unnoticed.
+mod routing_health;
 // Personal data never reaches a provider, and comes back to its owner.
 mod redaction;
 // Acceptance scenarios by their numbers.

@@ -7,6 +7,7 @@
 pub mod bedrock;
 pub mod client;
 pub mod gate;
+pub mod golden;
 pub mod guard;
 pub mod leak;
 pub mod log;

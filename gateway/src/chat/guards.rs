@@ -23,6 +23,8 @@ pub(super) struct Inspected {
     pub(super) clean: bool,
     /// The fields as they came, if an external guard is to see them.
     pub(super) original: Option<Map<String, Value>>,
+    /// It looks like a prompt injection.
+    pub(super) injection: bool,
 }
 
 /// Redacts the request in place, writes down what was decided, ties the request to the proof that it worked, and takes away
@@ -55,6 +57,14 @@ pub(super) fn input(
     if !guard.inspect_in(channel, model, "").is_empty() || guard.confines(channel, model) {
         // It goes to the provider and into the log as it is.
         return Err(ApiError::invalid("model", "'model' holds what looks like personal data or a secret"));
+    }
+    for (name, value) in &request.passed {
+        // They go to the provider as they are, too.
+        let value = value.to_str().unwrap_or_default();
+        if !guard.inspect_in(channel, value, "").is_empty() || guard.confines(channel, value) {
+            let message = format!("'{name}' holds what looks like personal data or a secret");
+            return Err(ApiError::invalid(name.as_str(), message));
+        }
     }
     let original = gateway.external.sees_originals().then(|| request.said().clone());
     let mut scanned = Scanned::default();
@@ -93,7 +103,7 @@ pub(super) fn input(
     if let Some(subject) = subject.filter(|_| matters) {
         request.secure(Secured { proof, in_house, kept: scanned.signed.kept, subject });
     }
-    Ok(Inspected { vault: scanned.vault, clean, original })
+    Ok(Inspected { vault: scanned.vault, clean, original, injection: injection.is_some() })
 }
 
 /// Whether a text is long and of base64's characters alone, as sound is; random digits in it would look like anything.
@@ -122,9 +132,34 @@ fn speaker(path: &[&str], value: &Value) -> Option<Channel> {
         ["messages", "content"] | ["messages", "content", "content"] => match word("type")? {
             "document" | "file" | "search_result" => Some(Channel::Document),
             "tool_result" => Some(Channel::Tool),
+            // What tools of the provider gave back, such as `web_search_tool_result`.
+            kind if kind.ends_with("_tool_result") => Some(Channel::Tool),
             _ => None,
         },
+        ["system"] => Some(Channel::System),
         ["documents"] => Some(Channel::Document),
+        _ => item_speaker(path, value),
+    }
+}
+
+/// Who speaks in a value of a request to the Responses API, whose messages are items among others.
+fn item_speaker(path: &[&str], value: &Value) -> Option<Channel> {
+    let word = |name: &str| value.get(name).and_then(Value::as_str);
+    match path {
+        ["instructions"] => Some(Channel::System),
+        ["input"] if value.is_array() => None,
+        ["input"] => Some(match (word("type"), word("role")) {
+            (_, Some("system" | "developer")) => Channel::System,
+            (_, Some("assistant")) => Channel::Assistant,
+            (Some("reasoning"), _) => Channel::Assistant,
+            (Some(kind), _) if kind.ends_with("_output") => Channel::Tool,
+            (Some(kind), _) if kind.ends_with("_call") => Channel::Assistant,
+            _ => Channel::User,
+        }),
+        ["input", "content" | "output"] => match word("type")? {
+            "input_file" => Some(Channel::Document),
+            _ => None,
+        },
         _ => None,
     }
 }
@@ -149,15 +184,20 @@ pub(super) fn channel(request: &Value, path: &[Step]) -> Channel {
 }
 
 /// What is a word of the API and not of people: the model's name, the roles and kinds of messages and parts (where they
-/// are words, so that nothing hides there), a number as seed, and sound in base64.
+/// are words, so that nothing hides there), a number as seed, and sound, pictures and files in base64.
 pub(super) fn is_structure(path: &[&str], text: &str) -> bool {
     match path {
-        ["messages", "role"] | ["messages", "content", "type"] => {
+        ["messages" | "input", "role" | "type" | "status"]
+        | ["messages" | "input", "content" | "output", "type"] => {
             text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
         }
         ["seed"] => text.bytes().all(|b| b.is_ascii_digit() || b == b'-'),
         ["model"] => true,
-        ["messages", "content", "input_audio", "data"] => is_sound(text),
+        ["messages" | "input", "content", "input_audio", "data"]
+        | ["input", "encrypted_content"]
+        | ["messages", "content", "source", "data"]
+        | ["messages", "content", "content", "source", "data"]
+        | ["messages", "content", .., "encrypted_content" | "encrypted_index"] => is_sound(text),
         _ => words::is_value(path, text),
     }
 }

@@ -22,6 +22,7 @@ static SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 static PROVIDER: HeaderName = HeaderName::from_static("x-sluice-provider");
 static MODEL: HeaderName = HeaderName::from_static("x-sluice-model");
 static ATTEMPTS: HeaderName = HeaderName::from_static("x-sluice-attempts");
+static FALLBACKS: HeaderName = HeaderName::from_static("x-sluice-fallbacks");
 static DROPPED: HeaderName = HeaderName::from_static("x-sluice-dropped-params");
 static OVERHEAD: HeaderName = HeaderName::from_static("x-sluice-overhead-ms");
 
@@ -72,6 +73,11 @@ pub(super) fn describe(headers: &mut HeaderMap, provider: &str, model: &str, att
     put(headers, &PROVIDER, provider);
     put(headers, &MODEL, model);
     headers.insert(&ATTEMPTS, HeaderValue::from(attempts));
+}
+
+/// How often another target had to be asked.
+pub(super) fn fallbacks(headers: &mut HeaderMap, fallbacks: u32) {
+    headers.insert(&FALLBACKS, HeaderValue::from(fallbacks));
 }
 
 /// Tells which fields of the request the target did not get.

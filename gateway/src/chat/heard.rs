@@ -14,7 +14,7 @@ use crate::error::ApiError;
 use crate::external::{Changes, External, Hearing, Passage, Question};
 use crate::gateway::Core;
 use crate::relay::PROTOCOL;
-use crate::wire::chat::{Assembler, Chunk};
+use crate::wire::chat::{Assembler, Chunk, forget_native};
 
 /// Puts an answer together that others are to hear first.
 pub(super) struct Heard {
@@ -32,7 +32,10 @@ impl Heard {
 
     /// Keeps a chunk.
     pub(super) fn push(&mut self, chunk: &Chunk) {
-        self.whole.push(chunk);
+        let mut chunk = chunk.clone();
+        // What is said twice could be changed in one of both places alone.
+        forget_native(&mut chunk);
+        self.whole.push(&chunk);
     }
 
     /// The whole answer, as they want it.

@@ -18,7 +18,7 @@ use sluice_engine::Unavailable;
 use super::remember::{Asked, Memory, NotKept, Place};
 use super::request::ChatRequest;
 use super::wishes::Wishes;
-use super::{Call, guards};
+use super::{Call, guards, steer};
 use crate::body::{Body, Part};
 use crate::client_api::Format;
 use crate::error::ApiError;
@@ -128,7 +128,9 @@ fn understand(
     let (headers, started, policy) = (HeaderMap::new(), Instant::now(), gateway.policy.current());
     let (id, format) = (id.to_owned(), Format::OpenAiChat);
     let call = Call { caller, id, headers, format, started, policy };
-    let vault = guards::input(gateway, &call, &mut request, &mut targets)?.vault;
+    let guards::Inspected { vault, injection, .. } =
+        guards::input(gateway, &call, &mut request, &mut targets)?;
+    steer::steer(gateway, &call, &mut request, (&vault, injection))?;
     let answer =
         line::answer(&request.model, vault.hide_known(call.guard(&request.model), &answer).into_owned());
     Ok(Ready { call, request, vault, wishes, answer })

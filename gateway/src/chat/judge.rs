@@ -145,6 +145,7 @@ impl Judge {
     ) -> Option<Chunk> {
         let gateway = &core.gateway;
         let asking = Asking {
+            routes: &gateway.routes,
             upstream: &core.upstream,
             timeouts: &self.timeouts,
             retry: &RetrySection { rounds: 0, ..gateway.retry.clone() },

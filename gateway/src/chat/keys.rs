@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use http::HeaderMap;
 use serde_json::Value;
 use sluice_engine::{ExactKey, KeyHasher, PartitionKey};
 
@@ -36,8 +37,15 @@ pub(super) fn partition(
         hasher.field("cache namespace", namespace.as_bytes());
     }
     hasher.field("model", request.model.as_bytes());
+    if !request.branch().is_empty() {
+        // Whom one branch of a route asks says nothing about what another one's would answer.
+        hasher.field("branch", request.branch().as_bytes());
+    }
     hasher.field("embedding", embedding.as_bytes());
     hasher.field("policy", policy.as_bytes());
+    for beta in betas(&request.passed) {
+        hasher.field("beta", beta.as_bytes());
+    }
     let mut spelled = Vec::new();
     let mut fields: Vec<_> = request
         .fields()
@@ -58,6 +66,16 @@ pub(super) fn partition(
         hasher.field("messages", &spelled);
     }
     hasher.partition()
+}
+
+/// What a request asks for in its headers, in order: it may change the answer.
+fn betas(passed: &HeaderMap) -> Vec<&str> {
+    let values = passed.get_all("anthropic-beta").iter().filter_map(|value| value.to_str().ok());
+    let mut betas: Vec<&str> =
+        values.flat_map(|value| value.split(',')).map(str::trim).filter(|beta| !beta.is_empty()).collect();
+    betas.sort_unstable();
+    betas.dedup();
+    betas
 }
 
 /// Stands for a question and for the placeholders its answer may name.

@@ -215,6 +215,14 @@ impl Memory {
         self.repeats.find(key)
     }
 
+    /// Keeps where a request led, unless what an answer repeats of it would have to be kept as well.
+    fn learn_repeat(&self, key: RepeatKey, exact: ExactKey, request: &ChatRequest) {
+        let (model, delivery) = (request.model.clone(), request.delivery());
+        if delivery.echo.is_none() {
+            self.repeats.learn(key, Known { exact, model, delivery });
+        }
+    }
+
     /// [`Memory::look_up`]'s first tier for a request that is known.
     pub(super) fn recall(&self, wishes: &Wishes, known: &Known) -> Option<Remembered> {
         let issued = HashSet::new();
@@ -256,11 +264,7 @@ impl Memory {
         }
         if let Some(remembered) = remembered {
             if let Some(key) = repeat {
-                let (model, delivery) = (request.model.clone(), request.delivery());
-                // What an answer repeats of its request would have to be kept as well.
-                if delivery.echo.is_none() {
-                    self.repeats.learn(key, Known { exact, model, delivery });
-                }
+                self.learn_repeat(key, exact, request);
             }
             return Found::Hit(Box::new(remembered));
         }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -15,6 +16,7 @@ use crate::audit::Subject;
 use crate::client_api::Format;
 use crate::error::ApiError;
 use crate::raw::Raw;
+use crate::route::Facts;
 
 /// A chat completion request. No `Debug`: it holds what people wrote.
 pub struct ChatRequest {
@@ -37,6 +39,12 @@ pub struct ChatRequest {
     /// Whether the client asked for token counts at the end of the stream.
     pub include_usage: bool,
     secured: Option<Arc<Secured>>,
+    /// What decides who is asked.
+    facts: Facts,
+    /// The branches of its route that these lead to.
+    branch: String,
+    /// How long the client waits at most, if it said so.
+    patience: Option<Duration>,
 }
 
 /// What goes with a request in which something was found that must not go everywhere.
@@ -84,12 +92,17 @@ impl Delivery {
     }
 }
 
-/// The texts of the messages whose role is one of those that are wanted: whole contents, and the texts among parts.
-pub(crate) fn texts(fields: &Map<String, Value>, wanted: impl Fn(&str) -> bool) -> Vec<&str> {
+/// The texts of the messages whose role is one of those that are wanted: whole contents, and the texts among parts. What stands
+/// beside the messages as `system` is a system's.
+pub(crate) fn texts(fields: &Map<String, Value>, is_wanted: impl Fn(&str) -> bool) -> Vec<&str> {
     let messages = fields.get("messages").and_then(Value::as_array).into_iter().flatten();
-    let wanted = messages.filter(|message| message.get("role").and_then(Value::as_str).is_some_and(&wanted));
+    let wanted =
+        messages.filter(|message| message.get("role").and_then(Value::as_str).is_some_and(&is_wanted));
     let contents = wanted.filter_map(|message| message.get("content"));
-    contents
+    let beside = fields.get("system").filter(|_| is_wanted("system"));
+    beside
+        .into_iter()
+        .chain(contents)
         .flat_map(|content| match content {
             Value::String(text) => vec![text.as_str()],
             Value::Array(parts) => parts.iter().filter_map(|part| part.get("text")?.as_str()).collect(),
@@ -118,7 +131,33 @@ impl ChatRequest {
             stream,
             include_usage,
             secured: None,
+            facts: Facts { stream, ..Facts::default() },
+            branch: String::new(),
+            patience: None,
         }
+    }
+
+    /// What decides who is asked.
+    pub fn facts(&self) -> Facts {
+        Facts {
+            in_house: self.secured().is_some_and(|secured| secured.in_house.is_some()),
+            ..self.facts.clone()
+        }
+    }
+
+    /// From now on this decides who is asked; it leads to these branches of the route.
+    pub fn steer(&mut self, facts: Facts, branch: String, patience: Option<Duration>) {
+        (self.facts, self.branch, self.patience) = (facts, branch, patience);
+    }
+
+    /// The branches of its route that it goes to; empty if there are none.
+    pub fn branch(&self) -> &str {
+        &self.branch
+    }
+
+    /// How long the client waits at most, if it said so.
+    pub fn patience(&self) -> Option<Duration> {
+        self.patience
     }
 
     /// A request of these fields of another format, which `original` spells.
@@ -229,10 +268,15 @@ impl ChatRequest {
     }
 
     /// The body to send to a provider of OpenAI's chat completions: the client's own values, byte for byte where no guard changed
-    /// them, with `model` replaced. In a stream token counts are asked for as well, since the ledger needs them, or not at
-    /// all where the provider would refuse the question (`stream_usage` false).
-    pub fn upstream_body(&self, model: &str, stream_usage: bool) -> Bytes {
-        let mut more = Map::new();
+    /// them, with `model` replaced, those fields alone that are to stay, and `more`. In a stream token counts are asked for
+    /// as well, since the ledger needs them, or not at all where the provider would refuse the question (`stream_usage` false).
+    pub fn chat_body(
+        &self,
+        model: &str,
+        stream_usage: bool,
+        mut more: Map<String, Value>,
+        stays: &dyn Fn(&str) -> bool,
+    ) -> Bytes {
         if self.stream {
             let mut options = self.fields.get("stream_options").cloned().unwrap_or_else(|| json!({}));
             if !options.is_object() {
@@ -248,7 +292,9 @@ impl ChatRequest {
                 more.insert("stream_options".to_owned(), options);
             }
         }
-        self.respelled(Some(model), &more, &|key| !(self.stream && key == "stream_options"))
+        let stays = |key: &str| !(self.stream && key == "stream_options") && stays(key);
+        let original = self.original.as_ref().filter(|_| self.said.is_none());
+        spell(original, &self.fields, Some(model), &more, &stays)
     }
 
     /// The client's own body, byte for byte where no guard changed it, with another `model` in front, or none, with those
@@ -259,32 +305,43 @@ impl ChatRequest {
         more: &Map<String, Value>,
         stays: &dyn Fn(&str) -> bool,
     ) -> Bytes {
-        let original = self.original.as_ref().map(Raw::expose);
-        let mut out = Vec::with_capacity(original.map_or(1024, |o| o.len() + 64));
-        let original = original.and_then(|bytes| serde_json::from_slice::<RawObject>(bytes).ok());
-        out.push(b'{');
-        if let Some(model) = model {
-            member(&mut out, "model", json!(model).to_string().as_bytes());
-        }
-        let forwarded = |key: &str| key != "model" && stays(key) && !more.contains_key(key);
-        match &original {
-            Some(RawObject(members)) => {
-                for (key, value) in members.iter().filter(|(key, _)| forwarded(key)) {
-                    member(&mut out, key, value.get().as_bytes());
-                }
-            }
-            None => {
-                for (key, value) in self.said().iter().filter(|(key, _)| forwarded(key)) {
-                    member(&mut out, key, value.to_string().as_bytes());
-                }
-            }
-        }
-        for (key, value) in more {
-            member(&mut out, key, value.to_string().as_bytes());
-        }
-        out.push(b'}');
-        Bytes::from(out)
+        spell(self.original.as_ref(), self.said(), model, more, stays)
     }
+}
+
+/// Spells an object: by the bytes that spell it where there are any, else by its fields.
+fn spell(
+    original: Option<&Raw<Bytes>>,
+    fields: &Map<String, Value>,
+    model: Option<&str>,
+    more: &Map<String, Value>,
+    stays: &dyn Fn(&str) -> bool,
+) -> Bytes {
+    let original = original.map(Raw::expose);
+    let mut out = Vec::with_capacity(original.map_or(1024, |o| o.len() + 64));
+    let original = original.and_then(|bytes| serde_json::from_slice::<RawObject>(bytes).ok());
+    out.push(b'{');
+    if let Some(model) = model {
+        member(&mut out, "model", json!(model).to_string().as_bytes());
+    }
+    let forwarded = |key: &str| key != "model" && stays(key) && !more.contains_key(key);
+    match &original {
+        Some(RawObject(members)) => {
+            for (key, value) in members.iter().filter(|(key, _)| forwarded(key)) {
+                member(&mut out, key, value.get().as_bytes());
+            }
+        }
+        None => {
+            for (key, value) in fields.iter().filter(|(key, _)| forwarded(key)) {
+                member(&mut out, key, value.to_string().as_bytes());
+            }
+        }
+    }
+    for (key, value) in more {
+        member(&mut out, key, value.to_string().as_bytes());
+    }
+    out.push(b'}');
+    Bytes::from(out)
 }
 
 fn member(out: &mut Vec<u8>, key: &str, value: &[u8]) {
@@ -328,6 +385,12 @@ mod tests {
 
     fn request(body: &str) -> ChatRequest {
         parse(&Bytes::copy_from_slice(body.as_bytes())).ok().unwrap()
+    }
+
+    impl ChatRequest {
+        fn upstream_body(&self, model: &str, stream_usage: bool) -> Bytes {
+            self.chat_body(model, stream_usage, Map::new(), &|_| true)
+        }
     }
 
     #[test]

@@ -19,8 +19,12 @@ const OPAQUE: [&str; 3] = ["data", "encrypted_content", "signature"];
 /// Shorter ones may be words, or numbers.
 const SHORTEST_OPAQUE: usize = 64;
 
+/// Where they stand: messages, and in the Responses API items.
+const PLACES: [&str; 2] = ["messages", "input"];
+
 /// A block that was taken out of a request.
 pub(super) struct Block {
+    place: &'static str,
     message: usize,
     list: &'static str,
     item: usize,
@@ -48,16 +52,19 @@ pub(super) struct Outcome {
 /// Takes the signed blocks out of a request; nothing is left in their places.
 pub(super) fn take(request: &mut Value) -> Vec<Block> {
     let mut blocks = Vec::new();
-    let messages = request.get_mut("messages").and_then(Value::as_array_mut).into_iter().flatten();
-    for (number, message) in messages.enumerate() {
-        if message.get("role").and_then(Value::as_str) != Some("assistant") {
-            continue;
-        }
-        for list in LISTS {
-            let items = message.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten();
-            for (item, value) in items.enumerate() {
-                if value.as_object().is_some_and(is_signed) {
-                    blocks.push(Block { message: number, list, item, value: value.take() });
+    for place in PLACES {
+        let messages = request.get_mut(place).and_then(Value::as_array_mut).into_iter().flatten();
+        for (number, message) in messages.enumerate() {
+            let word = |name: &str| message.get(name).and_then(Value::as_str);
+            if word("role") != Some("assistant") && word("type") != Some("reasoning") {
+                continue;
+            }
+            for list in LISTS {
+                let items = message.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten();
+                for (item, value) in items.enumerate() {
+                    if value.as_object().is_some_and(is_signed) {
+                        blocks.push(Block { place, message: number, list, item, value: value.take() });
+                    }
                 }
             }
         }
@@ -67,8 +74,8 @@ pub(super) fn take(request: &mut Value) -> Vec<Block> {
 
 /// Puts them back where they were.
 pub(super) fn put_back(request: &mut Value, blocks: Vec<Block>) {
-    for Block { message, list, item, value } in blocks {
-        let place = request.get_mut("messages").and_then(|messages| messages.get_mut(message));
+    for Block { place, message, list, item, value } in blocks {
+        let place = request.get_mut(place).and_then(|messages| messages.get_mut(message));
         if let Some(place) = place.and_then(|message| message.get_mut(list)?.get_mut(item)) {
             *place = value;
         }
@@ -147,7 +154,7 @@ impl Block {
     /// The way from the request to something in the block.
     fn path(&self, inside: &[Step]) -> Vec<Step> {
         let key = |name: &str| Step::Key(name.to_owned());
-        let way = [key("messages"), Step::Item(self.message), key(self.list), Step::Item(self.item)];
+        let way = [key(self.place), Step::Item(self.message), key(self.list), Step::Item(self.item)];
         way.iter().chain(inside).cloned().collect()
     }
 }

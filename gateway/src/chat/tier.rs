@@ -171,7 +171,7 @@ mod tests {
             body[name] = value.clone();
         }
         let request = openai_chat::parse(&body.to_string().into()).unwrap();
-        let caller = Caller { key: "k".to_owned(), tenant: "t".to_owned(), shares_tenant };
+        let caller = Caller { key: "k".to_owned(), tenant: "t".to_owned(), shares_tenant, models: None };
         let call = Call {
             caller: Arc::new(caller),
             id: "r".to_owned(),

@@ -1,6 +1,8 @@
 //! How clients speak to us: each client API parses its requests into ours and writes our chunks in its own form.
 
+pub mod anthropic_messages;
 pub mod openai_chat;
+pub mod openai_responses;
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
@@ -15,13 +17,22 @@ pub enum Format {
     /// OpenAI's chat completions, into which all others are translated for everything that has to understand a request.
     #[default]
     OpenAiChat,
+    /// OpenAI's Responses.
+    OpenAiResponses,
+    /// Anthropic's messages.
+    AnthropicMessages,
 }
 
 impl Format {
+    /// All of them; a new one is a line here.
+    pub const ALL: &[Self] = &[Self::OpenAiChat];
+
     /// Its name, in metrics and where formats are kept apart.
     pub fn name(self) -> &'static str {
         match self {
             Self::OpenAiChat => "chat_completions",
+            Self::OpenAiResponses => "responses",
+            Self::AnthropicMessages => "messages",
         }
     }
 
@@ -29,6 +40,8 @@ impl Format {
     pub fn api(self) -> &'static dyn ClientApi {
         match self {
             Self::OpenAiChat => &openai_chat::OpenAiChat,
+            Self::OpenAiResponses => &openai_responses::OpenAiResponses,
+            Self::AnthropicMessages => &anthropic_messages::AnthropicMessages,
         }
     }
 }
@@ -48,6 +61,11 @@ pub trait ClientApi: Send + Sync {
     /// # Errors
     /// [`ApiError::Invalid`] with the path of the field.
     fn as_chat(&self, said: &Map<String, Value>) -> Result<Map<String, Value>, ApiError>;
+
+    /// Headers of a request that belong to its format: they go along to a provider that speaks the same one.
+    fn headers(&self) -> &'static [&'static str] {
+        &[]
+    }
 
     /// A new id for an answer that comes from no provider.
     fn fresh_id(&self) -> String;

@@ -8,7 +8,7 @@ use super::{AnswerEncoder, ClientApi};
 use crate::chat::request::{ChatRequest, Delivery};
 use crate::error::ApiError;
 use crate::ids;
-use crate::wire::chat::{Choice, Chunk, NATIVE, ToolCall};
+use crate::wire::chat::{Choice, Chunk, ToolCall, forget_native};
 use crate::wire::usage::Usage;
 use crate::wire::{json as strict, sse};
 
@@ -257,14 +257,6 @@ impl AnswerEncoder for StreamEncoder {
 
     fn fail(self: Box<Self>, error: &ApiError) -> Bytes {
         sse::event(error.body().to_string().as_bytes())
-    }
-}
-
-/// Takes out what only a client of another format has use for.
-fn forget_native(chunk: &mut Chunk) {
-    chunk.rest.remove(NATIVE);
-    for choice in &mut chunk.choices {
-        choice.delta.rest.remove(NATIVE);
     }
 }
 

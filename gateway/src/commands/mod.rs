@@ -8,6 +8,7 @@ pub mod demo;
 pub mod eval;
 pub mod mock;
 pub mod model;
+pub mod routes;
 pub mod scan;
 pub mod serve;
 pub mod tune;

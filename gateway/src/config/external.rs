@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, de};
 use sluice_guardrails::Rules;
 
 use super::{ByteSize, OnError, Span};
+use crate::breaker::Settings;
 use crate::secret::SecretSource;
 
 /// Its name in the configuration.
@@ -157,6 +158,14 @@ pub struct BreakerSection {
 impl Default for BreakerSection {
     fn default() -> Self {
         Self { failures: 5, pause: Span::seconds(1), max_pause: Span::seconds(60) }
+    }
+}
+
+impl BreakerSection {
+    /// The same for a breaker.
+    pub(crate) fn settings(&self) -> Settings {
+        let Self { failures, pause, max_pause } = self;
+        Settings { failures: *failures, rate: None, pause: pause.0, longest: max_pause.0 }
     }
 }
 

@@ -135,7 +135,8 @@ mod tests {
         let config = parse(text, "full.yaml").unwrap();
         assert_eq!(config.cache.ttl, Span::seconds(3600));
         assert_eq!(config.cache.max_bytes, ByteSize::mebibytes(64));
-        assert_eq!(config.routes[0].targets, ["primary/model-a", "backup/model-b"]);
+        let target = |name: &str| crate::config::TargetNode::Target(name.to_owned());
+        assert_eq!(config.routes[0].targets, ["primary/model-a", "backup/model-b"].map(target));
         assert_eq!(config.keys[0].tenant.as_deref(), Some("support"));
     }
 

@@ -61,6 +61,11 @@ fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(*factor)
 }
 
+/// A duration as people write it: a number with `ms`, `s`, `m`, `h` or `d`.
+pub fn duration(text: &str) -> Option<Duration> {
+    scaled(text, DURATIONS).map(Duration::from_millis)
+}
+
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;

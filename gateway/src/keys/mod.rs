@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, header::AUTHORIZATION};
 
+use crate::aliases;
 use crate::config::KeyConfig;
 use crate::error::ApiError;
 use crate::secret::{Secret, SecretSource};
@@ -21,6 +22,19 @@ pub struct Caller {
     pub tenant: String,
     /// Whether other keys are of the same tenant.
     pub shares_tenant: bool,
+    /// The models that it may use; none if all.
+    pub models: Option<Vec<String>>,
+}
+
+impl Caller {
+    /// Whether it may use a model of this name.
+    pub fn may_use(&self, model: &str) -> bool {
+        let fits = |allowed: &String| match allowed.strip_suffix('*') {
+            Some(beginning) => model.starts_with(beginning),
+            None => model == allowed,
+        };
+        self.models.as_ref().is_none_or(|models| models.iter().any(fits))
+    }
 }
 
 /// All virtual keys. Looked up by a keyed hash, so that the time it takes says nothing about a key.
@@ -55,7 +69,8 @@ impl Keys {
             }
             let tenant = tenant_of(config);
             let shares_tenant = configs.iter().filter(|other| tenant_of(other) == tenant).nth(1).is_some();
-            let caller = Arc::new(Caller { key: config.name.clone(), tenant, shares_tenant });
+            let (key, models) = (config.name.clone(), config.models.clone());
+            let caller = Arc::new(Caller { key, tenant, shares_tenant, models });
             match config.secret.read(env) {
                 Err(problem) => problems.push(format!("{field}.secret: {problem}")),
                 Ok(secret) => {
@@ -65,10 +80,9 @@ impl Keys {
                 }
             }
         }
-        let anonymous = configs
-            .is_empty()
-            .then(|| "anonymous".to_owned())
-            .map(|name| Arc::new(Caller { key: name.clone(), tenant: name, shares_tenant: false }));
+        let anonymous = configs.is_empty().then(|| "anonymous".to_owned()).map(|name| {
+            Arc::new(Caller { key: name.clone(), tenant: name, shares_tenant: false, models: None })
+        });
         if problems.is_empty() { Ok(Self { hash_key, callers, anonymous }) } else { Err(problems) }
     }
 
@@ -110,7 +124,7 @@ fn hash(key: &[u8; 32], secret: &str) -> [u8; 32] {
 }
 
 fn credential(headers: &HeaderMap) -> Option<Secret> {
-    CREDENTIAL_HEADERS.iter().find_map(|name| {
+    let own = CREDENTIAL_HEADERS.iter().find_map(|name| {
         let value = headers.get(*name)?.to_str().ok()?.trim();
         let value = if *name == AUTHORIZATION.as_str() {
             let (scheme, token) = value.split_once(' ')?;
@@ -118,8 +132,9 @@ fn credential(headers: &HeaderMap) -> Option<Secret> {
         } else {
             value
         };
-        (!value.is_empty()).then(|| Secret::new(value.to_owned()))
-    })
+        (!value.is_empty()).then_some(value)
+    });
+    own.or_else(|| aliases::key(headers)).map(|key| Secret::new(key.to_owned()))
 }
 
 #[cfg(test)]
@@ -131,6 +146,7 @@ mod tests {
             name: name.to_owned(),
             secret: SecretSource::Env(name.to_owned()),
             tenant: tenant.map(str::to_owned),
+            models: None,
         };
         let env = |name: &str| Some(format!("sk-{name}"));
         Keys::build(&[config("a", None), config("b", Some("shared"))], [7; 32], &env).unwrap()
@@ -161,6 +177,7 @@ mod tests {
             name: name.to_owned(),
             secret: SecretSource::Env(name.to_owned()),
             tenant: tenant.map(str::to_owned),
+            models: None,
         };
         let env = |name: &str| Some(format!("sk-{name}"));
         let configs = [config("a", None), config("b", Some("key:a")), config("c", Some("alone"))];
@@ -192,8 +209,20 @@ mod tests {
     }
 
     #[test]
+    fn a_key_may_use_the_models_that_it_names() {
+        let caller = |models: &[&str]| {
+            let models = Some(models.iter().map(|model| (*model).to_owned()).collect());
+            Caller { key: String::new(), tenant: String::new(), shares_tenant: false, models }
+        };
+        let some = caller(&["chat", "openai/*"]);
+        assert!(some.may_use("chat") && some.may_use("openai/gpt-4o") && some.may_use("openai/"));
+        assert!(!some.may_use("chats") && !some.may_use("azure/gpt-4o") && !some.may_use("openai"));
+        assert!(caller(&["*"]).may_use("anything") && !caller(&[]).may_use("anything"));
+    }
+
+    #[test]
     fn a_literal_a_missing_and_a_doubled_secret_are_refused() {
-        let config = |secret| KeyConfig { name: "a".to_owned(), secret, tenant: None };
+        let config = |secret| KeyConfig { name: "a".to_owned(), secret, tenant: None, models: None };
         let none = |_: &str| None;
         let literal = SecretSource::Literal(Secret::new("sk-x".to_owned()));
         let errors =

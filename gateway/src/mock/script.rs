@@ -37,6 +37,9 @@ pub struct Rule {
     /// How often the rule applies; always by default.
     #[serde(default)]
     pub times: Option<u64>,
+    /// In such a share of the cases, from 0 to 1, by chance; always by default.
+    #[serde(default)]
+    pub chance: Option<f64>,
     /// What is answered.
     pub reply: Reply,
 }
@@ -111,7 +114,8 @@ impl Script {
         let model = request.get("model").and_then(Value::as_str).unwrap_or_default();
         for rule in &mut self.rules {
             let fits = rule.when.model.as_deref().is_none_or(|m| m == model)
-                && rule.when.contains.as_deref().is_none_or(|text| body.contains(text));
+                && rule.when.contains.as_deref().is_none_or(|text| body.contains(text))
+                && rule.chance.is_none_or(|chance| fastrand::f64() < chance);
             match (&mut rule.times, fits) {
                 (Some(0), _) | (_, false) => {}
                 (Some(left), true) => {

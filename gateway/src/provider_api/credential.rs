@@ -30,18 +30,15 @@ pub enum Presented {
 }
 
 impl Credential {
-    /// A key.
-    ///
-    /// # Errors
-    /// It holds characters that can't stand in a header.
-    pub fn key(key: &Secret, presented: Presented) -> Result<Self, ()> {
+    /// A key; none if it holds characters that can't stand in a header.
+    pub fn key(key: &Secret, presented: Presented) -> Option<Self> {
         let (name, value) = match presented {
             Presented::Bearer => (header::AUTHORIZATION, format!("Bearer {}", key.expose())),
             Presented::In(name) => (HeaderName::from_static(name), key.expose().to_owned()),
         };
-        let mut value = HeaderValue::from_str(&value).map_err(|_| ())?;
+        let mut value = HeaderValue::from_str(&value).ok()?;
         value.set_sensitive(true);
-        Ok(Self::Headers(HeaderMap::from_iter([(name, value)])))
+        Some(Self::Headers(HeaderMap::from_iter([(name, value)])))
     }
 
     /// Whether a key goes along.

@@ -1,15 +1,19 @@
 //! How we speak to providers: each provider API writes our request in its own form and reads its answers into chunks.
 
+pub mod anthropic;
 pub mod aws_auth;
 pub mod bedrock;
 pub mod credential;
 pub mod fields;
+#[cfg(test)]
+mod goldens;
 pub mod openai;
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use sluice_guardrails::proof::Spot;
@@ -82,6 +86,19 @@ pub struct Encoding<'a> {
 }
 
 impl Encoding<'_> {
+    /// The quirk's path, if there is one: with the model and the settings in place of their names in braces.
+    ///
+    /// # Errors
+    /// [`EncodeError::Model`] if the model's name is more than a segment of a path.
+    pub fn own_path(&self) -> Result<Option<String>, EncodeError> {
+        let Some(path) = &self.quirks.path else { return Ok(None) };
+        let mut path = path.clone();
+        if path.contains("{model}") {
+            path = path.replace("{model}", &segment(self.model)?);
+        }
+        Ok(Some(fill_in(&path, self.settings)))
+    }
+
     /// Decides about a field that this format can't carry: noted in `dropped`, or an error. With `pass` it is the caller's to
     /// send it as it is, where that makes sense: true says so.
     ///
@@ -99,11 +116,26 @@ impl Encoding<'_> {
     }
 }
 
+/// A model's name as one segment of a path.
+///
+/// # Errors
+/// [`EncodeError::Model`] if it would be more than that, or go elsewhere.
+pub fn segment(model: &str) -> Result<String, EncodeError> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:@".contains(&byte);
+    let stays = !model.is_empty() && !model.starts_with('.') && model.bytes().all(plain);
+    if stays { Ok(model.to_owned()) } else { Err(EncodeError::Model) }
+}
+
+/// A text with settings in place of their names in braces.
+pub fn fill_in(text: &str, settings: &BTreeMap<String, String>) -> String {
+    settings.iter().fold(text.to_owned(), |text, (name, value)| text.replace(&format!("{{{name}}}"), value))
+}
+
 /// In what a provider differs from others of its API, as the catalogue or the operator says.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Quirks {
-    /// What is appended to the base URL instead of the API's own path.
+    /// What is appended to the base URL instead of the API's own path, with `{model}` and settings in braces.
     pub path: Option<String>,
     /// Whether it takes `stream_options.include_usage`; those that do not send the counts unasked or never.
     pub stream_usage: bool,
@@ -113,12 +145,26 @@ pub struct Quirks {
     pub unsupported: Vec<String>,
     /// Top-level fields that it gets where the client says nothing.
     pub defaults: Map<String, Value>,
+    /// What it calls `max_tokens` in requests that were translated, if not so: a client's own field is its own affair.
+    pub output_limit: Option<String>,
+    /// How the names of models begin that take `reasoning_effort`; others don't get one that was translated.
+    pub reasoning_models: Vec<String>,
+    /// Its `completion_tokens` leave out the tokens of reasoning.
+    pub reasoning_apart: bool,
 }
 
 impl Default for Quirks {
     fn default() -> Self {
-        let (rename, unsupported, defaults) = (BTreeMap::new(), Vec::new(), Map::new());
-        Self { path: None, stream_usage: true, rename, unsupported, defaults }
+        Self {
+            path: None,
+            stream_usage: true,
+            rename: BTreeMap::new(),
+            unsupported: Vec::new(),
+            defaults: Map::new(),
+            output_limit: None,
+            reasoning_models: Vec::new(),
+            reasoning_apart: false,
+        }
     }
 }
 
@@ -142,6 +188,10 @@ pub struct Sent {
     pub tools: BTreeMap<String, String>,
     /// The answer comes as a call of this tool, which the client did not define: its arguments are the answer.
     pub answer_tool: Option<String>,
+    /// The client speaks the provider's format: it is told also what no other format has.
+    pub native: bool,
+    /// The tokens of reasoning are not among those of the answer.
+    pub reasoning_apart: bool,
 }
 
 /// Why a request can't be said in a provider's format. Names fields, never their content.
@@ -209,7 +259,7 @@ pub enum StreamEvent {
 pub struct DecodeError(pub String);
 
 /// All provider APIs; a new one is a line here.
-pub static APIS: &[&dyn ProviderApi] = &[&openai::OpenAi, &bedrock::Bedrock];
+pub static APIS: &[&dyn ProviderApi] = &[&openai::OpenAi, &anthropic::Anthropic, &bedrock::Bedrock];
 
 /// The provider API of this name.
 pub fn find(name: &str) -> Option<&'static dyn ProviderApi> {

@@ -1,9 +1,11 @@
 //! The OpenAI API, spoken by OpenAI and by most others.
 
+mod encode;
+mod foreign;
 pub mod words;
 
 use bytes::Bytes;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sluice_guardrails::proof::Spot;
 
 use super::{
@@ -12,6 +14,7 @@ use super::{
 use crate::chat::request::ChatRequest;
 use crate::wire::chat::Chunk;
 use crate::wire::sse::SseDecoder;
+use crate::wire::usage::Usage;
 
 /// `POST {base}/chat/completions`.
 pub struct OpenAi;
@@ -22,19 +25,18 @@ impl ProviderApi for OpenAi {
     }
 
     fn path(&self, how: &Encoding<'_>) -> Result<String, EncodeError> {
-        Ok(how.quirks.path.clone().unwrap_or_else(|| "/chat/completions".to_owned()))
+        Ok(how.own_path()?.unwrap_or_else(|| "/chat/completions".to_owned()))
     }
 
     fn encode(&self, request: &ChatRequest, how: &Encoding<'_>) -> Result<Encoded, EncodeError> {
-        let body = request.upstream_body(how.model, how.quirks.stream_usage);
-        Ok(Encoded { body, ..Encoded::default() })
+        encode::encode(request, how)
     }
 
     fn is_protocol(&self, spot: &Spot<'_>) -> bool {
         words::is_protocol(spot)
     }
 
-    fn decode_whole(&self, body: &[u8], _sent: &Sent) -> Result<Chunk, DecodeError> {
+    fn decode_whole(&self, body: &[u8], sent: &Sent) -> Result<Chunk, DecodeError> {
         let mut body = parse(body)?;
         for choice in body.get_mut("choices").and_then(Value::as_array_mut).into_iter().flatten() {
             // Some send an empty delta beside the message. Here the message is meant, in a stream the delta.
@@ -44,7 +46,7 @@ impl ProviderApi for OpenAi {
                 choice.remove("delta");
             }
         }
-        let mut chunk = read(body)?;
+        let mut chunk = read(body, sent)?;
         if chunk.choices.is_empty() {
             return Err(DecodeError("the answer has no choices".to_owned()));
         }
@@ -56,8 +58,8 @@ impl ProviderApi for OpenAi {
         Ok(chunk)
     }
 
-    fn stream(&self, _sent: Sent) -> Box<dyn StreamDecoder> {
-        Box::<OpenAiStream>::default()
+    fn stream(&self, sent: Sent) -> Box<dyn StreamDecoder> {
+        Box::new(OpenAiStream { sse: SseDecoder::default(), data: Vec::new(), sent })
     }
 
     fn decode_error(&self, answer: &ErrorAnswer<'_>) -> Option<Value> {
@@ -69,7 +71,7 @@ impl ProviderApi for OpenAi {
 fn error_of(body: &Value) -> Option<Value> {
     match body.get("error")? {
         error @ Value::Object(_) => Some(error.clone()),
-        Value::String(message) => Some(serde_json::json!({
+        Value::String(message) => Some(json!({
             "message": message, "type": "invalid_request_error", "param": null, "code": null,
         })),
         _ => None,
@@ -82,20 +84,46 @@ fn parse(bytes: &[u8]) -> Result<Value, DecodeError> {
 }
 
 /// serde's messages may quote values, so they are not repeated.
-fn read(body: Value) -> Result<Chunk, DecodeError> {
+fn read(body: Value, sent: &Sent) -> Result<Chunk, DecodeError> {
     let mut chunk: Chunk =
         serde_json::from_value(body).map_err(|_| DecodeError("not a chat completion".to_owned()))?;
     // The encoder writes its own.
     chunk.rest.remove("object");
     // Random padding against those who guess texts from the sizes of packets. It says nothing.
     chunk.rest.remove("obfuscation");
+    if chunk.usage.is_none()
+        && let Some(usage) = chunk.rest.get("x_groq").and_then(|own| own.get("usage"))
+    {
+        chunk.usage = serde_json::from_value(usage.clone()).ok();
+    }
+    if let Some(usage) = &mut chunk.usage {
+        normalise(usage, sent);
+    }
     Ok(chunk)
 }
 
-#[derive(Default)]
+/// Counts as everybody means them: the answer's tokens with those of reasoning, and those out of the provider's own cache where
+/// OpenAI tells them.
+fn normalise(usage: &mut Usage, sent: &Sent) {
+    let reasoning =
+        usage.rest.get("completion_tokens_details").and_then(|d| d.get("reasoning_tokens")?.as_u64());
+    let beside = usage.total_tokens.saturating_sub(usage.prompt_tokens + usage.completion_tokens);
+    // Models of one provider differ in this: only where the sum says so.
+    if sent.reasoning_apart && beside > 0 && reasoning == Some(beside) {
+        usage.completion_tokens += beside;
+    }
+    // DeepSeek's word.
+    if let Some(hit) = usage.rest.get("prompt_cache_hit_tokens").and_then(Value::as_u64)
+        && !usage.rest.contains_key("prompt_tokens_details")
+    {
+        usage.rest.insert("prompt_tokens_details".to_owned(), json!({ "cached_tokens": hit }));
+    }
+}
+
 struct OpenAiStream {
     sse: SseDecoder,
     data: Vec<Bytes>,
+    sent: Sent,
 }
 
 impl StreamDecoder for OpenAiStream {
@@ -109,7 +137,7 @@ impl StreamDecoder for OpenAiStream {
                     let body = parse(data)?;
                     events.push(match error_of(&body) {
                         Some(error) => StreamEvent::Error(error),
-                        None => StreamEvent::Chunk(read(body)?),
+                        None => StreamEvent::Chunk(read(body, &self.sent)?),
                     });
                 }
             }
@@ -146,6 +174,22 @@ mod tests {
             assert_eq!(whole.choices[0].delta.content.as_deref(), Some("Grüße 🙂"));
             assert_eq!(whole.choices[0].finish_reason.as_deref(), Some("stop"));
         }
+    }
+
+    #[test]
+    fn counts_mean_the_same_whoever_tells_them() {
+        let read = |usage: Value, sent: &Sent| {
+            let body = json!({ "choices": [{ "message": { "content": "a" } }], "usage": usage });
+            let usage = OpenAi.decode_whole(body.to_string().as_bytes(), sent).unwrap().usage.unwrap();
+            (usage.completion_tokens, usage.cached_tokens())
+        };
+        let apart = Sent { reasoning_apart: true, ..Sent::default() };
+        let reasoning = |answer: u64, total: u64| json!({ "prompt_tokens": 10, "completion_tokens": answer, "total_tokens": total, "completion_tokens_details": { "reasoning_tokens": 5 } });
+        assert_eq!(read(reasoning(3, 18), &apart).0, 8, "left out");
+        assert_eq!(read(reasoning(8, 18), &apart).0, 8, "counted already");
+        assert_eq!(read(reasoning(3, 18), &Sent::default()).0, 3, "no quirk of this provider");
+        let deepseek = json!({ "prompt_tokens": 10, "completion_tokens": 1, "total_tokens": 11, "prompt_cache_hit_tokens": 4, "prompt_cache_miss_tokens": 6 });
+        assert_eq!(read(deepseek, &Sent::default()).1, 4);
     }
 
     #[test]

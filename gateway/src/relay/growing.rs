@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 use sluice_guardrails::Form;
 
-use crate::wire::chat::Delta;
+use crate::wire::anthropic;
+use crate::wire::chat::{Delta, NATIVE};
 
 /// One step of the way to a text within a delta.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,6 +61,9 @@ impl<P> Growing<P> {
         self.walk(work, &mut tree, &mut Vec::new())?;
         if last {
             self.flush(work, &mut tree)?;
+        } else if let Some(block) = anthropic::ended(&tree) {
+            // Its client is told that nothing more of it comes.
+            self.flush_block(work, &mut tree, block)?;
         }
         if let Ok(done) = serde_json::from_value(tree) {
             *delta = done;
@@ -113,6 +117,19 @@ impl<P> Growing<P> {
             *text = work.push(path, growing, text)?;
         }
         Ok(())
+    }
+
+    fn flush_block<W>(&mut self, work: &mut W, tree: &mut Value, block: u64) -> Result<(), W::Refusal>
+    where
+        W: Work<Piecewise = P>,
+    {
+        let key = |name: &str| Step::Key(name.to_owned());
+        let way = [key(NATIVE), key(anthropic::BLOCKS), Step::Index(block)];
+        let (of_block, others) =
+            std::mem::take(&mut self.0).into_iter().partition(|(path, _)| path.starts_with(&way));
+        let mut of_block = Self(of_block);
+        self.0 = others;
+        of_block.flush(work, tree)
     }
 
     fn flush<W>(&mut self, work: &mut W, tree: &mut Value) -> Result<(), W::Refusal>

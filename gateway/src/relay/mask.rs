@@ -10,7 +10,7 @@ use sluice_guardrails::{
 };
 
 use super::growing::{Growing, Step, Work};
-use crate::wire::chat::{Assembler, Choice, Chunk, Delta};
+use crate::wire::chat::{Assembler, Choice, Chunk, Delta, NATIVE};
 
 /// Words of the protocol, and what must not be changed or can't be read: ids, kinds, signatures, sound.
 pub const PROTOCOL: &[&str] = &[
@@ -79,7 +79,10 @@ impl Work for Masking {
         }
         // As the chunks of an answer are put together again.
         let grows = path.len() == 1
-            || matches!(key.as_str(), "arguments" | "input" | "text" | "summary" | "transcript" | "content");
+            || matches!(
+                key.as_str(),
+                "arguments" | "input" | "text" | "summary" | "thinking" | "transcript" | "content"
+            );
         Some(if grows { Text::Growing(Box::new(self.masker(form))) } else { Text::Whole })
     }
 
@@ -115,6 +118,10 @@ impl Masking {
     }
 
     fn note(&mut self, path: &[Step], masker: &Masker) {
+        if matches!(path.first(), Some(Step::Key(key)) if key == NATIVE) {
+            // It says once more what stands in the other fields.
+            return;
+        }
         let path = field(self.choice, path);
         let found = masker.decisions().iter().cloned();
         self.decisions.extend(found.map(|decision| Decision { path: path.clone(), ..decision }));
@@ -304,7 +311,8 @@ fn logged(guard: &Guard, choice: u32, value: &Value, path: &mut Vec<Step>, into:
             }
         }
         Value::Object(object) => {
-            for (key, member) in object.iter().filter(|(key, _)| !PROTOCOL.contains(&key.as_str())) {
+            let counts = |key: &str| key != NATIVE && !PROTOCOL.contains(&key);
+            for (key, member) in object.iter().filter(|(key, _)| counts(key)) {
                 path.push(Step::Key(key.clone()));
                 logged(guard, choice, member, path, into);
                 path.pop();

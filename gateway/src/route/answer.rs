@@ -1,6 +1,4 @@
-//! From targets to the first content of an answer: try, fall back, try again.
-//!
-//! Until the first content nothing has been sent to the client, so a failing target costs time and nothing else.
+//! One attempt at a target, and the chunks of an answer whose first content is there.
 
 use std::collections::VecDeque;
 use std::time::{Duration, SystemTime};
@@ -13,8 +11,10 @@ use sluice_guardrails::Leak;
 use sluice_guardrails::proof::Spot;
 use tokio::time::{Instant, timeout_at};
 
-use super::Target;
-use super::failure::{Failure, Next, retry_after};
+use super::failure::Failure;
+use super::health::Attempt;
+use super::retry_after::retry_after;
+use super::{Routes, Target};
 use crate::audit::Audit;
 use crate::chat::LARGE_BODY;
 use crate::chat::request::ChatRequest;
@@ -30,6 +30,8 @@ const MAX_ERROR_BODY: usize = 64 * 1024;
 
 /// What asking needs to know of the gateway.
 pub struct Asking<'a> {
+    /// Who may be asked.
+    pub routes: &'a Routes,
     /// The outbound connections.
     pub upstream: &'a Upstream,
     /// How long to wait.
@@ -50,6 +52,8 @@ pub struct Answer {
     pub target: Target,
     /// How many attempts it took, this one included.
     pub attempts: u32,
+    /// How often another target had to be asked.
+    pub fallbacks: u32,
     /// How long it took until the first content, with every failed attempt and pause.
     pub waited: Duration,
     /// Fields of the request that this target does not take, and did not get.
@@ -66,88 +70,27 @@ struct Ready {
 }
 
 impl Asking<'_> {
-    /// Asks the targets in order until one begins to answer. A target that asked to be left alone for a while is passed
-    /// over while there are others.
-    ///
-    /// # Errors
-    /// [`ApiError::Provider`] if a provider refuses the request itself, [`ApiError::TargetsFailed`] if none answers.
-    pub async fn first_answer(&self, targets: &[Target], request: &ChatRequest) -> Result<Answer, ApiError> {
-        let asked = Instant::now();
-        let deadline = asked + self.timeouts.total.0;
-        let mut waiting: Vec<(usize, Instant)> = (0..targets.len()).map(|at| (at, Instant::now())).collect();
-        let (mut log, mut attempts, mut telling) = (Vec::new(), 0, None::<Failure>);
-        for round in 0..=self.retry.rounds {
-            for (at, not_before) in std::mem::take(&mut waiting) {
-                if not_before > Instant::now() {
-                    waiting.push((at, not_before));
-                    continue;
-                }
-                if Instant::now() >= deadline {
-                    let failure = telling.unwrap_or(Failure::Timeout("total"));
-                    return Err(failure.into_error(log, None));
-                }
-                attempts += 1;
-                let target = &targets[at];
-                let failure = match self.attempt(target, request, deadline).await {
-                    Ok((chunks, dropped)) => {
-                        self.metrics.attempt(&target.provider.name, "ok");
-                        return Ok(Answer {
-                            target: target.clone(),
-                            attempts,
-                            waited: asked.elapsed(),
-                            dropped,
-                            chunks,
-                        });
-                    }
-                    Err(failure) => failure,
-                };
-                self.note(target, &failure, &mut log);
-                match failure.next() {
-                    Next::Stop => return Err(failure.into_error(log, None)),
-                    Next::Never => {}
-                    Next::Again => {
-                        waiting.push((at, Instant::now() + failure.retry_after().unwrap_or_default()));
-                    }
-                }
-                if telling.as_ref().is_none_or(|other| failure.weight() >= other.weight()) {
-                    telling = Some(failure);
-                }
-            }
-            let Some(soonest) = waiting.iter().map(|(_, at)| *at).min() else { break };
-            let left_alone = soonest.saturating_duration_since(Instant::now());
-            let pause = left_alone.max(self.backoff(round));
-            let too_long = pause > self.retry.max_backoff.0 || Instant::now() + pause >= deadline;
-            if too_long || round == self.retry.rounds {
-                let wait = (!left_alone.is_zero()).then_some(left_alone);
-                return Err(telling.map_or(ApiError::Internal, |failure| failure.into_error(log, wait)));
-            }
-            tokio::time::sleep(pause).await;
-        }
-        Err(telling.map_or(ApiError::Internal, |failure| failure.into_error(log, None)))
-    }
-
-    fn note(&self, target: &Target, failure: &Failure, log: &mut Vec<String>) {
+    /// Writes a failed attempt down.
+    pub(super) fn note(&self, target: &Target, failure: &Failure, log: &mut Vec<String>) {
         let outcome = failure.outcome();
         self.metrics.attempt(&target.provider.name, &outcome);
         tracing::warn!(tried = target.name(), outcome, detail = failure.detail(), "a target did not answer");
         log.push(format!("{}: {outcome}", target.name()));
     }
 
-    /// Exponential with jitter: between half of the pause and all of it, so that clients do not come back in step.
-    fn backoff(&self, round: u32) -> Duration {
-        let full =
-            self.retry.backoff.0.saturating_mul(2_u32.saturating_pow(round)).min(self.retry.max_backoff.0);
-        full.mul_f64(0.5 + fastrand::f64() / 2.0)
-    }
-
     /// What is sent to a target, if nothing that was redacted stands in it.
-    async fn outgoing(&self, target: &Target, request: &ChatRequest) -> Result<Ready, Failure> {
+    async fn outgoing(
+        &self,
+        (target, credential): (&Target, usize),
+        request: &ChatRequest,
+    ) -> Result<Ready, Failure> {
         let provider = &target.provider;
         let how = provider.encoding(&target.model, request.stream, target.drop_params);
         let path = provider.api.path(&how).map_err(Failure::Unsayable)?;
         let Encoded { body, headers, sent, dropped } =
             provider.api.encode(request, &how).map_err(Failure::Unsayable)?;
-        let ready = provider.credential.ready(self.upstream).await.map_err(Failure::Connection)?;
+        let credential = provider.credentials.get(credential);
+        let ready = credential.ready(self.upstream).await.map_err(Failure::Connection)?;
         let to = Destination::of(provider, &path, ready).map_err(|e| Failure::Connection(e.to_string()))?;
         let to = to.with_headers(headers);
         let (api, secured) = (provider.api, request.secured().cloned());
@@ -194,15 +137,16 @@ impl Asking<'_> {
         }
     }
 
-    async fn attempt(
+    /// Asks one target once with the credential of this number, up to the first content of its answer; with it comes what of the
+    /// request was dropped. The content is there by `first`, all of it by `deadline`.
+    pub(super) async fn attempt(
         &self,
-        target: &Target,
+        (target, credential): (&Target, usize),
         request: &ChatRequest,
-        deadline: Instant,
+        (first, deadline): (Instant, Instant),
     ) -> Result<(Chunks, Vec<String>), Failure> {
         let provider = &target.provider;
-        let Ready { outgoing, sent, dropped } = self.outgoing(target, request).await?;
-        let first = (Instant::now() + self.timeouts.until_first_byte(request.stream)).min(deadline);
+        let Ready { outgoing, sent, dropped } = self.outgoing((target, credential), request).await?;
         let sending = self.upstream.send(outgoing);
         let response = timeout_at(first, sending)
             .await
@@ -247,7 +191,6 @@ fn is_stream(response: &Response<Incoming>, api: &dyn ProviderApi) -> bool {
 /// An answer with an error status: what it says, as far as it can be read in time.
 async fn refused(response: Response<Incoming>, target: &Target, until: Instant) -> Failure {
     let status = response.status();
-    let retry_after = retry_after(response.headers(), SystemTime::now());
     let (head, mut body) = response.into_parts();
     let mut bytes = BytesMut::new();
     while let Ok(Some(Ok(frame))) = timeout_at(until, body.frame()).await {
@@ -262,6 +205,7 @@ async fn refused(response: Response<Incoming>, target: &Target, until: Instant) 
     let error = target.provider.api.decode_error(&answer);
     // A redirect is nothing that an API does: following one would carry the key elsewhere.
     let status = if status.is_redirection() { StatusCode::BAD_GATEWAY } else { status };
+    let retry_after = retry_after(status, &head.headers, error.as_ref(), SystemTime::now());
     Failure::Status { status, error, retry_after }
 }
 
@@ -299,6 +243,8 @@ pub struct Chunks {
     source: Option<Source>,
     broken: Option<Broken>,
     done: bool,
+    /// Learns how the target does until the answer's end.
+    attempt: Option<Attempt>,
 }
 
 struct Source {
@@ -343,6 +289,16 @@ pub enum Broken {
     GivenUp,
 }
 
+impl Broken {
+    /// Whether it tells something of the target.
+    fn is_the_target_s(&self) -> bool {
+        match self {
+            Self::Cut | Self::Stalled | Self::Reported | Self::Garbled(_) => true,
+            Self::Total | Self::TooLarge | Self::Blocked(_) | Self::Refused(_) | Self::GivenUp => false,
+        }
+    }
+}
+
 impl From<Broken> for ApiError {
     fn from(broken: Broken) -> Self {
         match broken {
@@ -356,11 +312,30 @@ impl From<Broken> for ApiError {
 impl Chunks {
     /// An answer that is there at once.
     pub fn whole(chunk: Chunk) -> Self {
-        Self { held: VecDeque::from([chunk]), source: None, broken: None, done: true }
+        Self { held: VecDeque::from([chunk]), source: None, broken: None, done: true, attempt: None }
     }
 
     fn stream(source: Source) -> Self {
-        Self { held: VecDeque::new(), source: Some(source), broken: None, done: false }
+        Self { held: VecDeque::new(), source: Some(source), broken: None, done: false, attempt: None }
+    }
+
+    /// From now on the attempt learns how it ends.
+    pub(super) fn watch(&mut self, attempt: Attempt) {
+        self.attempt = Some(attempt);
+        if self.done {
+            self.learn();
+        }
+    }
+
+    /// The answer ended: well, or as `broken` says.
+    fn learn(&mut self) {
+        let Some(attempt) = self.attempt.take() else { return };
+        let now = std::time::Instant::now();
+        match &self.broken {
+            None => attempt.succeeded(now),
+            Some(broken) if broken.is_the_target_s() => attempt.failed(now),
+            Some(_) => attempt.excused(),
+        }
     }
 
     /// The next chunk; none when the terminator was seen.
@@ -414,6 +389,9 @@ impl Chunks {
             self.source = None;
             self.done = true;
             self.broken = Some(broken);
+        }
+        if self.done {
+            self.learn();
         }
     }
 

@@ -1,11 +1,13 @@
 //! How one attempt failed, and what follows from it: one table.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant};
 
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde_json::Value;
 use sluice_guardrails::Leak;
 
+use super::plan::{Refusal, Step};
+use super::refusal::refusal;
 use crate::error::ApiError;
 use crate::provider_api::EncodeError;
 
@@ -25,6 +27,21 @@ pub(super) enum Failure {
     OutOfHouse(&'static str),
     /// The provider sent an error, or an end, where the answer should begin.
     NoAnswer(String),
+    /// Nothing was sent: every target wants to be left alone.
+    LeftAlone,
+}
+
+/// Of whom a failure tells something.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) enum Blame {
+    /// The target: it is down, slow, or not what the configuration says.
+    Target,
+    /// The credential that it was asked with: another one may do.
+    Credential,
+    /// The request. The target did as it should.
+    Request,
+    /// Nobody out there.
+    Nobody,
 }
 
 /// What follows.
@@ -46,13 +63,68 @@ impl Failure {
             // It may be working on the answer still: asking again would be billed twice.
             Self::Timeout(_) | Self::Unsayable(_) => Next::Never,
             Self::Leak(_) | Self::OutOfHouse(_) => Next::Stop,
-            Self::Status { error: Some(error), .. } if error["code"] == "insufficient_quota" => Next::Never,
+            Self::LeftAlone => Next::Again,
+            Self::Status { .. } if self.is_spent() => Next::Never,
             Self::Status { status, .. } => match status.as_u16() {
                 408 | 409 | 425 | 429 | 500..=599 => Next::Again,
                 400 | 413 | 422 => Next::Stop,
                 // Its key, its address or its model's name is wrong.
                 _ => Next::Never,
             },
+        }
+    }
+
+    /// What the credential may spend is spent.
+    fn is_spent(&self) -> bool {
+        let Self::Status { status, error, .. } = self else { return false };
+        let is = |name: &str| error.as_ref().is_some_and(|error| error[name] == "insufficient_quota");
+        *status == StatusCode::PAYMENT_REQUIRED || is("code") || is("type")
+    }
+
+    /// Why the target does not want the request, if others may.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Status { status, error: Some(error), .. } => refusal(*status, error),
+            _ => None,
+        }
+    }
+
+    /// Of whom it tells something.
+    pub(super) fn blame(&self) -> Blame {
+        match self {
+            Self::Connection(_) | Self::NoAnswer(_) | Self::Timeout(_) => Blame::Target,
+            Self::Leak(_) | Self::OutOfHouse(_) | Self::Unsayable(_) | Self::LeftAlone => Blame::Nobody,
+            Self::Status { .. } if self.refusal().is_some() => Blame::Request,
+            Self::Status { .. } if self.is_spent() => Blame::Credential,
+            Self::Status { status, .. } => match status.as_u16() {
+                400 | 413 | 422 => Blame::Request,
+                401 | 403 | 429 => Blame::Credential,
+                _ => Blame::Target,
+            },
+        }
+    }
+
+    /// Leaves the target alone, or the credential that it was asked with, if it said so.
+    pub(super) fn cool(&self, step: &Step, credential: usize, now: Instant) {
+        let (waits, here, everywhere) =
+            (step.state.waits(), &step.state.cooldowns, &step.target.provider.credentials);
+        let Self::Status { status, retry_after, .. } = self else { return };
+        let asked = retry_after.map(|wait| wait.min(waits.longest));
+        if self.is_spent() {
+            let wait = asked.unwrap_or_default().max(waits.quota).min(waits.longest);
+            return everywhere.change(credential, |cooldown| cooldown.asked(wait, now));
+        }
+        match (status.as_u16(), asked) {
+            (401, _) => everywhere.change(credential, |cooldown| cooldown.asked(waits.refused, now)),
+            // It may be this model alone that it is not for.
+            (403, _) if self.blame() == Blame::Credential => {
+                here.change(credential, |cooldown| cooldown.asked(waits.refused, now));
+            }
+            (_, Some(wait)) => here.change(credential, |cooldown| cooldown.asked(wait, now)),
+            (429, None) => here.change(credential, |cooldown| {
+                cooldown.again(waits.rate_limited, waits.longest, now);
+            }),
+            _ => {}
         }
     }
 
@@ -64,6 +136,7 @@ impl Failure {
             Self::Leak(_) | Self::OutOfHouse(_) => "guardrail_postcondition".to_owned(),
             Self::Status { status, .. } => status.as_u16().to_string(),
             Self::NoAnswer(_) => "no_answer".to_owned(),
+            Self::LeftAlone => "left_alone".to_owned(),
             Self::Unsayable(_) => "unsupported".to_owned(),
         }
     }
@@ -72,7 +145,7 @@ impl Failure {
     pub(super) fn detail(&self) -> &str {
         match self {
             Self::Connection(words) | Self::NoAnswer(words) => words,
-            Self::Timeout(_) | Self::Unsayable(EncodeError::Model) => "",
+            Self::Timeout(_) | Self::LeftAlone | Self::Unsayable(EncodeError::Model) => "",
             Self::Unsayable(EncodeError::Unsupported { param, .. } | EncodeError::Invalid { param, .. }) => {
                 param
             }
@@ -94,14 +167,6 @@ impl Failure {
         }
     }
 
-    /// How long the provider asked to be left alone.
-    pub(super) fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Status { retry_after, .. } => *retry_after,
-            _ => None,
-        }
-    }
-
     /// What the client is told if this was the last one.
     pub(super) fn into_error(self, attempts: Vec<String>, retry_after: Option<Duration>) -> ApiError {
         let next = self.next();
@@ -117,6 +182,7 @@ impl Failure {
                 return ApiError::Provider { status, error };
             }
             Self::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
+            Self::LeftAlone => StatusCode::TOO_MANY_REQUESTS,
             // Our key was refused there: never a 401 or 403 to a client whose own key is fine.
             Self::Status { status, .. } if next == Next::Again && status.as_u16() >= 429 => status,
             _ => StatusCode::BAD_GATEWAY,
@@ -132,47 +198,9 @@ fn is_code(word: &str) -> bool {
     word.len() <= 64 && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
 }
 
-/// No provider means more than this by a wait; it also keeps sums of times within their range.
-const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
-
-/// How long to wait, from `retry-after-ms` or `Retry-After` (seconds or a date, RFC 9110 section 10.2.3).
-pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let wait = read_retry_after(headers, now)?;
-    Some(wait.min(LONGEST_WAIT))
-}
-
-fn read_retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).map(str::trim);
-    if let Some(ms) = text("retry-after-ms").and_then(|v| v.parse::<f64>().ok()) {
-        return Duration::try_from_secs_f64(ms / 1000.0).ok();
-    }
-    let value = text("retry-after")?;
-    match value.parse::<f64>() {
-        Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
-        Err(_) => httpdate::parse_http_date(value).ok().map(|at| at.duration_since(now).unwrap_or_default()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_wait_is_read_in_every_form_that_providers_use() {
-        let read = |name: &'static str, value: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(name, value.parse().unwrap());
-            retry_after(&headers, SystemTime::UNIX_EPOCH)
-        };
-        assert_eq!(read("retry-after-ms", "1500"), Some(Duration::from_millis(1500)));
-        assert_eq!(read("retry-after", "2"), Some(Duration::from_secs(2)));
-        assert_eq!(read("retry-after", "Thu, 01 Jan 1970 00:00:09 GMT"), Some(Duration::from_secs(9)));
-        assert_eq!(read("retry-after", "1e19"), Some(LONGEST_WAIT));
-        assert_eq!(read("retry-after-ms", "99999999999999999999"), Some(LONGEST_WAIT));
-        for wrong in ["soon", "-5", "NaN", "1e300"] {
-            assert_eq!(read("retry-after", wrong), None, "{wrong}");
-        }
-    }
 
     #[test]
     fn what_the_client_is_told_never_blames_its_own_key() {
@@ -199,5 +227,67 @@ mod tests {
             assert_eq!(told(status), answer, "{status}");
         }
         assert_eq!(Failure::Timeout("first_byte").into_error(vec![], None).status(), 504);
+    }
+
+    fn answered(status: u16, code: &str, retry_after: Option<Duration>) -> Failure {
+        let status = StatusCode::from_u16(status).unwrap();
+        Failure::Status {
+            status,
+            error: Some(serde_json::json!({ "message": "no", "code": code })),
+            retry_after,
+        }
+    }
+
+    #[test]
+    fn a_key_rests_for_as_long_as_what_the_provider_said_about_it_deserves() {
+        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+        let cases = [
+            (
+                answered(429, "rate_limit_exceeded", Some(Duration::from_millis(1500))),
+                Duration::from_millis(1500),
+                false,
+            ),
+            (answered(429, "rate_limit_exceeded", None), Duration::from_secs(1), false),
+            (answered(429, "insufficient_quota", Some(Duration::from_secs(1))), minutes(10), true),
+            (answered(402, "", None), minutes(10), true),
+            (answered(401, "invalid_api_key", None), minutes(1), true),
+            (answered(403, "", None), minutes(1), false),
+            (answered(503, "", Some(minutes(600))), minutes(60), false),
+        ];
+        for (failure, wait, everywhere) in cases {
+            let (target, now) = (crate::route::test_target(), Instant::now());
+            let step = Step::new(&target);
+            let other = Step::new(&crate::route::Target { model: "other".to_owned(), ..target.clone() });
+            failure.cool(&step, 0, now);
+            let rests = |step: &Step, at: Instant| target.provider.credentials.are_cooling(&step.state, at);
+            let (soon, then) = (now + wait - Duration::from_millis(1), now + wait);
+            assert!(rests(&step, soon) && !rests(&step, then), "{wait:?}");
+            assert_eq!(rests(&other, soon), everywhere, "{wait:?}");
+        }
+        let (target, now) = (crate::route::test_target(), Instant::now());
+        let step = Step::new(&target);
+        for failure in
+            [answered(500, "", None), answered(403, "content_filter", None), answered(400, "", None)]
+        {
+            failure.cool(&step, 0, now);
+        }
+        assert!(!target.provider.credentials.are_cooling(&step.state, now));
+    }
+
+    #[test]
+    fn each_failure_tells_something_of_somebody() {
+        let blamed = [
+            (answered(500, "", None), Blame::Target),
+            (answered(404, "", None), Blame::Target),
+            (answered(429, "", None), Blame::Credential),
+            (answered(401, "", None), Blame::Credential),
+            (answered(400, "", None), Blame::Request),
+            (answered(403, "content_filter", None), Blame::Request),
+            (Failure::Timeout("first_byte"), Blame::Target),
+            (Failure::Leak(Leak { entity: "US_SSN" }), Blame::Nobody),
+        ];
+        for (failure, blame) in blamed {
+            assert_eq!(failure.blame(), blame, "{}", failure.outcome());
+        }
     }
 }

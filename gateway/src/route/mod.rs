@@ -1,22 +1,41 @@
 //! Which providers there are, and which targets answer for a model.
 
 pub mod answer;
+mod budget;
 pub mod catalogue;
+mod conditions;
+mod cooldown;
+mod credentials;
+mod explain;
+mod failover;
 mod failure;
+mod health;
+mod plan;
+mod refusal;
+mod retry_after;
+mod strategy;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::{HeaderValue, Uri};
 
-use crate::config::{AwsSection, Config, DropParams, ProviderConfig, RouteConfig};
+use crate::config::{AwsSection, Config, DropParams, ProviderConfig};
 use crate::error::ApiError;
+use crate::keys::Caller;
 use crate::ledger::Prices;
 use crate::local::is_loopback_name;
 use crate::provider_api::credential::Credential;
-use crate::provider_api::{self, Encoding, ProviderApi, Quirks, aws_auth};
+use crate::provider_api::{self, Encoding, ProviderApi, Quirks, aws_auth, fill_in};
 use crate::secret::{Secret, SecretSource};
+use budget::Budget;
 use catalogue::{Auth, Catalogue, Kind};
+pub use conditions::Facts;
+use credentials::Credentials;
+pub use health::Shown;
+use health::{Caution, States};
+use plan::Route;
+use strategy::Building;
 
 /// Names go into logs, headers and errors.
 const LONGEST_MODEL_NAME: usize = 256;
@@ -32,8 +51,6 @@ pub struct Provider {
     pub kind: String,
     /// Base URL without a slash at the end.
     pub base_url: String,
-    /// What shows it that a request is ours.
-    pub credential: Credential,
     /// How it speaks.
     pub api: &'static dyn ProviderApi,
     /// In what it differs from others of its API.
@@ -42,6 +59,10 @@ pub struct Provider {
     pub settings: BTreeMap<String, String>,
     /// Whether it may see what is not to leave the house.
     pub in_house: bool,
+    /// What shows it that a request is ours, and which of them are of use at the moment.
+    pub credentials: Credentials,
+    /// How its targets fare.
+    pub states: States,
 }
 
 impl Provider {
@@ -51,6 +72,11 @@ impl Provider {
     /// Never for a provider that [`Routes::build`] made: it checked the base URL.
     pub fn uri(&self, path: &str) -> Result<Uri, http::uri::InvalidUri> {
         format!("{}{path}", self.base_url).parse()
+    }
+
+    /// What shows it that a request is ours, where nothing is known of how its credentials fare.
+    pub fn credential(&self) -> &Credential {
+        self.credentials.get(0)
     }
 
     /// What encoding a request for it has to know.
@@ -75,14 +101,21 @@ impl Target {
     pub fn name(&self) -> String {
         format!("{}/{}", self.provider.name, self.model)
     }
+
+    /// Whether the other one is the same.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.provider, &other.provider) && self.model == other.model
+    }
 }
 
 /// All providers and routes.
 pub struct Routes {
     providers: BTreeMap<String, Arc<Provider>>,
-    routes: BTreeMap<String, Vec<Target>>,
+    routes: BTreeMap<String, Route>,
     /// Models of the price table by their bare name.
     bare: BTreeMap<String, Target>,
+    /// For asking again where there is no route.
+    budget: Arc<Budget>,
 }
 
 /// What [`Routes::build`] found out on its way, for the start-up message.
@@ -129,13 +162,15 @@ impl Routes {
             configs.insert(MOCK.to_owned(), ProviderConfig::of_kind(MOCK));
         }
         let mut providers = BTreeMap::new();
+        let caution = Arc::new(Caution::of(&config.breaker, &config.cooldown));
         for (name, provider) in &configs {
-            if matches!(provider.api_key, Some(SecretSource::Literal(_))) {
+            let mut keys = provider.api_key.iter().chain(provider.api_keys.iter().map(|key| &key.key));
+            if keys.any(|key| matches!(key, SecretSource::Literal(_))) {
                 notes.literal_keys.push(name.clone());
             }
-            match build_provider(name, provider, catalogue, mock, env) {
+            match build_provider((name, provider), catalogue, mock, &caution, env) {
                 Ok(provider) => {
-                    if provider.credential.is_some() && !is_private(&provider.base_url) {
+                    if provider.credential().is_some() && !is_private(&provider.base_url) {
                         notes.open_keys.push(name.clone());
                     }
                     providers.insert(name.clone(), Arc::new(provider));
@@ -148,10 +183,17 @@ impl Routes {
             return Err(problems);
         }
         let mut routes = BTreeMap::new();
+        let budget = &config.retry.budget;
         for (at, route) in config.routes.iter().enumerate() {
-            match build_route(&format!("routes[{at}] ('{}')", route.model), route, &providers) {
-                Ok(targets) => {
-                    if routes.insert(route.model.clone(), targets).is_some() {
+            let known = |name: &str| {
+                known_target(name, &providers)
+                    .map(|target| Target { drop_params: route.drop_params, ..target })
+            };
+            let (field, building) =
+                (format!("routes[{at}] ('{}')", route.model), Building { target: &known });
+            match Route::build(route, &field, &building, budget) {
+                Ok(built) => {
+                    if routes.insert(route.model.clone(), built).is_some() {
                         problems
                             .push(format!("routes[{at}]: the model '{}' has a route already", route.model));
                     }
@@ -163,10 +205,11 @@ impl Routes {
             return Err(problems);
         }
         let bare = bare_names(&providers, prices);
-        Ok((Self { providers, routes, bare }, notes))
+        let budget = Arc::new(Budget::new(budget.ratio, budget.per_second));
+        Ok((Self { providers, routes, bare, budget }, notes))
     }
 
-    /// The targets for a model, in order: a route, else `PROVIDER/MODEL`, else a bare name that the price table knows.
+    /// The targets that may answer for a model: of a route, else `PROVIDER/MODEL`, else a bare name that the price table knows.
     ///
     /// # Errors
     /// [`ApiError::ModelNotFound`].
@@ -177,8 +220,8 @@ impl Routes {
                 format!("'model' is longer than {LONGEST_MODEL_NAME} bytes"),
             ));
         }
-        if let Some(targets) = self.routes.get(model) {
-            return Ok(targets.clone());
+        if let Some(route) = self.routes.get(model) {
+            return Ok(route.targets().to_vec());
         }
         if let Some(target) = target(model, &self.providers) {
             return Ok(vec![target]);
@@ -196,6 +239,20 @@ impl Routes {
         Err(ApiError::ModelNotFound { model: model.chars().take(100).collect(), hint })
     }
 
+    /// The same for somebody who may not use every model.
+    ///
+    /// # Errors
+    /// [`ApiError::ModelNotFound`] and [`ApiError::ModelNotAllowed`].
+    pub fn resolve_for(&self, caller: &Caller, model: &str) -> Result<Vec<Target>, ApiError> {
+        let targets = self.resolve(model)?;
+        // A bare name means the one target that is called so; a route is allowed by its own name alone.
+        let stands_for = |target: &Target| !self.routes.contains_key(model) && caller.may_use(&target.name());
+        if caller.may_use(model) || targets.first().is_some_and(stands_for) {
+            return Ok(targets);
+        }
+        Err(ApiError::ModelNotAllowed { model: model.to_owned() })
+    }
+
     /// Whether any provider is in the house.
     pub fn any_in_house(&self) -> bool {
         self.providers.values().any(|provider| provider.in_house)
@@ -203,8 +260,8 @@ impl Routes {
 
     /// Every model name that can be listed: id and who serves it.
     pub fn list(&self) -> Vec<(String, String)> {
-        let routes = self.routes.iter().map(|(model, targets)| {
-            (model.clone(), targets.first().map_or_else(String::new, |t| t.provider.name.clone()))
+        let routes = self.routes.iter().map(|(model, route)| {
+            (model.clone(), route.targets().first().map_or_else(String::new, |t| t.provider.name.clone()))
         });
         let bare = self.bare.values().map(|target| (target.name(), target.provider.name.clone()));
         routes.chain(bare).collect()
@@ -212,10 +269,10 @@ impl Routes {
 }
 
 fn build_provider(
-    name: &str,
-    config: &ProviderConfig,
+    (name, config): (&str, &ProviderConfig),
     catalogue: &Catalogue,
     mock: Option<&str>,
+    caution: &Arc<Caution>,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Provider, Vec<String>> {
     let field = format!("providers.{name}");
@@ -244,6 +301,7 @@ fn build_provider(
     let key = match (&config.api_key, &kind.auth) {
         (Some(source), _) => Some(source.read(env).map_err(|e| format!("{field}.api_key: {e}"))),
         (None, Auth::None) => None,
+        (None, _) if !config.api_keys.is_empty() => None,
         (None, Auth::Aws) if config.aws.is_some() || kind.key(env).is_none() => None,
         // The key in the environment is for the catalogue's address. Another one gets a key only if one is named for it.
         (None, _) if config.base_url.is_some() || kind.env.is_empty() => None,
@@ -261,7 +319,7 @@ fn build_provider(
             Credential::None
         }
         Ok(None) => Credential::None,
-        Ok(Some(key)) => Credential::key(&key, kind.auth.presented()).unwrap_or_else(|()| {
+        Ok(Some(key)) => Credential::key(&key, kind.auth.presented()).unwrap_or_else(|| {
             problems.push(format!("{field}.api_key: holds characters that can't stand in an HTTP header"));
             Credential::None
         }),
@@ -273,6 +331,14 @@ fn build_provider(
             credential
         }
     };
+    if config.api_key.is_some() && !config.api_keys.is_empty() {
+        problems.push(format!("{field}.api_keys: use either 'api_key' or 'api_keys'"));
+    }
+    let credentials = Credentials::build(credential, &config.api_keys, kind.auth.presented(), env);
+    let credentials = credentials.unwrap_or_else(|found| {
+        problems.extend(found.into_iter().map(|problem| format!("{field}.{problem}")));
+        Credentials::only(Credential::None)
+    });
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -280,11 +346,12 @@ fn build_provider(
         name: name.to_owned(),
         kind: kind_name.to_owned(),
         base_url,
-        credential,
         api,
-        quirks: kind.quirks.clone(),
+        quirks: config.quirks.clone().unwrap_or_else(|| kind.quirks.clone()),
         settings,
         in_house: config.in_house,
+        credentials,
+        states: States::new(Arc::clone(caution)),
     })
 }
 
@@ -298,13 +365,14 @@ fn aws_credential(
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Option<Credential>, String> {
     let region = settings.get("region").map(String::as_str);
+    let has_key = config.api_key.is_some() || !config.api_keys.is_empty();
     match (&config.aws, kind.auth == Auth::Aws) {
         (Some(_), false) => Err(format!("{field}.aws: the kind '{}' has none", config.kind)),
-        (Some(_), true) if config.api_key.is_some() => {
+        (Some(_), true) if has_key => {
             Err(format!("{field}.aws: there is an 'api_key' as well, and only one of them is sent"))
         }
         (Some(section), true) => aws_auth::find(field, section, region, env).map(Some),
-        (None, true) if config.api_key.is_none() && config.base_url.is_none() && kind.key(env).is_none() => {
+        (None, true) if !has_key && config.base_url.is_none() && kind.key(env).is_none() => {
             aws_auth::find(field, &AwsSection::default(), region, env).map(Some)
         }
         (None, _) => Ok(None),
@@ -346,11 +414,6 @@ fn is_word(value: &str) -> bool {
     !value.is_empty()
         && !value.starts_with('.')
         && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-}
-
-/// An address with settings in place of their names in braces.
-fn fill_in(url: &str, settings: &BTreeMap<String, String>) -> String {
-    settings.iter().fold(url.to_owned(), |url, (name, value)| url.replace(&format!("{{{name}}}"), value))
 }
 
 /// Encrypted, or not leaving this machine.
@@ -404,28 +467,11 @@ fn target(name: &str, providers: &BTreeMap<String, Arc<Provider>>) -> Option<Tar
     (!model.is_empty()).then(|| Target { provider, model: model.to_owned(), drop_params })
 }
 
-fn build_route(
-    field: &str,
-    route: &RouteConfig,
-    providers: &BTreeMap<String, Arc<Provider>>,
-) -> Result<Vec<Target>, String> {
-    let targets = &route.targets;
-    if targets.is_empty() {
-        return Err(format!("{field}.targets: name at least one PROVIDER/MODEL"));
-    }
-    targets
-        .iter()
-        .map(|name| {
-            let found = target(name, providers);
-            found.map(|target| Target { drop_params: route.drop_params, ..target }).ok_or_else(|| {
-                let known: Vec<&str> = providers.keys().map(String::as_str).collect();
-                format!(
-                    "{field}.targets: '{name}' is no PROVIDER/MODEL of the providers {}",
-                    known.join(", ")
-                )
-            })
-        })
-        .collect()
+fn known_target(name: &str, providers: &BTreeMap<String, Arc<Provider>>) -> Result<Target, String> {
+    target(name, providers).ok_or_else(|| {
+        let known: Vec<&str> = providers.keys().map(String::as_str).collect();
+        format!("'{name}' is no PROVIDER/MODEL of the providers {}", known.join(", "))
+    })
 }
 
 /// `gpt-4o` instead of `openai/gpt-4o`, where one provider serves a model of that name; with several of a kind, the first.
@@ -450,11 +496,12 @@ pub(crate) fn test_target() -> Target {
         name: "p".to_owned(),
         kind: MOCK.to_owned(),
         base_url: "http://127.0.0.1:1/v1".to_owned(),
-        credential: Credential::None,
         api: &OpenAi,
         quirks: Quirks::default(),
         settings: BTreeMap::new(),
         in_house: false,
+        credentials: Credentials::only(Credential::None),
+        states: States::new(Arc::new(Caution::of(&Default::default(), &Default::default()))),
     };
     Target { provider: Arc::new(provider), model: "m".to_owned(), drop_params: DropParams::default() }
 }
@@ -517,6 +564,29 @@ mod tests {
     }
 
     #[test]
+    fn settings_stand_in_addresses_and_paths() {
+        let yaml = "providers:\n  a: {kind: azure, resource: contoso, api_key: k}\n  b: {kind: azure, resource: other, api_version: 2025-01-01-preview, api_key: k}\n";
+        let (routes, _) = build(yaml, &[]).unwrap();
+        let address = |name: &str| {
+            let target = routes.resolve(name).unwrap().swap_remove(0);
+            let how = target.provider.encoding(&target.model, false, DropParams::Drop);
+            target.provider.api.path(&how).map(|path| format!("{}{path}", target.provider.base_url))
+        };
+        assert_eq!(
+            address("a/gpt-5").unwrap(),
+            "https://contoso.openai.azure.com/openai/deployments/gpt-5/chat/completions?api-version=2024-10-21"
+        );
+        assert!(address("b/gpt-5").unwrap().ends_with("?api-version=2025-01-01-preview"));
+        for elsewhere in ["a/../x", "a/x/y", "a/x?y=z", "a/x%2Fy", "a/x#y"] {
+            assert!(address(elsewhere).is_err(), "{elsewhere}");
+        }
+        let (found, _) = build("", &[("AZURE_OPENAI_API_KEY", "k"), ("AZURE_OPENAI_RESOURCE", "r")]).unwrap();
+        assert!(found.resolve("azure/gpt-5").is_ok());
+        let (none, notes) = build("", &[("AZURE_OPENAI_API_KEY", "k")]).unwrap();
+        assert!(notes.mock_alone && none.resolve("azure/gpt-5").is_err(), "nobody knows where it is");
+    }
+
+    #[test]
     fn every_mistake_is_told_with_its_field() {
         let cases = [
             (
@@ -528,6 +598,15 @@ mod tests {
                 "providers.a.api_key: missing: give env:NAME or file:PATH, or set OPENAI_API_KEY",
             ),
             ("providers: {a: {kind: openai_compatible}}", "providers.a.base_url: missing"),
+            (
+                "providers: {a: {kind: azure, api_key: x}}",
+                "providers.a.resource: missing, or set AZURE_OPENAI_RESOURCE",
+            ),
+            (
+                "providers: {a: {kind: azure, api_key: x, resource: 'evil.example/'}}",
+                "providers.a.resource: expected letters",
+            ),
+            ("providers: {a: {kind: ollama, region: x}}", "providers.a.region: the kind 'ollama' has none"),
             ("providers: {a: {kind: ollama, base_url: 'ftp://x'}}", "providers.a.base_url: expected"),
             ("providers: {a: {kind: ollama, base_url: 'http://me:pw@x/v1'}}", "without user name"),
             (

@@ -13,7 +13,9 @@ use sluice_engine::SharedStats;
 use sluice_engine::journal::JournalStats;
 use sluice_models::{EmbedError, Embedded};
 
+use super::targets::TargetMetrics;
 use crate::ledger::Nanodollars;
+use crate::route::Shown;
 use crate::wire::usage::Usage;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -139,6 +141,7 @@ pub struct Metrics {
     audit_events: Family<OutcomeLabels, Counter>,
     external: Family<GuardLabels, Counter>,
     external_time: Family<GuardLabels, Histogram>,
+    targets: TargetMetrics,
 }
 
 /// What became of the lines of a log.
@@ -210,6 +213,7 @@ impl Default for Metrics {
             audit_events: Family::default(),
             external: Family::default(),
             external_time: Family::new_with_constructor(histogram),
+            targets: TargetMetrics::default(),
         };
         metrics.register();
         metrics.register_learning();
@@ -218,6 +222,7 @@ impl Default for Metrics {
         metrics.register_audit();
         metrics.register_policy();
         metrics.register_external();
+        metrics.targets.register(&mut metrics.registry);
         metrics
     }
 }
@@ -540,6 +545,21 @@ impl Metrics {
     pub fn attempt(&self, provider: &str, outcome: &str) {
         let labels = AttemptLabels { provider: provider.to_owned(), outcome: outcome.to_owned() };
         self.attempts.get_or_create(&labels).inc();
+    }
+
+    /// Counts an attempt at another target than the one before.
+    pub fn fallback(&self) {
+        self.targets.fallbacks.inc();
+    }
+
+    /// Counts an attempt that was not made, since the budget for asking again was spent.
+    pub fn retry_budget_spent(&self) {
+        self.targets.budget_spent.inc();
+    }
+
+    /// Shows how targets fare, by name.
+    pub fn targets(&self, targets: &[(String, Shown)]) {
+        self.targets.show(targets);
     }
 
     /// Counts redacted values.

@@ -1,6 +1,7 @@
 //! What operators see: log lines and metrics. Neither ever holds content.
 
 pub mod metrics;
+mod targets;
 
 use std::io::IsTerminal;
 

@@ -18,6 +18,14 @@ use tolerant::{null_is_default, number};
 /// no place for. It is never sent to clients of another format, and never stored.
 pub const NATIVE: &str = "sluice_native";
 
+/// Takes out what only a client of the provider's own format has use for.
+pub fn forget_native(chunk: &mut Chunk) {
+    chunk.rest.remove(NATIVE);
+    for choice in &mut chunk.choices {
+        choice.delta.rest.remove(NATIVE);
+    }
+}
+
 /// One step of an answer, or a whole answer at once.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Chunk {
@@ -122,7 +130,8 @@ impl Chunk {
                 || text(&delta.content)
                 || text(&delta.refusal)
                 || !delta.tool_calls.is_empty()
-                || delta.rest.values().any(says_something)
+                || delta.rest.iter().any(|(name, value)| name != NATIVE && says_something(value))
+                || super::anthropic::shows(delta)
         })
     }
 }

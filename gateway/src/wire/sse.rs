@@ -102,6 +102,17 @@ pub fn event(data: &[u8]) -> Bytes {
     Bytes::from(out)
 }
 
+/// The same with a name for the event.
+pub fn named_event(name: &str, data: &[u8]) -> Bytes {
+    let mut out = Vec::with_capacity(name.len() + data.len() + 16);
+    out.extend_from_slice(b"event: ");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\ndata: ");
+    out.extend_from_slice(data);
+    out.extend_from_slice(b"\n\n");
+    Bytes::from(out)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,8 @@
 //! The guards of one policy: one for everybody, and others for the tenants and routes of which it says something.
 
 use super::hash::hex;
-use super::{Compiler, PolicyError, Rules, Secrets};
+use super::{Compiler, InjectionAction, PolicyError, Rules, Secrets};
+use crate::channel::Channel;
 use crate::guard::Guard;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -110,8 +111,9 @@ impl From<Guard> for Guards {
 struct Compiling<'r> {
     compiler: Compiler,
     rules: &'r Rules,
-    /// Those that are there already, by their fingerprint: most differ in nothing.
-    made: HashMap<String, Arc<Guard>>,
+    /// Those that are there already, by their fingerprint and what they do about injection, which changes no text: most differ
+    /// in nothing.
+    made: HashMap<(String, [InjectionAction; 6]), Arc<Guard>>,
     from: SystemTime,
 }
 
@@ -161,7 +163,8 @@ impl Compiling<'_> {
             let own = if error.field.starts_with("exceptions[") { "" } else { field.as_str() };
             PolicyError { field: format!("{own}{}", error.field), ..error }
         })?;
-        let made = self.made.entry(guard.fingerprint().to_owned());
+        let injections = Channel::ALL.map(|channel| guard.injection_in(channel));
+        let made = self.made.entry((guard.fingerprint().to_owned(), injections));
         Ok(Arc::clone(made.or_insert_with(|| Arc::new(guard))))
     }
 }

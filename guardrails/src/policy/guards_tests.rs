@@ -59,6 +59,42 @@ fn a_tenant_decides_before_all_and_a_route_before_a_tenant_field_by_field() {
 }
 
 #[test]
+fn a_tenant_or_route_says_what_is_done_about_injection_denied_words_and_answers() {
+    use crate::{Action, Channel, InjectionAction};
+    let guards = guards(
+        "
+channels: {tool: {injection: strict}}
+deny: [{name: rivals, words: [hooli]}]
+tenants:
+  acme: {injection: block, deny: []}
+  lab: {injection: off, channels: {tool: {injection: off}}, output: {secrets: redact}}
+routes:
+  agent: {injection: strict, deny: [{name: plans, words: [falcon], action: log}]}
+",
+    );
+    for (tenant, route, user, tool) in [
+        ("", "", InjectionAction::Report, InjectionAction::Strict),
+        ("acme", "", InjectionAction::Block, InjectionAction::Strict),
+        ("lab", "", InjectionAction::Off, InjectionAction::Off),
+        ("", "agent", InjectionAction::Strict, InjectionAction::Strict),
+        ("lab", "agent", InjectionAction::Strict, InjectionAction::Off),
+    ] {
+        let guard = guards.of(tenant, route);
+        let done = [Channel::User, Channel::Tool].map(|channel| guard.injection_in(channel));
+        assert_eq!(done, [user, tool], "{tenant} {route}");
+        assert_eq!(guard.looks_for_injection(), (tenant, route) != ("lab", ""));
+    }
+    let denied = |tenant, route| {
+        let mut vault = crate::Vault::new();
+        vault.redact(guards.of(tenant, route), "hooli or falcon").err().map(|blocked| blocked.entity)
+    };
+    assert_eq!(denied("", ""), Some("RIVALS"));
+    assert_eq!([denied("acme", ""), denied("", "agent")], [None, None]);
+    let secrets = |tenant| guards.of(tenant, "").answers().unwrap().output().secrets;
+    assert_eq!([secrets(""), secrets("lab")], [Action::Log, Action::Redact]);
+}
+
+#[test]
 fn what_is_wrong_is_told_with_the_tenant_or_route() {
     for (yaml, words) in [
         ("{tenants: {acme: {packs: [core, dee]}}}", "tenants.acme.packs[1]: no pack is called `dee`"),
@@ -66,6 +102,11 @@ fn what_is_wrong_is_told_with_the_tenant_or_route() {
             "{routes: {chat: {entities: {US_SSN: {keep_last: 4}}}}}",
             "routes.chat.entities.US_SSN.keep_last: only `action: mask` has it",
         ),
+        (
+            "{tenants: {acme: {output: {system_prompt: redact}}}}",
+            "tenants.acme.output.system_prompt: there is nothing to put in its place",
+        ),
+        ("{routes: {chat: {deny: [{name: plans, patterns: ['(']}]}}}", "routes.chat.deny[0].patterns[0]: "),
         ("{tenants: {a: {}}, routes: {chat: {allow: {domains: [com]}}}}", "routes.chat.allow.domains[0]: "),
     ] {
         let told = problem(yaml);

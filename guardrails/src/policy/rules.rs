@@ -80,6 +80,8 @@ pub struct Overrides {
     pub pii: Option<Action>,
     /// Instead of `secrets`.
     pub secrets: Option<Action>,
+    /// Instead of `injection`.
+    pub injection: Option<InjectionAction>,
     /// Instead of all of `restore`.
     pub restore: Option<Restores>,
     /// Instead of all of `packs`.
@@ -90,18 +92,37 @@ pub struct Overrides {
     pub channels: BTreeMap<Channel, ClassRule>,
     /// Instead of all of `allow`.
     pub allow: Option<Allow>,
+    /// Instead of all of `deny`.
+    pub deny: Option<Vec<Deny>>,
+    /// Instead of all of `output`.
+    pub output: Option<OutputRules>,
 }
 
 impl Overrides {
     /// `rules` with these in place of what they replace.
     pub(super) fn apply(&self, mut rules: Rules) -> Rules {
-        let Overrides { shadow, pii, secrets, restore, packs, entities, channels, allow } = self.clone();
+        let Overrides {
+            shadow,
+            pii,
+            secrets,
+            injection,
+            restore,
+            packs,
+            entities,
+            channels,
+            allow,
+            deny,
+            output,
+        } = self.clone();
         rules.shadow = shadow.unwrap_or(rules.shadow);
         rules.pii = pii.unwrap_or(rules.pii);
         rules.secrets = secrets.unwrap_or(rules.secrets);
+        rules.injection = injection.unwrap_or(rules.injection);
         rules.restore = restore.unwrap_or(rules.restore);
         rules.packs = packs.unwrap_or(rules.packs);
         rules.allow = allow.unwrap_or(rules.allow);
+        rules.deny = deny.unwrap_or(rules.deny);
+        rules.output = output.unwrap_or(rules.output);
         rules.entities.extend(entities);
         for (channel, classes) in channels {
             let own = rules.channels.entry(channel).or_default();
@@ -273,6 +294,8 @@ impl Rules {
         for (kind, scopes) in [("tenants", &self.tenants), ("routes", &self.routes)] {
             for (name, own) in scopes {
                 look(format!("{kind}.{name}."), own.shadow == Some(true), &own.entities);
+                let output = own.output.iter();
+                output.for_each(|own| look(format!("{kind}.{name}.output."), false, &own.entities));
             }
         }
         tried

@@ -14,7 +14,8 @@ use sluice_engine::{CacheConfig, ManualClock};
 use sluice_guardrails::{Action, InjectionAction, Policy as GuardPolicy};
 
 fn call(tenant: &str) -> Call {
-    let caller = Caller { key: tenant.to_owned(), tenant: tenant.to_owned(), shares_tenant: false };
+    let caller =
+        Caller { key: tenant.to_owned(), tenant: tenant.to_owned(), shares_tenant: false, models: None };
     let (pii, secrets) = (Action::Off, Action::Off);
     let nothing = GuardPolicy { pii, secrets, injection: InjectionAction::Off, ..GuardPolicy::default() };
     Call {

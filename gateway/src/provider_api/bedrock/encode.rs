@@ -68,7 +68,7 @@ pub(super) fn encode(fields: &Map<String, Value>, how: &Encoding<'_>) -> Result<
         say(field, fields.take(field).cloned());
     }
     say("additionalModelRequestFields", saying.rest()?);
-    let sent = Sent { tools: names.back(), answer_tool: tools.answer };
+    let sent = Sent { tools: names.back(), answer_tool: tools.answer, ..Sent::default() };
     let body = Bytes::from(Value::Object(body).to_string());
     Ok(Encoded { body, headers: HeaderMap::new(), sent, dropped: saying.dropped })
 }

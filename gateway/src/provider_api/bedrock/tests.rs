@@ -436,7 +436,7 @@ fn events() -> Vec<(&'static str, Value)> {
 }
 
 fn sent() -> Sent {
-    Sent { tools: BTreeMap::from([("find_it_1".to_owned(), "find.it".to_owned())]), answer_tool: None }
+    Sent { tools: BTreeMap::from([("find_it_1".to_owned(), "find.it".to_owned())]), ..Sent::default() }
 }
 
 fn frame(headers: &[(&'static str, &str)], payload: &[u8]) -> Vec<u8> {

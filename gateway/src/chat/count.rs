@@ -1,0 +1,125 @@
+//! `POST /v1/messages/count_tokens`: how many tokens a request would take. A provider that can count is asked, past the same guards
+//! as for an answer; where none can, or none does, it is an estimate, and told as one.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use serde_json::{Value, json};
+use sluice_guardrails::proof::Spot;
+use tokio::time::{Instant, timeout_at};
+
+use super::external::Guarded;
+use super::guards::Inspected;
+use super::request::ChatRequest;
+use super::{Call, LARGE_BODY, external, guards, passed};
+use crate::body::Body;
+use crate::client_api::anthropic_messages::{estimate, parse};
+use crate::config::Phase;
+use crate::endpoints::json_response;
+use crate::error::ApiError;
+use crate::gateway::{Core, Gateway};
+use crate::provider_api::{Encoded, ErrorAnswer};
+use crate::raw::Raw;
+use crate::route::Target;
+use crate::upstream::{Check, Destination, Outgoing};
+
+/// Larger answers are none.
+const MAX_ANSWER: usize = 64 * 1024;
+
+/// The provider API that counts.
+const COUNTS: &str = "anthropic";
+
+/// Counts the tokens of a request.
+///
+/// # Errors
+/// As for an answer, as far as it is about the request itself.
+pub async fn count(core: &Arc<Core>, call: &Arc<Call>, body: Raw<Bytes>) -> Result<Response<Body>, ApiError> {
+    let (mut request, targets, Inspected { vault, original, .. }) = if body.len() < LARGE_BODY {
+        read(&core.gateway, call, &body)?
+    } else {
+        let (gateway, call) = (Arc::clone(&core.gateway), Arc::clone(call));
+        // As with requests for answers.
+        let reading = tokio::task::spawn_blocking(move || read(&gateway, &call, &body));
+        reading.await.map_err(|_| ApiError::Internal)??
+    };
+    if core.gateway.external.is_asked(Phase::Input) {
+        let guarded = Guarded { request, vault };
+        let asked = external::input(core, call, &targets, guarded, original);
+        request = Box::pin(asked).await?.request;
+    }
+    let until = Instant::now() + core.gateway.timeouts.until_first_byte(false);
+    for target in targets.iter().filter(|target| target.provider.api.name() == COUNTS) {
+        match ask(core, &request, target, until).await {
+            Ok(counted) => return Ok(json_response(&counted)),
+            Err(Uncounted::Refused(error)) => return Err(*error),
+            Err(Uncounted::Failed(why)) => {
+                tracing::warn!(request_id = call.id, tried = target.name(), why, "a target did not count");
+            }
+        }
+    }
+    let mut response = json_response(&json!({ "input_tokens": estimate::tokens(request.said()) }));
+    response.headers_mut().insert("x-sluice-estimated", HeaderValue::from_static("true"));
+    Ok(response)
+}
+
+fn read(
+    gateway: &Gateway,
+    call: &Call,
+    body: &Raw<Bytes>,
+) -> Result<(ChatRequest, Vec<Target>, Inspected), ApiError> {
+    let mut request = parse(body.expose(), false)?;
+    request.passed = passed(call);
+    let mut targets = gateway.routes.resolve_for(&call.caller, &request.model)?;
+    let inspected = guards::input(gateway, call, &mut request, &mut targets)?;
+    Ok((request, targets, inspected))
+}
+
+/// Why a provider did not count.
+enum Uncounted {
+    /// The request is wrong.
+    Refused(Box<ApiError>),
+    /// It could not be asked, or did not answer: in a word.
+    Failed(&'static str),
+}
+
+async fn ask(
+    core: &Core,
+    request: &ChatRequest,
+    target: &Target,
+    until: Instant,
+) -> Result<Value, Uncounted> {
+    let failed = Uncounted::Failed;
+    let outgoing = outgoing(core, request, target).await?;
+    let sent = timeout_at(until, core.upstream.send(outgoing)).await;
+    let response = sent.map_err(|_| failed("timeout"))?.map_err(|_| failed("no_connection"))?;
+    let (head, body) = response.into_parts();
+    let read = timeout_at(until, Limited::new(body, MAX_ANSWER).collect()).await;
+    let body = read.map_err(|_| failed("timeout"))?.map_err(|_| failed("no_answer"))?.to_bytes();
+    if matches!(head.status, StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE) {
+        let answer = ErrorAnswer { status: head.status, headers: &head.headers, body: &body };
+        if let Some(error) = target.provider.api.decode_error(&answer) {
+            let status = head.status;
+            return Err(Uncounted::Refused(Box::new(ApiError::Provider { status, error })));
+        }
+    }
+    let counted: Option<Value> = serde_json::from_slice(&body).ok();
+    let counted = counted.filter(|counted| head.status.is_success() && counted["input_tokens"].is_u64());
+    counted.ok_or(failed("no_answer"))
+}
+
+async fn outgoing(core: &Core, request: &ChatRequest, target: &Target) -> Result<Outgoing, Uncounted> {
+    let failed = Uncounted::Failed;
+    let provider = &target.provider;
+    let how = provider.encoding(&target.model, false, target.drop_params);
+    let path = provider.api.path(&how).map_err(|_| failed("unsupported"))? + "/count_tokens";
+    let Encoded { body, headers, .. } =
+        provider.api.encode(request, &how).map_err(|_| failed("unsupported"))?;
+    let ready = provider.credential().ready(&core.upstream).await.map_err(|_| failed("no_credential"))?;
+    let to = Destination::of(provider, &path, ready).map_err(|_| failed("no_address"))?;
+    let protocol = |spot: &Spot<'_>| provider.api.is_protocol(spot);
+    let check = Check { secured: request.secured().map(AsRef::as_ref), protocol: &protocol };
+    Outgoing::json(to.with_headers(headers), "application/json", body, &check)
+        .map_err(|_| failed("guardrail_postcondition"))
+}
