@@ -396,13 +396,14 @@ fn aws_credential(
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Option<Credential>, String> {
     let region = settings.get("region").map(String::as_str);
+    let has_key = config.api_key.is_some() || !config.api_keys.is_empty();
     match (&config.aws, kind.auth == Auth::Aws) {
         (Some(_), false) => Err(format!("{field}.aws: the kind '{}' has none", config.kind)),
-        (Some(_), true) if config.api_key.is_some() => {
+        (Some(_), true) if has_key => {
             Err(format!("{field}.aws: there is an 'api_key' as well, and only one of them is sent"))
         }
         (Some(section), true) => aws_auth::find(field, section, region, env).map(Some),
-        (None, true) if config.api_key.is_none() && config.base_url.is_none() && kind.key(env).is_none() => {
+        (None, true) if !has_key && config.base_url.is_none() && kind.key(env).is_none() => {
             aws_auth::find(field, &AwsSection::default(), region, env).map(Some)
         }
         (None, _) => Ok(None),

@@ -126,6 +126,7 @@ fn code<'n>(name: &'n str, message: &str, status: StatusCode) -> &'n str {
             "context_length_exceeded"
         }
         "ValidationException" if message.contains("model identifier is invalid") => "model_not_found",
+        "ValidationException" if message.contains("content filter") => "content_filter",
         "" if status == StatusCode::TOO_MANY_REQUESTS => "rate_limit_exceeded",
         name => name,
     }
@@ -151,6 +152,7 @@ mod tests {
             (400, Some("ValidationException"), message("The model returned the following errors: prompt is too long: 205000 tokens > 200000 maximum"), "context_length_exceeded", "invalid_request_error"),
             (400, Some("ValidationException"), message("The provided model identifier is invalid."), "model_not_found", "invalid_request_error"),
             (400, Some("ValidationException"), message("temperature is out of range"), "ValidationException", "invalid_request_error"),
+            (400, Some("ValidationException"), message("The model returned the following errors: Output blocked by content filtering policy"), "content_filter", "invalid_request_error"),
             (400, Some("ServiceQuotaExceededException"), message("quota"), "insufficient_quota", "invalid_request_error"),
             (403, Some("UnrecognizedClientException"), message("The security token included in the request is invalid."), "invalid_api_key", "authentication_error"),
             (403, Some("AccessDeniedException"), r#"{"Message":"You don't have access to the model."}"#.to_owned(), "AccessDeniedException", "permission_error"),
