@@ -30,6 +30,7 @@ mod stored;
 mod stream;
 mod terms;
 mod tier;
+mod tokens;
 mod wishes;
 
 use std::sync::Arc;

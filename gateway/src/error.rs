@@ -135,7 +135,7 @@ pub enum ApiError {
     /// A part of the request is not to be sent, whatever it says.
     #[error("the request was refused by policy: '{param}' holds {what}, which must not leave ({setting})")]
     PartBlocked {
-        /// `media_blocked` or `signed_thinking_blocked`.
+        /// `media_blocked`, `signed_thinking_blocked` or `template_token_blocked`.
         code: &'static str,
         /// Where it stands.
         param: String,
