@@ -28,6 +28,7 @@ mod stored;
 mod stream;
 mod terms;
 mod tier;
+mod topics;
 mod wishes;
 
 use std::sync::Arc;
@@ -132,7 +133,9 @@ pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Raw<Bytes>) -> Resul
         Guarded { request, vault } =
             Box::pin(external::input(core, call, &targets, guarded, original)).await?;
     }
-    let repeat = repeat.filter(|_| clean);
+    let unremarkable =
+        gateway.topics.is_empty() || Box::pin(topics::input(gateway, call, &request, &targets)).await?;
+    let repeat = repeat.filter(|_| clean && unremarkable);
     let asked = Asked { call, request: &request, vault: &vault, wishes: &wishes };
     let screening = || Screening::new(core, call, &request, &targets);
     let found = match memory {

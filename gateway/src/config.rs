@@ -7,6 +7,7 @@ mod external;
 mod file;
 mod presidio;
 mod qdrant;
+pub(crate) mod topics;
 mod units;
 
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ pub use external::{
 pub use file::{ConfigError, load, parse, parse_as, schema};
 pub use presidio::PresidioSection;
 pub use qdrant::{CacheStore, QdrantSection, Quantisation};
+pub use topics::{TopicAction, TopicMode, TopicSection};
 pub use units::{ByteSize, Portion, Span, TimeSensitive};
 
 use crate::secret::SecretSource;

@@ -1,5 +1,7 @@
 //! What a client is told when a request can't be answered: one table from error to status, type and code.
 
+use std::sync::Arc;
+
 use http::StatusCode;
 use serde_json::{Value, json};
 use sluice_guardrails::{Blocked, Class};
@@ -90,6 +92,21 @@ pub enum ApiError {
         /// What speaks for it.
         signals: String,
     },
+    /// It is about something that the gateway's operator does not want talked about.
+    #[error("the request was refused by policy: {} (guardrails.topics)", about(.topic, .allowed))]
+    TopicDenied {
+        /// Where it stands.
+        param: String,
+        /// The topic's name; of what is about no allowed one, `off_topic`.
+        topic: String,
+        /// The names of what is allowed, if that is why.
+        allowed: Arc<[String]>,
+    },
+    /// Requests can't be held against topics, and nothing goes on without it.
+    #[error(
+        "what the request is about can't be told at the moment, and without it nothing is answered (guardrails.topics: on_error: closed)"
+    )]
+    TopicsUnavailable,
     /// A guard ended the answer.
     #[error(
         "the answer was ended by policy: it holds {entity}, which must not be passed on (guardrails.output)"
@@ -244,7 +261,8 @@ impl ApiError {
             Self::NoInHouseTarget { .. } => {
                 row(StatusCode::BAD_REQUEST, "guardrail_blocked", "no_in_house_target")
             }
-            Self::GuardUnavailable { .. } => {
+            Self::TopicDenied { .. } => row(StatusCode::BAD_REQUEST, "guardrail_blocked", "topic_denied"),
+            Self::GuardUnavailable { .. } | Self::TopicsUnavailable => {
                 row(StatusCode::SERVICE_UNAVAILABLE, "server_error", "guardrail_unavailable")
             }
             Self::Postcondition { .. } | Self::OutOfHouse { .. } => {
@@ -289,9 +307,10 @@ impl ApiError {
     pub fn retry_after(&self) -> Option<u64> {
         match self {
             Self::TargetsFailed { retry_after, .. } => *retry_after,
-            Self::LocalModel { busy: true, .. } | Self::AuditUnavailable | Self::GuardUnavailable { .. } => {
-                Some(1)
-            }
+            Self::LocalModel { busy: true, .. }
+            | Self::AuditUnavailable
+            | Self::GuardUnavailable { .. }
+            | Self::TopicsUnavailable => Some(1),
             _ => None,
         }
     }
@@ -305,7 +324,8 @@ impl ApiError {
         let param = match self {
             Self::Invalid { param, .. }
             | Self::PartBlocked { param, .. }
-            | Self::InjectionBlocked { param, .. } => Some(param.as_str()),
+            | Self::InjectionBlocked { param, .. }
+            | Self::TopicDenied { param, .. } => Some(param.as_str()),
             Self::ModelNotFound { .. } | Self::NoInHouseTarget { .. } => Some("model"),
             _ => None,
         };
@@ -323,6 +343,14 @@ impl ApiError {
             }
         }
         json!({ "error": error })
+    }
+}
+
+/// Why a topic is refused.
+fn about(topic: &str, allowed: &[String]) -> String {
+    match allowed {
+        [] => format!("it is about '{topic}'"),
+        allowed => format!("it is about none of what is allowed here: {}", allowed.join(", ")),
     }
 }
 

@@ -35,5 +35,6 @@ pub mod secret;
 pub mod serve;
 mod shared;
 pub mod telemetry;
+mod topics;
 pub mod upstream;
 pub mod wire;

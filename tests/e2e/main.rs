@@ -106,3 +106,5 @@ mod on_qdrant;
 mod shared_cache;
 // What keeps the repository in order.
 mod tidy;
+// What may be talked about, and what not.
+mod topics;

@@ -89,6 +89,12 @@ struct GuardLabels {
     outcome: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct TopicLabels {
+    topic: String,
+    action: &'static str,
+}
+
 /// Every counter and histogram.
 pub struct Metrics {
     registry: Registry,
@@ -99,6 +105,8 @@ pub struct Metrics {
     redactions: Family<EntityLabels, Counter>,
     refusals: Family<EntityLabels, Counter>,
     injections: Counter,
+    topics: Family<TopicLabels, Counter>,
+    topics_skipped: Family<ReasonLabels, Counter>,
     labels: Family<VerdictLabels, Counter>,
     tokens: Family<TokenLabels, Counter>,
     spent: Counter,
@@ -170,6 +178,8 @@ impl Default for Metrics {
             redactions: Family::default(),
             refusals: Family::default(),
             injections: Counter::default(),
+            topics: Family::default(),
+            topics_skipped: Family::default(),
             labels: Family::default(),
             tokens: Family::default(),
             spent: Counter::default(),
@@ -218,6 +228,7 @@ impl Default for Metrics {
         metrics.register_audit();
         metrics.register_policy();
         metrics.register_external();
+        metrics.register_topics();
         metrics
     }
 }
@@ -439,6 +450,31 @@ impl Metrics {
             Unit::Seconds,
             self.external_time.clone(),
         );
+    }
+
+    fn register_topics(&mut self) {
+        let r = &mut self.registry;
+        r.register(
+            "topic_matches",
+            "Requests about a denied topic, or about no allowed one (off_topic), by what the policy says",
+            self.topics.clone(),
+        );
+        r.register(
+            "topics_skipped",
+            "Requests that could not be compared with the topics, by why",
+            self.topics_skipped.clone(),
+        );
+    }
+
+    /// Counts a request about a topic.
+    pub fn topic(&self, topic: &str, action: &'static str) {
+        let labels = TopicLabels { topic: topic.to_owned(), action };
+        self.topics.get_or_create(&labels).inc();
+    }
+
+    /// Counts a request that could not be compared with the topics.
+    pub fn topics_skipped(&self, reason: &'static str) {
+        self.topics_skipped.get_or_create(&ReasonLabels { reason }).inc();
     }
 
     /// Counts and times a question to an external guard.
