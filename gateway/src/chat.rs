@@ -12,9 +12,11 @@ mod heard;
 pub mod import;
 pub mod judge;
 mod keys;
+mod known;
 mod labels;
 mod lifetime;
 mod live;
+mod meant;
 mod media;
 mod parts;
 pub mod remember;
@@ -54,7 +56,6 @@ use crate::route::answer::{Answer, Asking};
 use crate::wire::chat::{Assembler, Chunk};
 use account::{Account, Bill, Source};
 pub(crate) use attack::Attack;
-pub(crate) use attack::worst as worst_attack;
 use coalesce::{Followed, Place};
 use external::Guarded;
 use flight::Role;
@@ -64,6 +65,7 @@ use head::{
     CACHE, CACHE_CONFIDENCE, CACHE_ENTRY, CACHE_ID, CACHE_REASON, CACHE_SIMILARITY, CACHE_TIER, HEADERS,
 };
 use head::{decimals, describe, overhead, put, respond, unix_seconds};
+pub(crate) use known::worst as worst_attack;
 use lifetime::Excuse;
 use live::{End, Live};
 pub(crate) use parts::Fate;
@@ -114,7 +116,8 @@ pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Raw<Bytes>) -> Resul
     let asks_others = gateway.external.is_asked(Phase::Input);
     // Who is asked about each request is asked about a repeated one as well.
     let repeat = memory.filter(|_| small && !asks_others);
-    let repeat = repeat.map(|memory| memory.repeat_key(call, &wishes, body.expose()));
+    let repeat =
+        repeat.map(|memory| memory.repeat_key(call, &wishes, gateway.attacks.generation(), body.expose()));
     if let (Some(memory), Some(key)) = (memory, &repeat)
         && let Some((delivery, remembered)) = again(gateway, memory, &wishes, key)?
     {
@@ -134,7 +137,7 @@ pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Raw<Bytes>) -> Resul
             Box::pin(external::input(core, call, &targets, guarded, original)).await?;
     }
     let unremarkable =
-        gateway.topics.is_empty() || Box::pin(topics::input(gateway, call, &request, &targets)).await?;
+        meant::is_unasked(gateway) || Box::pin(meant::input(gateway, call, &mut request, &targets)).await?;
     let repeat = repeat.filter(|_| clean && unremarkable);
     let asked = Asked { call, request: &request, vault: &vault, wishes: &wishes };
     let screening = || Screening::new(core, call, &request, &targets);

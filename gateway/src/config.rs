@@ -1,6 +1,7 @@
 //! What the operator wrote: one YAML file, every field documented, unknown fields refused.
 
 mod audit;
+mod bank;
 mod cache;
 mod decide;
 mod external;
@@ -21,6 +22,7 @@ use sluice_engine::{CacheConfig, IndexKind};
 use sluice_models::Precision;
 
 pub use audit::{AuditSection, OnError};
+pub use bank::BankSection;
 pub use cache::{JudgeSection, RouteCacheSection};
 pub use decide::{CachePolicy, Shadow};
 pub use external::{

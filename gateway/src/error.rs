@@ -179,6 +179,14 @@ pub enum ApiError {
         "no hit of this name can be judged: it is not one of this tenant's recent ones, or was judged already"
     )]
     HitUnknown,
+    /// An operator names an attack that is not among those known.
+    #[error("no known attack has this name")]
+    AttackUnknown,
+    /// What an operator changes about known attacks could not be written down or compared.
+    #[error(
+        "the known attacks could not be changed (guardrails.injection_bank): nothing was done, and the log says why"
+    )]
+    AttacksNotKept,
     /// The local model is not there, or its queue is full.
     #[error("{message}")]
     LocalModel {
@@ -250,6 +258,8 @@ impl ApiError {
             }
             Self::ForeignPage => row(StatusCode::FORBIDDEN, "permission_error", "origin_not_allowed"),
             Self::ModelNotFound { .. } => row(StatusCode::NOT_FOUND, request, "model_not_found"),
+            Self::AttackUnknown => row(StatusCode::NOT_FOUND, request, "attack_not_found"),
+            Self::AttacksNotKept => row(StatusCode::SERVICE_UNAVAILABLE, "server_error", "attacks_not_kept"),
             Self::HitUnknown => row(StatusCode::NOT_FOUND, request, "hit_not_found"),
             Self::NoSuchEndpoint { .. } => row(StatusCode::NOT_FOUND, request, "unknown_url"),
             Self::MethodNotAllowed { .. } => {

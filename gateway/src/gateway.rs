@@ -14,6 +14,7 @@ use crate::chat::shadow_log::ShadowLog;
 use crate::config::{Config, ConfigError, LimitSection, RetrySection, TimeoutSection};
 use crate::external::External;
 use crate::keys::Keys;
+use crate::known::KnownAttacks;
 use crate::ledger::Prices;
 use crate::policy::{LivePolicy, Names};
 use crate::presidio::Presidio;
@@ -54,6 +55,8 @@ pub struct Gateway {
     pub presidio: Option<Presidio>,
     /// Who else judges requests.
     pub external: External,
+    /// Attacks that the operator knows.
+    pub attacks: KnownAttacks,
     /// What may be talked about, and what not.
     pub topics: Topics,
 }
@@ -115,6 +118,7 @@ impl Gateway {
         };
         let metrics = announced(&policy, parts.serving);
         let topics = Topics::build(&config.guardrails.topics, parts.embedder.as_ref())?;
+        let attacks = KnownAttacks::build(&config.guardrails.injection_bank, parts.embedder.as_ref())?;
         let memory = if config.caches() {
             let settings = CacheConfig {
                 similarity: config.cache.similarity,
@@ -164,6 +168,7 @@ impl Gateway {
             presidio: Presidio::build(&config.presidio).map_err(internal)?,
             external,
             topics,
+            attacks,
         };
         Ok((gateway, notes))
     }
@@ -190,6 +195,7 @@ impl Gateway {
             let entries = memory.cache().shared_stats().map_or(stats.entries, |shared| shared.entries);
             (entries, stats.bytes, memory.cache().journal_stats())
         });
+        self.metrics.known_attacks(self.attacks.all().len());
         self.metrics.journal(&journal.unwrap_or_default());
         self.metrics.policy_state(self.policy.notes().tried.len(), self.policy.current().exceptions());
         self.metrics.scrape(entries, bytes, self.embedder.as_ref().map_or(0, EmbedPool::queued))

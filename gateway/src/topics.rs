@@ -1,19 +1,18 @@
 //! What people may talk about, or may not: topics by example sentences, compared by the local embedding model.
 
-use std::sync::Arc;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
-use sluice_guardrails::topics::{Fit, NEUTRAL, Topic, fit, pieces, sentences};
+use sluice_guardrails::topics::{Fit, NEUTRAL, Topic, fit};
 use sluice_models::{EmbedError, EmbedPool};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::config::topics::OFF_TOPIC;
 use crate::config::{ConfigError, OnError, TopicAction, TopicMode, TopicSection};
+use crate::meaning::{self, Meaning, Part, embed};
 
 /// Longest that a request waits for all of its text to be compared.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Bytes that a token has at the least in most texts; where it has fewer, a piece is halved.
-const BYTES_PER_TOKEN: usize = 3;
 
 /// All topics, in the order of the configuration.
 #[derive(Default)]
@@ -87,13 +86,7 @@ impl Topics {
 
     /// What is to be said of a text that a user wrote, the strictest first; `scope` as for [`EmbedPool::embed_within`].
     pub(crate) async fn judge(&self, scope: &str, text: &str) -> Result<Vec<Matter>, Unable> {
-        let end = Instant::now() + PATIENCE;
-        match timeout_at(end, self.compare(scope, text, end)).await {
-            Ok(Ok(matters)) => Ok(matters),
-            Ok(Err(EmbedError::Busy)) | Err(_) => Err(self.unable("embedding_busy")),
-            Ok(Err(EmbedError::Closed)) => Err(self.unable("no_embedding_model")),
-            Ok(Err(EmbedError::Tokenize(_) | EmbedError::Forward(_))) => Err(self.unable("embedding_failed")),
-        }
+        self.compare(scope, text).await.map_err(|error| self.unable(meaning::reason(&error)))
     }
 
     fn unable(&self, why: &'static str) -> Unable {
@@ -101,45 +94,20 @@ impl Topics {
         Unable { why, closed: self.rules.iter().any(closed) }
     }
 
-    async fn compare(&self, scope: &str, text: &str, end: Instant) -> Result<Vec<Matter>, EmbedError> {
+    async fn compare(&self, scope: &str, text: &str) -> Result<Vec<Matter>, EmbedError> {
         let Some(embedder) = &self.embedder else { return Err(EmbedError::Closed) };
+        let meaning = Meaning { embedder, scope, end: Instant::now() + PATIENCE };
+        let denies = self.rules.iter().any(|rule| rule.mode == TopicMode::Deny);
         let mut near = vec![-1f32; self.rules.len()];
         // The piece that is farthest from everything allowed.
         let mut off: Option<f32> = None;
-        let most = embedder.max_tokens().saturating_mul(BYTES_PER_TOKEN).max(64);
-        // A text that the model sees whole is one piece, as the cache has it.
-        let whole = text.len() <= most && text.contains(char::is_alphanumeric);
-        let mut waiting = if whole { vec![text] } else { pieces(text, most) };
-        waiting.reverse();
-        while let Some(piece) = waiting.pop() {
-            let embedded = self.vector(scope, piece, end).await?;
-            // Halves of less would not be shorter.
-            if embedded.truncated && piece.len() > 16 {
-                waiting.extend(pieces(piece, piece.len().div_ceil(2)).into_iter().rev());
-                continue;
-            }
-            let depth = self.note(&embedded.vector, &mut near);
+        let mut see = |part, vector: &[f32]| {
+            let depth = self.note(vector, &mut near).filter(|_| part == Part::Piece);
             off = off.into_iter().chain(depth).min_by(f32::total_cmp);
-            if self.rules.iter().any(|rule| rule.mode == TopicMode::Deny) {
-                // One sentence about something else than the rest does not show in the vector of all.
-                for sentence in sentences(piece) {
-                    let embedded = self.vector(scope, sentence, end).await?;
-                    self.note(&embedded.vector, &mut near);
-                }
-            }
-        }
+            ControlFlow::Continue(())
+        };
+        meaning.each(text, denies, &mut see).await?;
         Ok(self.matters(&near, off))
-    }
-
-    async fn vector(
-        &self,
-        scope: &str,
-        text: &str,
-        end: Instant,
-    ) -> Result<Arc<sluice_models::Embedding>, EmbedError> {
-        let embedder = self.embedder.as_ref().ok_or(EmbedError::Closed)?;
-        let left = end.saturating_duration_since(Instant::now());
-        Ok(embedder.embed_within(scope, text, Some(left)).await?.embedding)
     }
 
     /// Keeps how near the nearest part of a text came to each topic; says how deep this one is within the nearest allowed one.
@@ -198,8 +166,8 @@ fn fitted(sections: &[TopicSection], embedder: &EmbedPool) -> Result<Vec<Topic>,
     let mut problems = Vec::new();
     let mut examples = Vec::with_capacity(sections.len());
     for (at, section) in sections.iter().enumerate() {
-        let texts = section.examples.iter().map(String::as_str).collect();
-        let embedded = embed(embedder, texts).map_err(|e| vec![format!("guardrails.topics: {e}")])?;
+        let texts: Vec<&str> = section.examples.iter().map(String::as_str).collect();
+        let embedded = embed(embedder, &texts).map_err(|e| vec![format!("guardrails.topics: {e}")])?;
         for number in (0..embedded.len()).filter(|number| embedded[*number].truncated) {
             problems.push(format!(
                 "guardrails.topics[{at}].examples[{number}]: longer than the embedding model looks at"
@@ -210,7 +178,7 @@ fn fitted(sections: &[TopicSection], embedder: &EmbedPool) -> Result<Vec<Topic>,
     if !problems.is_empty() {
         return Err(problems);
     }
-    let neutral = embed(embedder, NEUTRAL.to_vec()).map_err(|e| vec![format!("guardrails.topics: {e}")])?;
+    let neutral = embed(embedder, NEUTRAL).map_err(|e| vec![format!("guardrails.topics: {e}")])?;
     let topic = |(at, section): (usize, &TopicSection)| {
         let others = examples.iter().enumerate().filter(|(other, _)| *other != at);
         let others = others.flat_map(|(_, vectors)| vectors.iter().map(Vec::as_slice));
@@ -230,18 +198,4 @@ fn fitted(sections: &[TopicSection], embedder: &EmbedPool) -> Result<Vec<Topic>,
         Topic::new(examples[at].clone(), threshold)
     };
     Ok(sections.iter().enumerate().map(topic).collect())
-}
-
-/// The vectors of texts, computed while this thread waits. It may be one of a runtime, which can't wait itself.
-pub(crate) fn embed(
-    embedder: &EmbedPool,
-    texts: Vec<&str>,
-) -> Result<Vec<Arc<sluice_models::Embedding>>, String> {
-    let waiting = || -> Result<Vec<_>, String> {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|e| e.to_string())?;
-        let one = |text| runtime.block_on(embedder.embed(text)).map_err(|e| e.to_string());
-        texts.into_iter().map(one).collect()
-    };
-    let panicked = |_| "the embedding stopped unexpectedly".to_owned();
-    std::thread::scope(|scope| scope.spawn(waiting).join()).map_err(panicked)?
 }

@@ -5,6 +5,8 @@
 
 // What a model says is read before anybody has it.
 mod answers;
+// Attacks that an operator knows.
+mod attack_bank;
 // What the guards decided is written down, and changes of it show.
 mod audit;
 // What the cache remembers survives the process, however it ends.

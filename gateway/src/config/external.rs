@@ -9,7 +9,7 @@ use serde::de::{DeserializeSeed, IntoDeserializer, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, de};
 use sluice_guardrails::Rules;
 
-use super::{ByteSize, OnError, Span, TopicSection};
+use super::{BankSection, ByteSize, OnError, Span, TopicSection};
 use crate::secret::SecretSource;
 
 /// `guardrails:` What our own rules look for, what may be talked about, and who else is asked.
@@ -23,6 +23,8 @@ pub struct GuardrailSection {
     pub external: Vec<ExternalSection>,
     /// What people may talk about, or may not. It stands here, also where the rules are in a file.
     pub topics: Vec<TopicSection>,
+    /// Attacks that you know, beside what the detector knows of itself. It stands here, also where the rules are in a file.
+    pub injection_bank: BankSection,
 }
 
 /// A system that is asked about requests.
@@ -270,6 +272,7 @@ impl ExternalSection {
 struct Own {
     external: Option<Vec<ExternalSection>>,
     topics: Option<Vec<TopicSection>>,
+    bank: Option<BankSection>,
 }
 
 /// Their names in the configuration.
@@ -277,6 +280,7 @@ struct Own {
 enum OwnField {
     External,
     Topics,
+    Bank,
 }
 
 impl OwnField {
@@ -284,6 +288,7 @@ impl OwnField {
         match name {
             "external" => Some(Self::External),
             "topics" => Some(Self::Topics),
+            "injection_bank" => Some(Self::Bank),
             _ => None,
         }
     }
@@ -307,6 +312,7 @@ impl<'de> Deserialize<'de> for GuardrailSection {
                     rules,
                     external: own.external.unwrap_or_default(),
                     topics: own.topics.unwrap_or_default(),
+                    injection_bank: own.bank.unwrap_or_default(),
                 })
             }
         }
@@ -334,6 +340,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Others<'_, A> {
                             once(&mut self.own.external, self.map.next_value()?, "external")
                         }
                         OwnField::Topics => once(&mut self.own.topics, self.map.next_value()?, "topics"),
+                        OwnField::Bank => once(&mut self.own.bank, self.map.next_value()?, "injection_bank"),
                     }?;
                     seed = back;
                 }

@@ -107,6 +107,8 @@ pub struct Metrics {
     injections: Counter,
     topics: Family<TopicLabels, Counter>,
     topics_skipped: Family<ReasonLabels, Counter>,
+    attacks_skipped: Family<ReasonLabels, Counter>,
+    attacks_known: Gauge,
     labels: Family<VerdictLabels, Counter>,
     tokens: Family<TokenLabels, Counter>,
     spent: Counter,
@@ -180,6 +182,8 @@ impl Default for Metrics {
             injections: Counter::default(),
             topics: Family::default(),
             topics_skipped: Family::default(),
+            attacks_skipped: Family::default(),
+            attacks_known: Gauge::default(),
             labels: Family::default(),
             tokens: Family::default(),
             spent: Counter::default(),
@@ -464,12 +468,28 @@ impl Metrics {
             "Requests that could not be compared with the topics, by why",
             self.topics_skipped.clone(),
         );
+        r.register(
+            "known_attacks_skipped",
+            "Requests not all of which could be compared with known attacks by meaning, by why",
+            self.attacks_skipped.clone(),
+        );
+        r.register("known_attacks", "Attacks that the operator knows", self.attacks_known.clone());
     }
 
     /// Counts a request about a topic.
     pub fn topic(&self, topic: &str, action: &'static str) {
         let labels = TopicLabels { topic: topic.to_owned(), action };
         self.topics.get_or_create(&labels).inc();
+    }
+
+    /// Counts a request that could not be compared with known attacks.
+    pub fn known_attacks_skipped(&self, reason: &'static str) {
+        self.attacks_skipped.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    /// How many attacks are known.
+    pub fn known_attacks(&self, count: usize) {
+        self.attacks_known.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// Counts a request that could not be compared with the topics.
