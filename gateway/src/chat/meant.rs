@@ -85,6 +85,5 @@ mod tests {
         let parts = json!([{ "type": "text", "text": "a" }, { "type": "image_url", "image_url": { "url": "x" } }, { "type": "text", "text": "b" }]);
         assert_eq!(last(&json!([{ "role": "user", "content": parts }])).0, "a\n\nb");
         assert_eq!(last(&json!([said("system", "s")])).0, "");
-        assert_eq!(last(&json!([])).0, "");
     }
 }
