@@ -2,6 +2,7 @@
 
 mod audit;
 mod aws;
+mod bank;
 mod cache;
 mod decide;
 mod external;
@@ -9,6 +10,7 @@ mod file;
 mod presidio;
 mod qdrant;
 mod routing;
+pub(crate) mod topics;
 mod units;
 
 use std::collections::BTreeMap;
@@ -23,6 +25,7 @@ use sluice_models::Precision;
 
 pub use audit::{AuditSection, OnError};
 pub use aws::AwsSection;
+pub use bank::BankSection;
 pub use cache::{JudgeSection, RouteCacheSection};
 pub use decide::{CachePolicy, Shadow};
 pub use external::{
@@ -35,6 +38,8 @@ pub use routing::{
     ApiKeyConfig, Between, Branch, BreakerOfTargets, Conditions, CooldownSection, FallbackSection,
     RetryBudgetSection, Strategy, TargetNode, WeightedNode, Words,
 };
+pub use topics::{TopicAction, TopicMode, TopicSection};
+pub use units::{ByteSize, Portion, Span, TimeSensitive};
 pub use units::{ByteSize, Portion, Span, TimeSensitive, duration};
 
 use crate::provider_api::Quirks;

@@ -32,6 +32,7 @@ pub mod injection;
 pub mod pii;
 mod score;
 pub mod secrets;
+pub mod topics;
 
 // How good the findings are.
 pub mod measure;
