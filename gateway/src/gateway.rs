@@ -20,7 +20,7 @@ use crate::presidio::Presidio;
 use crate::route::catalogue::Catalogue;
 use crate::route::{RouteNotes, Routes};
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::Upstream;
+use crate::upstream::{Network, Upstream};
 use crate::{journal, shared};
 
 /// Everything that requests share.
@@ -53,6 +53,8 @@ pub struct Gateway {
     pub presidio: Option<Presidio>,
     /// Who else judges requests.
     pub external: External,
+    /// How all of them are reached.
+    pub network: Arc<Network>,
 }
 
 /// What the configuration alone can't give.
@@ -110,12 +112,16 @@ impl Gateway {
         }
         let external = External::build(&config.guardrails.external, env)
             .map_err(|mut found| problems.append(&mut found));
-        let (Ok(keys), Ok((routes, notes)), Ok(policy), Ok(external), true) =
-            (keys, routes, policy, external, problems.is_empty())
+        let metrics = Metrics::default();
+        let providers = routes.iter().flat_map(|(routes, _)| routes.addresses());
+        let network = Network::build(config, providers, env, metrics.connections())
+            .map_err(|mut found| problems.append(&mut found));
+        let (Ok(keys), Ok((routes, notes)), Ok(policy), Ok(external), Ok(network), true) =
+            (keys, routes, policy, external, network, problems.is_empty())
         else {
             return Err(ConfigError::Values(problems));
         };
-        let metrics = announced(&policy, parts.serving);
+        announce(&policy, &metrics, parts.serving);
         let memory = if config.caches() {
             let settings = CacheConfig {
                 similarity: config.cache.similarity,
@@ -164,6 +170,7 @@ impl Gateway {
             audit,
             presidio: Presidio::build(&config.presidio).map_err(internal)?,
             external,
+            network: Arc::new(network),
         };
         Ok((gateway, notes))
     }
@@ -203,14 +210,12 @@ fn nowhere_to_route(policy: &LivePolicy, routes: &Routes) -> Option<String> {
     (policy.routes() && !routes.any_in_house()).then(|| problem.to_owned())
 }
 
-/// Metrics that name the policy in force. Where it is going to be used, the log says what is to be known of it.
-fn announced(policy: &LivePolicy, serving: bool) -> Metrics {
-    let metrics = Metrics::default();
+/// Lets metrics name the policy in force. Where it is going to be used, the log says what is to be known of it.
+fn announce(policy: &LivePolicy, metrics: &Metrics, serving: bool) {
     metrics.policy_is(&policy.current().name);
     if serving {
         policy.notes().tell();
     }
-    metrics
 }
 
 /// The vector space of the configured model, also where its weights are not to be had just now.

@@ -8,7 +8,6 @@ use std::time::{Duration, SystemTime};
 use bytes::{Bytes, BytesMut};
 use http::{Response, StatusCode, header};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use sluice_guardrails::Leak;
 use sluice_guardrails::proof::Spot;
 use tokio::time::{Instant, timeout_at};
@@ -22,7 +21,7 @@ use crate::config::{RetrySection, TimeoutSection};
 use crate::error::ApiError;
 use crate::provider_api::{StreamDecoder, StreamEvent};
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::{Check, Destination, Outgoing, Unsent, Upstream};
+use crate::upstream::{Check, Destination, Incoming, Outgoing, Unsent, Upstream};
 use crate::wire::chat::Chunk;
 
 /// Error bodies are short; what is longer is a page for people.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Uri};
 
-use crate::config::{Config, ProviderConfig};
+use crate::config::{Config, Http, ProviderConfig};
 use crate::error::ApiError;
 use crate::ledger::Prices;
 use crate::local::is_loopback_name;
@@ -187,6 +187,11 @@ impl Routes {
         Err(ApiError::ModelNotFound { model: model.chars().take(100).collect(), hint })
     }
 
+    /// The name and base URL of each provider.
+    pub fn addresses(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.providers.values().map(|provider| (provider.name.as_str(), provider.base_url.as_str()))
+    }
+
     /// Whether any provider is in the house.
     pub fn any_in_house(&self) -> bool {
         self.providers.values().any(|provider| provider.in_house)
@@ -203,7 +208,15 @@ impl Routes {
 }
 
 fn provider_of_kind(kind: &str) -> ProviderConfig {
-    ProviderConfig { kind: kind.to_owned(), base_url: None, api_key: None, in_house: false }
+    ProviderConfig {
+        kind: kind.to_owned(),
+        base_url: None,
+        api_key: None,
+        in_house: false,
+        http: Http::default(),
+        ca_file: None,
+        proxy: None,
+    }
 }
 
 fn build_provider(

@@ -14,6 +14,7 @@ use sluice_engine::journal::JournalStats;
 use sluice_models::{EmbedError, Embedded};
 
 use crate::ledger::Nanodollars;
+use crate::upstream::Meter;
 use crate::wire::usage::Usage;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -139,6 +140,7 @@ pub struct Metrics {
     audit_events: Family<OutcomeLabels, Counter>,
     external: Family<GuardLabels, Counter>,
     external_time: Family<GuardLabels, Histogram>,
+    connections: Meter,
 }
 
 /// What became of the lines of a log.
@@ -210,6 +212,7 @@ impl Default for Metrics {
             audit_events: Family::default(),
             external: Family::default(),
             external_time: Family::new_with_constructor(histogram),
+            connections: Meter::default(),
         };
         metrics.register();
         metrics.register_learning();
@@ -218,6 +221,7 @@ impl Default for Metrics {
         metrics.register_audit();
         metrics.register_policy();
         metrics.register_external();
+        metrics.connections.register(&mut metrics.registry);
         metrics
     }
 }
@@ -439,6 +443,11 @@ impl Metrics {
             Unit::Seconds,
             self.external_time.clone(),
         );
+    }
+
+    /// The counters of connections.
+    pub fn connections(&self) -> Meter {
+        self.connections.clone()
     }
 
     /// Counts and times a question to an external guard.
