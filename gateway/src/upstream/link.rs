@@ -34,13 +34,21 @@ pub(super) struct Signs {
     pub(super) heard: AtomicBool,
     /// The server's first frame, its settings, is there.
     settled: AtomicBool,
+    /// It did not come in time: nothing more is read.
+    given_up: AtomicBool,
     driver: AtomicWaker,
+    reader: AtomicWaker,
 }
 
 impl Signs {
     /// Lets the connection's task look what became of it.
     pub(super) fn look(&self) {
         self.driver.wake();
+    }
+
+    fn give_up(&self) {
+        self.given_up.store(true, Ordering::Release);
+        self.reader.wake();
     }
 }
 
@@ -63,6 +71,8 @@ pub(super) async fn shake(
 ) -> Result<Fresh, hyper::Error> {
     let io = Watched { io: dialled.io, signs: Arc::clone(signs), first: First::default() };
     if !dialled.http2 {
+        // There are none to wait for.
+        signs.settled.store(true, Ordering::Release);
         let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(io)).await?;
         return Ok(Fresh::One(sender, connection));
     }
@@ -117,7 +127,8 @@ pub(super) async fn drive_many(
                 origin.upgrade().inspect(|origin| origin.settled(id, limit));
             }
         } else if patience.as_mut().poll(context).is_ready() {
-            // Without settings it is no HTTP/2.
+            // Without settings it is no HTTP/2. Who was let in before them is told.
+            signs.give_up();
             return Poll::Ready(Ok(()));
         }
         ended
@@ -164,6 +175,12 @@ impl AsyncRead for Watched {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.signs.settled.load(Ordering::Relaxed) {
+            self.signs.reader.register(context.waker());
+            if self.signs.given_up.load(Ordering::Acquire) {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+        }
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.io).poll_read(context, buffer);
         let Some(read) = buffer.filled().get(before..).filter(|read| !read.is_empty()) else { return polled };
