@@ -9,6 +9,7 @@ pub mod gate;
 pub mod guard;
 pub mod leak;
 pub mod log;
+pub mod peer;
 pub mod raw;
 pub mod stub;
 
