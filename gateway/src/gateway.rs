@@ -123,14 +123,7 @@ impl Gateway {
         };
         announce(&policy, &metrics, parts.serving);
         let memory = if config.caches() {
-            let settings = CacheConfig {
-                similarity: config.cache.similarity,
-                index: config.cache.index,
-                // Each answer is kept for a time of its own, which is never longer.
-                ttl: crate::chat::remember::longest_lifetime(config),
-                max_bytes: config.cache.max_bytes.0,
-                owner_max_bytes: config.cache.share_of(keys.tenants().len()),
-            };
+            let settings = cache_settings(config, &keys);
             let space = vector_space(config, parts.embedder.as_ref());
             let section = config.cache.qdrant.as_ref().filter(|_| parts.serving);
             let (mut cache, mut key) = match section {
@@ -208,6 +201,17 @@ fn nowhere_to_route(policy: &LivePolicy, routes: &Routes) -> Option<String> {
     let problem =
         "guardrails: something is for in-house targets alone (route), but no provider is 'in_house: true'";
     (policy.routes() && !routes.any_in_house()).then(|| problem.to_owned())
+}
+
+fn cache_settings(config: &Config, keys: &Keys) -> CacheConfig {
+    CacheConfig {
+        similarity: config.cache.similarity,
+        index: config.cache.index,
+        // Each answer is kept for a time of its own, which is never longer.
+        ttl: crate::chat::remember::longest_lifetime(config),
+        max_bytes: config.cache.max_bytes.0,
+        owner_max_bytes: config.cache.share_of(keys.tenants().len()),
+    }
 }
 
 /// Lets metrics name the policy in force. Where it is going to be used, the log says what is to be known of it.

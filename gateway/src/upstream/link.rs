@@ -55,7 +55,7 @@ impl Signs {
 /// A connection after its handshake.
 pub(super) enum Fresh {
     /// HTTP/1.1: one request at a time.
-    One(http1::SendRequest<Body>, http1::Connection<TokioIo<Watched>, Body>),
+    One(http1::SendRequest<Body>, Box<http1::Connection<TokioIo<Watched>, Body>>),
     /// HTTP/2: many.
     Many(http2::SendRequest<Body>, Box<http2::Connection<TokioIo<Watched>, Body, TokioExecutor>>),
 }
@@ -74,7 +74,7 @@ pub(super) async fn shake(
         // There are none to wait for.
         signs.settled.store(true, Ordering::Release);
         let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(io)).await?;
-        return Ok(Fresh::One(sender, connection));
+        return Ok(Fresh::One(sender, Box::new(connection)));
     }
     let streams = u32::try_from(terms.max_streams).unwrap_or(u32::MAX);
     let window = STREAM_WINDOW.saturating_mul(streams).min(i32::MAX.unsigned_abs());
@@ -93,7 +93,7 @@ pub(super) async fn shake(
 
 /// Keeps a connection of HTTP/1.1 going, and tells its pool when it ends.
 pub(super) async fn drive_one(
-    connection: http1::Connection<TokioIo<Watched>, Body>,
+    connection: Box<http1::Connection<TokioIo<Watched>, Body>>,
     origin: Weak<Origin>,
     open: Open,
 ) {

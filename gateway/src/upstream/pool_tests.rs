@@ -188,12 +188,16 @@ async fn a_connection_serves_one_request_after_the_other_and_is_closed_when_nobo
     }
     assert_eq!((*server.accepted.borrow(), *server.asked.borrow()), (1, 5));
     Server::until(&server.ended, 1).await;
-    let (other, url) = http2(|got| answer(got.stream)).await;
-    let pool = super::pool_tests::pool(&url, "2", "connections: {idle: 100ms}");
+}
+
+#[tokio::test]
+async fn a_connection_of_http2_is_closed_when_nobody_needs_it() {
+    let (server, url) = http2(|got| answer(got.stream)).await;
+    let pool = pool(&url, "2", "connections: {idle: 100ms}");
     assert_eq!(ask(&pool, &url).await.unwrap(), 200);
-    Server::until(&other.ended, 1).await;
+    Server::until(&server.ended, 1).await;
     assert_eq!(ask(&pool, &url).await.unwrap(), 200);
-    assert_eq!(*other.accepted.borrow(), 2);
+    assert_eq!(*server.accepted.borrow(), 2);
 }
 
 /// The first address for one lookup, the other ever after.
