@@ -4,6 +4,7 @@ mod audit;
 mod aws;
 mod bank;
 mod cache;
+mod connections;
 mod decide;
 mod external;
 mod file;
@@ -27,6 +28,7 @@ pub use audit::{AuditSection, OnError};
 pub use aws::AwsSection;
 pub use bank::BankSection;
 pub use cache::{JudgeSection, RouteCacheSection};
+pub use connections::{ConnectionSection, Http, Roots, TlsSection};
 pub use decide::{CachePolicy, Shadow};
 pub use external::{
     BreakerSection, ExternalKind, ExternalMode, ExternalSection, GuardrailSection, Phase, Sees,
@@ -39,7 +41,6 @@ pub use routing::{
     RetryBudgetSection, Strategy, TargetNode, WeightedNode, Words,
 };
 pub use topics::{TopicAction, TopicMode, TopicSection};
-pub use units::{ByteSize, Portion, Span, TimeSensitive};
 pub use units::{ByteSize, Portion, Span, TimeSensitive, duration};
 
 use crate::provider_api::Quirks;
@@ -73,6 +74,14 @@ pub struct Config {
     pub presidio: PresidioSection,
     /// How long to wait for providers.
     pub timeouts: TimeoutSection,
+    /// Connections to providers.
+    pub connections: ConnectionSection,
+    /// The proxy through which providers are reached: `http://HOST:PORT` or `https://HOST:PORT`, as such, `env:NAME` or
+    /// `file:PATH`; `off` for none. By default what the variables HTTPS_PROXY, HTTP_PROXY and ALL_PROXY say. NO_PROXY lists what is
+    /// reached without, and this machine always is.
+    pub proxy: Option<SecretSource>,
+    /// Whose certificates are believed.
+    pub tls: TlsSection,
     /// How often to try again.
     pub retry: RetrySection,
     /// When a target that fails is left alone.
@@ -97,6 +106,9 @@ impl Default for Config {
             audit: AuditSection::default(),
             presidio: PresidioSection::default(),
             timeouts: TimeoutSection::default(),
+            connections: ConnectionSection::default(),
+            proxy: None,
+            tls: TlsSection::default(),
             retry: RetrySection::default(),
             breaker: BreakerOfTargets::default(),
             cooldown: CooldownSection::default(),
@@ -165,6 +177,16 @@ pub struct ProviderConfig {
     /// stays in them as it is. Such a provider names its `base_url`, unless its kind is served on this machine.
     #[serde(default)]
     pub in_house: bool,
+    /// Which version of HTTP is spoken: `auto` (over TLS what the server prefers, else 1.1), `1`, or `2`, which needs no TLS if the
+    /// server knows it beforehand, too.
+    #[serde(default)]
+    pub http: Http,
+    /// A file of certificates in PEM whose authorities are trusted for this provider, and no others.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+    /// A proxy for this provider alone, also if it is on this machine; `off` for none. Otherwise as `proxy`.
+    #[serde(default)]
+    pub proxy: Option<SecretSource>,
 }
 
 /// A public model name.
@@ -215,6 +237,9 @@ impl ProviderConfig {
             quirks: None,
             aws: None,
             in_house: false,
+            http: Http::default(),
+            ca_file: None,
+            proxy: None,
         }
     }
 

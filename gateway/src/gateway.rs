@@ -22,7 +22,7 @@ use crate::route::catalogue::Catalogue;
 use crate::route::{RouteNotes, Routes};
 use crate::telemetry::metrics::Metrics;
 use crate::topics::Topics;
-use crate::upstream::Upstream;
+use crate::upstream::{Network, Upstream};
 use crate::{journal, shared};
 
 /// Everything that requests share.
@@ -59,6 +59,8 @@ pub struct Gateway {
     pub attacks: KnownAttacks,
     /// What may be talked about, and what not.
     pub topics: Topics,
+    /// How all of them are reached.
+    pub network: Arc<Network>,
 }
 
 /// What the configuration alone can't give.
@@ -111,23 +113,20 @@ impl Gateway {
         }
         let external = External::build(&config.guardrails.external, env)
             .map_err(|mut found| problems.append(&mut found));
-        let (Ok(keys), Ok((routes, notes)), Ok(policy), Ok(external), true) =
-            (keys, routes, policy, external, problems.is_empty())
+        let metrics = Metrics::default();
+        let providers = routes.iter().flat_map(|(routes, _)| routes.addresses());
+        let network = Network::build(config, providers, env, metrics.connections())
+            .map_err(|mut found| problems.append(&mut found));
+        let (Ok(keys), Ok((routes, notes)), Ok(policy), Ok(external), Ok(network), true) =
+            (keys, routes, policy, external, network, problems.is_empty())
         else {
             return Err(ConfigError::Values(problems));
         };
-        let metrics = announced(&policy, parts.serving);
+        announce(&policy, &metrics, parts.serving);
         let topics = Topics::build(&config.guardrails.topics, parts.embedder.as_ref())?;
         let attacks = KnownAttacks::build(&config.guardrails.injection_bank, parts.embedder.as_ref())?;
         let memory = if config.caches() {
-            let settings = CacheConfig {
-                similarity: config.cache.similarity,
-                index: config.cache.index,
-                // Each answer is kept for a time of its own, which is never longer.
-                ttl: crate::chat::remember::longest_lifetime(config),
-                max_bytes: config.cache.max_bytes.0,
-                owner_max_bytes: config.cache.share_of(keys.tenants().len()),
-            };
+            let settings = cache_settings(config, &keys);
             let space = vector_space(config, parts.embedder.as_ref());
             let section = config.cache.qdrant.as_ref().filter(|_| parts.serving);
             let (mut cache, mut key) = match section {
@@ -169,6 +168,7 @@ impl Gateway {
             external,
             topics,
             attacks,
+            network: Arc::new(network),
         };
         Ok((gateway, notes))
     }
@@ -217,14 +217,23 @@ fn nowhere_to_route(policy: &LivePolicy, routes: &Routes) -> Option<String> {
     (policy.routes() && !routes.any_in_house()).then(|| problem.to_owned())
 }
 
-/// Metrics that name the policy in force. Where it is going to be used, the log says what is to be known of it.
-fn announced(policy: &LivePolicy, serving: bool) -> Metrics {
-    let metrics = Metrics::default();
+fn cache_settings(config: &Config, keys: &Keys) -> CacheConfig {
+    CacheConfig {
+        similarity: config.cache.similarity,
+        index: config.cache.index,
+        // Each answer is kept for a time of its own, which is never longer.
+        ttl: crate::chat::remember::longest_lifetime(config),
+        max_bytes: config.cache.max_bytes.0,
+        owner_max_bytes: config.cache.share_of(keys.tenants().len()),
+    }
+}
+
+/// Lets metrics name the policy in force. Where it is going to be used, the log says what is to be known of it.
+fn announce(policy: &LivePolicy, metrics: &Metrics, serving: bool) {
     metrics.policy_is(&policy.current().name);
     if serving {
         policy.notes().tell();
     }
-    metrics
 }
 
 /// The vector space of the configured model, also where its weights are not to be had just now.

@@ -166,7 +166,7 @@ async fn io_thread(
     mut connections: mpsc::UnboundedReceiver<StdStream>,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let upstream = Upstream::new(gateway.timeouts.connect.0);
+    let upstream = Upstream::over(&gateway.network);
     let core = Arc::new(Core { gateway, upstream });
     let graceful = GracefulShutdown::new();
     loop {

@@ -1,51 +1,43 @@
 //! The only outbound sockets: requests to providers.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
+mod dial;
+mod dns;
+mod exchange;
+mod link;
+mod meter;
+mod network;
+mod pool;
+mod proxy;
+#[cfg(test)]
+mod server;
+mod tls;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, header};
 use http_body_util::{BodyExt, Collected, Full, Limited};
-use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use sluice_guardrails::Leak;
 use sluice_guardrails::proof::Spot;
-use tower_service::Service;
 
 use crate::chat::request::Secured;
 use crate::provider_api::credential::Authorization;
 use crate::route::Provider;
 
+pub use exchange::Incoming;
+pub use meter::Meter;
+pub use network::Network;
+
 /// A pool of connections to providers. Each I/O thread has its own: a connection's tasks live where it was opened.
 #[derive(Clone)]
-pub struct Upstream {
-    client: Client<Connector, Full<Bytes>>,
-}
+pub struct Upstream(Arc<Pool>);
 
-/// Name, TCP and TLS within one time.
-#[derive(Clone)]
-struct Connector {
-    https: HttpsConnector<HttpConnector>,
-    limit: Duration,
-}
-
-impl Service<Uri> for Connector {
-    type Response = <HttpsConnector<HttpConnector> as Service<Uri>>::Response;
-    type Error = Box<dyn std::error::Error + Send + Sync>;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.https.poll_ready(context)
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let connecting = tokio::time::timeout(self.limit, self.https.call(uri));
-        Box::pin(async move { connecting.await.map_err(|_| "timed out (timeouts.connect)")? })
-    }
+struct Pool {
+    /// What it shares with the others; none if there is nothing to be had, and then why.
+    network: Result<Arc<Network>, String>,
+    origins: Mutex<HashMap<network::Key, Arc<pool::Origin>>>,
 }
 
 /// Why a request could not be sent. The chain of causes in words, without the address's query or any content.
@@ -186,22 +178,19 @@ impl Outgoing {
 }
 
 impl Upstream {
-    /// A pool without connections yet. Needs the process's TLS provider to be installed.
+    /// A pool without connections yet, for which nothing is configured.
     pub fn new(connect_timeout: Duration) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_nodelay(true);
-        let https = HttpsConnectorBuilder::new()
-            .with_webpki_roots()
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(connector);
-        let connector = Connector { https, limit: connect_timeout };
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(Duration::from_secs(60))
-            .build(connector);
-        Self { client }
+        let network = Network::plain(connect_timeout).map(Arc::new);
+        Self::of(network.map_err(|problems| problems.join("; ")))
+    }
+
+    /// A pool without connections yet, over what the configuration says.
+    pub fn over(network: &Arc<Network>) -> Self {
+        Self::of(Ok(Arc::clone(network)))
+    }
+
+    fn of(network: Result<Arc<Network>, String>) -> Self {
+        Self(Arc::new(Pool { network, origins: Mutex::default() }))
     }
 
     /// Sends a request and gives the answer's head.
@@ -209,10 +198,8 @@ impl Upstream {
     /// # Errors
     /// [`UpstreamError`].
     pub async fn send(&self, outgoing: Outgoing) -> Result<Response<Incoming>, UpstreamError> {
-        self.client.request(outgoing.0).await.map_err(|error| {
-            let words = chain(&error);
-            if error.is_connect() { UpstreamError::Connect(words) } else { UpstreamError::Broken(words) }
-        })
+        let Outgoing(request) = outgoing;
+        self.0.origin(request.uri())?.send(request).await
     }
 
     /// Sends a request that holds nothing of any client to a service that gives out credentials, and gives its answer.
@@ -221,7 +208,7 @@ impl Upstream {
     /// What went wrong, without the answer.
     pub async fn credentials(&self, request: Request<Full<Bytes>>) -> Result<Bytes, String> {
         let asking = async {
-            let response = self.client.request(request).await.map_err(|error| chain(&error))?;
+            let response = self.send(Outgoing(request)).await.map_err(|error| error.to_string())?;
             if !response.status().is_success() {
                 return Err(format!("the service answers {}", response.status().as_u16()));
             }
@@ -230,6 +217,28 @@ impl Upstream {
         };
         let answered = tokio::time::timeout(CREDENTIALS_TIMEOUT, asking).await;
         answered.unwrap_or_else(|_| Err("the service does not answer".to_owned()))
+    }
+}
+
+impl Pool {
+    fn origin(&self, uri: &Uri) -> Result<Arc<pool::Origin>, UpstreamError> {
+        let nobody = || UpstreamError::Connect("expected an address with http:// or https://".to_owned());
+        let key = network::Key::of(uri).ok_or_else(nobody)?;
+        let mut origins = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(origin) = origins.get(&key) {
+            return Ok(Arc::clone(origin));
+        }
+        let network = self.network.as_ref().map_err(|words| UpstreamError::Connect(words.clone()))?;
+        let origin = Arc::new(network.origin(uri, &key)?);
+        origins.insert(key, Arc::clone(&origin));
+        Ok(origin)
+    }
+}
+
+/// Starts a task, unless everything stops just now.
+fn spawn(task: impl Future<Output = ()> + Send + 'static) {
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        drop(runtime.spawn(task));
     }
 }
 
@@ -248,6 +257,9 @@ fn chain(error: &dyn std::error::Error) -> String {
     }
     words
 }
+
+#[cfg(test)]
+mod pool_tests;
 
 #[cfg(test)]
 mod tests {

@@ -46,6 +46,8 @@ mod cache_tiers;
 mod cache_stale;
 // What a request may ask of the cache: less than is allowed, never more.
 mod cache_wishes;
+// How providers are reached: HTTP/2, TLS, proxies.
+mod connections;
 // A canary in every field reaches nobody.
 mod canaries;
 // The configurations in fixtures/: good ones are read, bad ones are refused with place and reason.

@@ -79,6 +79,12 @@ impl Gate {
         Self::build(yaml, Some(words()))
     }
 
+    /// The same in another environment.
+    pub fn start_in(yaml: &str, env: &dyn Fn(&str) -> Option<String>) -> Self {
+        let store = on_qdrant().then(|| Arc::new(StandIn::start()));
+        Self::build_on(yaml, Some(words()), store, env)
+    }
+
     /// [`TWO_TARGETS`] and these lines, with the real embedding model.
     pub fn with_weights(more: &str) -> Self {
         Self::build(&format!("{TWO_TARGETS}{more}\n"), Some(weights()))
@@ -87,12 +93,12 @@ impl Gate {
     /// [`TWO_TARGETS`] and these lines, with the cache in a collection of this server; prompts are compared by the words they
     /// share.
     pub fn sharing(store: &Arc<StandIn>, more: &str) -> Self {
-        Self::build_on(&format!("{TWO_TARGETS}{more}\n"), Some(words()), Some(Arc::clone(store)))
+        Self::build_on(&format!("{TWO_TARGETS}{more}\n"), Some(words()), Some(Arc::clone(store)), &env)
     }
 
     /// [`Gate::sharing`] with the real embedding model.
     pub fn sharing_with_weights(store: &Arc<StandIn>, more: &str) -> Self {
-        Self::build_on(&format!("{TWO_TARGETS}{more}\n"), Some(weights()), Some(Arc::clone(store)))
+        Self::build_on(&format!("{TWO_TARGETS}{more}\n"), Some(weights()), Some(Arc::clone(store)), &env)
     }
 
     /// A gateway with this configuration and embedding model.
@@ -101,10 +107,15 @@ impl Gate {
     /// If the configuration is wrong or the system gives no port.
     pub fn build(yaml: &str, embedder: Option<EmbedPool>) -> Self {
         let store = on_qdrant().then(|| Arc::new(StandIn::start()));
-        Self::build_on(yaml, embedder, store)
+        Self::build_on(yaml, embedder, store, &env)
     }
 
-    fn build_on(yaml: &str, embedder: Option<EmbedPool>, store: Option<Arc<StandIn>>) -> Self {
+    fn build_on(
+        yaml: &str,
+        embedder: Option<EmbedPool>,
+        store: Option<Arc<StandIn>>,
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Self {
         log::capture();
         install_tls();
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -124,7 +135,7 @@ impl Gate {
             section.url = store.url();
         }
         let parts = Parts { embedder, mock: None, serving: true };
-        let (gateway, _) = Gateway::build(&config, parts, &env).expect("the configuration is right");
+        let (gateway, _) = Gateway::build(&config, parts, env).expect("the configuration is right");
         let server = Server::start(Arc::new(gateway), loopback, loopback).expect("ports for the gateway");
         let (address, admin, presidio) = (server.address, server.admin, server.presidio);
         let client = Client::new(address);

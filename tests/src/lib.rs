@@ -11,6 +11,7 @@ pub mod golden;
 pub mod guard;
 pub mod leak;
 pub mod log;
+pub mod peer;
 pub mod raw;
 pub mod stub;
 

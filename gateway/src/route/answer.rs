@@ -6,7 +6,6 @@ use std::time::{Duration, SystemTime};
 use bytes::{Bytes, BytesMut};
 use http::{Response, StatusCode, header};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use serde_json::Value;
 use sluice_guardrails::Leak;
 use sluice_guardrails::proof::Spot;
@@ -23,7 +22,7 @@ use crate::config::{RetrySection, TimeoutSection};
 use crate::error::ApiError;
 use crate::provider_api::{Encoded, ErrorAnswer, ProviderApi, Sent, StreamDecoder, StreamEvent};
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::{Check, Destination, Outgoing, Unsent, Upstream};
+use crate::upstream::{Check, Destination, Incoming, Outgoing, Unsent, Upstream};
 use crate::wire::chat::Chunk;
 
 /// Error bodies are short; what is longer is a page for people.

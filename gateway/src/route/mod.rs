@@ -254,6 +254,11 @@ impl Routes {
         Err(ApiError::ModelNotAllowed { model: model.to_owned() })
     }
 
+    /// The name and base URL of each provider.
+    pub fn addresses(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.providers.values().map(|provider| (provider.name.as_str(), provider.base_url.as_str()))
+    }
+
     /// Whether any provider is in the house.
     pub fn any_in_house(&self) -> bool {
         self.providers.values().any(|provider| provider.in_house)

@@ -16,6 +16,7 @@ use sluice_models::{EmbedError, Embedded};
 use super::targets::TargetMetrics;
 use crate::ledger::Nanodollars;
 use crate::route::Shown;
+use crate::upstream::Meter;
 use crate::wire::usage::Usage;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -152,6 +153,7 @@ pub struct Metrics {
     external: Family<GuardLabels, Counter>,
     external_time: Family<GuardLabels, Histogram>,
     targets: TargetMetrics,
+    connections: Meter,
 }
 
 /// What became of the lines of a log.
@@ -228,6 +230,7 @@ impl Default for Metrics {
             external: Family::default(),
             external_time: Family::new_with_constructor(histogram),
             targets: TargetMetrics::default(),
+            connections: Meter::default(),
         };
         metrics.register();
         metrics.register_learning();
@@ -238,6 +241,7 @@ impl Default for Metrics {
         metrics.register_external();
         metrics.targets.register(&mut metrics.registry);
         metrics.register_topics();
+        metrics.connections.register(&mut metrics.registry);
         metrics
     }
 }
@@ -500,6 +504,11 @@ impl Metrics {
     /// Counts a request that could not be compared with the topics.
     pub fn topics_skipped(&self, reason: &'static str) {
         self.topics_skipped.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    /// The counters of connections.
+    pub fn connections(&self) -> Meter {
+        self.connections.clone()
     }
 
     /// Counts and times a question to an external guard.
