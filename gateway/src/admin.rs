@@ -78,6 +78,49 @@ pub async fn export(gateway: &Arc<Gateway>, only: Option<&Caller>) -> Result<Res
     Ok(response)
 }
 
+/// `GET /admin/v1/guardrails/attacks`: the attacks that the operator knows, with their names.
+pub fn attacks(gateway: &Gateway) -> Value {
+    let known = gateway.attacks.all();
+    json!({ "count": known.len(), "attacks": *known })
+}
+
+/// `POST /admin/v1/guardrails/attacks`: adds `{"text": …}` or `{"texts": […]}`, and says how many are new and what all are called:
+/// `{"added", "attacks"}`. It waits for the embedding model and the disk.
+///
+/// # Errors
+/// [`ApiError::Json`], [`ApiError::Invalid`] that names a field, [`ApiError::AttacksNotKept`].
+pub fn add_attacks(gateway: &Gateway, body: &[u8]) -> Result<Value, ApiError> {
+    const EXPECTED: &str = "expected 'text' (a string) or 'texts' (an array of strings)";
+    let Value::Object(fields) = strict::parse(body).map_err(ApiError::Json)? else {
+        return Err(ApiError::Json("expected an object".to_owned()));
+    };
+    let mut named = fields.into_iter();
+    let texts = match (named.next(), named.next()) {
+        (Some((name, Value::String(text))), None) if name == "text" => vec![text],
+        (Some((name, Value::Array(texts))), None) if name == "texts" && !texts.is_empty() => {
+            let text = |(at, text)| match text {
+                Value::String(text) => Ok(text),
+                _ => Err(ApiError::invalid(format!("texts[{at}]"), EXPECTED)),
+            };
+            texts.into_iter().enumerate().map(text).collect::<Result<_, _>>()?
+        }
+        _ => return Err(ApiError::invalid("text", EXPECTED)),
+    };
+    let (added, known) = gateway.attacks.add(texts)?;
+    tracing::info!(added, "an operator added known attacks");
+    Ok(json!({ "added": added, "attacks": known }))
+}
+
+/// `DELETE /admin/v1/guardrails/attacks/{id}`: removes one. It waits for the disk.
+///
+/// # Errors
+/// [`ApiError::AttackUnknown`], [`ApiError::Invalid`], [`ApiError::AttacksNotKept`].
+pub fn remove_attack(gateway: &Gateway, name: &str) -> Result<Value, ApiError> {
+    gateway.attacks.remove(name)?;
+    tracing::info!(attack = name, "an operator removed a known attack");
+    Ok(json!({ "removed": 1 }))
+}
+
 fn read(fields: &Map<String, Value>) -> Result<(Selector<'_>, bool), ApiError> {
     let possible = || format!("{} and {DRY_RUN}", SELECTORS.join(", "));
     let (mut chosen, mut dry_run) = (None, false);

@@ -13,9 +13,11 @@ mod heard;
 pub mod import;
 pub mod judge;
 mod keys;
+mod known;
 mod labels;
 mod lifetime;
 mod live;
+mod meant;
 mod media;
 mod parts;
 pub mod remember;
@@ -30,6 +32,8 @@ mod stored;
 mod stream;
 mod terms;
 mod tier;
+mod tokens;
+mod topics;
 mod wishes;
 
 use std::sync::Arc;
@@ -54,7 +58,6 @@ use crate::route::answer::{Answer, Asking};
 use crate::wire::chat::{Assembler, Chunk};
 use account::{Account, Bill, Source};
 pub(crate) use attack::Attack;
-pub(crate) use attack::worst as worst_attack;
 use coalesce::{Followed, Place};
 use external::Guarded;
 use flight::Role;
@@ -64,6 +67,7 @@ use head::{
 };
 use head::{decimals, describe, fallbacks, overhead, put, respond, tell_dropped, unix_seconds};
 pub use head::{error_in, error_response};
+pub(crate) use known::worst as worst_attack;
 use lifetime::Excuse;
 use live::{End, Live};
 pub(crate) use parts::Fate;
@@ -118,7 +122,8 @@ pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Raw<Bytes>) -> Resul
     // What headers ask for beside the body is told apart once it is read.
     let plain = !call.headers.contains_key("anthropic-beta");
     let repeat = memory.filter(|_| small && plain && !asks_others);
-    let repeat = repeat.map(|memory| memory.repeat_key(call, &wishes, body.expose()));
+    let repeat =
+        repeat.map(|memory| memory.repeat_key(call, &wishes, gateway.attacks.generation(), body.expose()));
     if let (Some(memory), Some(key)) = (memory, &repeat)
         && let Some((delivery, remembered)) = again(gateway, memory, (call, &wishes), key)?
     {
@@ -138,7 +143,9 @@ pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Raw<Bytes>) -> Resul
             Box::pin(external::input(core, call, &targets, guarded, original)).await?;
     }
     steer::steer(gateway, call, &mut request, (&vault, injection))?;
-    let repeat = repeat.filter(|_| clean && !gateway.routes.is_conditional(&request.model));
+    let unremarkable =
+        meant::is_unasked(gateway) || Box::pin(meant::input(gateway, call, &mut request, &targets)).await?;
+    let repeat = repeat.filter(|_| clean && unremarkable && !gateway.routes.is_conditional(&request.model));
     let asked = Asked { call, request: &request, vault: &vault, wishes: &wishes };
     let screening = || Screening::new(core, call, &request, &targets);
     let found = match memory {

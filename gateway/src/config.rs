@@ -1,6 +1,8 @@
 //! What the operator wrote: one YAML file, every field documented, unknown fields refused.
 
 mod audit;
+mod aws;
+mod bank;
 mod cache;
 mod decide;
 mod external;
@@ -8,6 +10,7 @@ mod file;
 mod presidio;
 mod qdrant;
 mod routing;
+pub(crate) mod topics;
 mod units;
 
 use std::collections::BTreeMap;
@@ -21,6 +24,8 @@ use sluice_engine::{CacheConfig, IndexKind};
 use sluice_models::Precision;
 
 pub use audit::{AuditSection, OnError};
+pub use aws::AwsSection;
+pub use bank::BankSection;
 pub use cache::{JudgeSection, RouteCacheSection};
 pub use decide::{CachePolicy, Shadow};
 pub use external::{
@@ -33,6 +38,8 @@ pub use routing::{
     ApiKeyConfig, Between, Branch, BreakerOfTargets, Conditions, CooldownSection, FallbackSection,
     RetryBudgetSection, Strategy, TargetNode, WeightedNode, Words,
 };
+pub use topics::{TopicAction, TopicMode, TopicSection};
+pub use units::{ByteSize, Portion, Span, TimeSensitive};
 pub use units::{ByteSize, Portion, Span, TimeSensitive, duration};
 
 use crate::provider_api::Quirks;
@@ -151,6 +158,9 @@ pub struct ProviderConfig {
     /// In what it differs from others that speak its API, instead of what the catalogue says of its kind.
     #[serde(default)]
     pub quirks: Option<Quirks>,
+    /// With what requests are signed, for kinds that sign them (`bedrock`), where there is no `api_key`.
+    #[serde(default)]
+    pub aws: Option<AwsSection>,
     /// True: it is in the house. Requests with something in them that `guardrails` routes go to such providers alone, and it
     /// stays in them as it is. Such a provider names its `base_url`, unless its kind is served on this machine.
     #[serde(default)]
@@ -203,6 +213,7 @@ impl ProviderConfig {
             resource: None,
             api_version: None,
             quirks: None,
+            aws: None,
             in_house: false,
         }
     }

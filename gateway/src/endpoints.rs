@@ -34,6 +34,8 @@ const INVALIDATE: &str = "/admin/v1/cache/invalidate";
 /// Where operators bring answers along, and take them from.
 const IMPORT: &str = "/admin/v1/cache/import";
 const EXPORT: &str = "/admin/v1/cache/export";
+/// Where operators keep the attacks that they know; the name of one may follow.
+const ATTACKS: &str = "/admin/v1/guardrails/attacks";
 /// Largest body that operators send, but for an import.
 const ADMIN_BODY: u64 = 64 * 1024;
 
@@ -184,7 +186,7 @@ async fn answer(
         Endpoint::Chat(_) => chat::chat(core, &call, body).await,
         Endpoint::CountTokens => Box::pin(chat::count::count(core, &call, body)).await,
         Endpoint::Feedback => feedback::feedback(gateway, &call, body.expose()),
-        Endpoint::Inspect => inspect::inspect(&call, body).await,
+        Endpoint::Inspect => inspect::inspect(gateway, &call, body).await,
         // Boxed, since a hit is to be light.
         _ => Box::pin(embeddings::embeddings(core, &call, &body)).await,
     }
@@ -272,6 +274,15 @@ async fn answer_admin(
             });
             exporting.await.map_err(|_| ApiError::Internal)?
         }
+        (method, path)
+            if path
+                .strip_prefix(ATTACKS)
+                .is_some_and(|rest| matches!(rest.as_bytes(), [] | [b'/', _, ..])) =>
+        {
+            operator()?;
+            let (method, name) = (method.clone(), path[ATTACKS.len()..].trim_start_matches('/').to_owned());
+            attacks(gateway, &method, name, request).await
+        }
         (_, INVALIDATE | IMPORT) => Err(ApiError::MethodNotAllowed { allowed: "POST" }),
         (_, EXPORT) => Err(ApiError::MethodNotAllowed { allowed: "GET" }),
         (&Method::GET, "/health/live") => Ok(json_response(&json!({ "status": "ok" }))),
@@ -281,6 +292,30 @@ async fn answer_admin(
             path: path.chars().take(200).collect(),
         }),
     }
+}
+
+/// What operators do about known attacks. Comparing and writing takes a while, which nobody else is to wait.
+async fn attacks(
+    gateway: &Arc<Gateway>,
+    method: &Method,
+    name: String,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, ApiError> {
+    let gateway = Arc::clone(gateway);
+    let changing = match (method, name.is_empty()) {
+        (&Method::GET, true) => return Ok(json_response(&admin::attacks(&gateway))),
+        (&Method::POST, true) => {
+            let limit = gateway.limits.max_body.0;
+            let body = body::read(request.into_body(), limit, gateway.timeouts.client.0).await?;
+            tokio::task::spawn_blocking(move || admin::add_attacks(&gateway, body.expose()))
+        }
+        (&Method::DELETE, false) => {
+            tokio::task::spawn_blocking(move || admin::remove_attack(&gateway, &name))
+        }
+        (_, true) => return Err(ApiError::MethodNotAllowed { allowed: "GET and POST" }),
+        (_, false) => return Err(ApiError::MethodNotAllowed { allowed: "DELETE" }),
+    };
+    Ok(json_response(&changing.await.map_err(|_| ApiError::Internal)??))
 }
 
 fn ready(gateway: &Gateway) -> Response<Body> {

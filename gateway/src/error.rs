@@ -1,5 +1,7 @@
 //! What a client is told when a request can't be answered: one table from error to status, type and code.
 
+use std::sync::Arc;
+
 use http::StatusCode;
 use serde_json::{Value, json};
 use sluice_guardrails::{Blocked, Class};
@@ -106,6 +108,21 @@ pub enum ApiError {
         /// What speaks for it.
         signals: String,
     },
+    /// It is about something that the gateway's operator does not want talked about.
+    #[error("the request was refused by policy: {} (guardrails.topics)", about(.topic, .allowed))]
+    TopicDenied {
+        /// Where it stands.
+        param: String,
+        /// The topic's name; of what is about no allowed one, `off_topic`.
+        topic: String,
+        /// The names of what is allowed, if that is why.
+        allowed: Arc<[String]>,
+    },
+    /// Requests can't be held against topics, and nothing goes on without it.
+    #[error(
+        "what the request is about can't be told at the moment, and without it nothing is answered (guardrails.topics: on_error: closed)"
+    )]
+    TopicsUnavailable,
     /// A guard ended the answer.
     #[error(
         "the answer was ended by policy: it holds {entity}, which must not be passed on (guardrails.output)"
@@ -135,7 +152,7 @@ pub enum ApiError {
     /// A part of the request is not to be sent, whatever it says.
     #[error("the request was refused by policy: '{param}' holds {what}, which must not leave ({setting})")]
     PartBlocked {
-        /// `media_blocked` or `signed_thinking_blocked`.
+        /// `media_blocked`, `signed_thinking_blocked` or `template_token_blocked`.
         code: &'static str,
         /// Where it stands.
         param: String,
@@ -178,6 +195,14 @@ pub enum ApiError {
         "no hit of this name can be judged: it is not one of this tenant's recent ones, or was judged already"
     )]
     HitUnknown,
+    /// An operator names an attack that is not among those known.
+    #[error("no known attack has this name")]
+    AttackUnknown,
+    /// What an operator changes about known attacks could not be written down or compared.
+    #[error(
+        "the known attacks could not be changed (guardrails.injection_bank): nothing was done, and the log says why"
+    )]
+    AttacksNotKept,
     /// The local model is not there, or its queue is full.
     #[error("{message}")]
     LocalModel {
@@ -253,6 +278,8 @@ impl ApiError {
             Self::ModelNotAllowed { .. } => {
                 row(StatusCode::FORBIDDEN, "permission_error", "model_not_allowed")
             }
+            Self::AttackUnknown => row(StatusCode::NOT_FOUND, request, "attack_not_found"),
+            Self::AttacksNotKept => row(StatusCode::SERVICE_UNAVAILABLE, "server_error", "attacks_not_kept"),
             Self::HitUnknown => row(StatusCode::NOT_FOUND, request, "hit_not_found"),
             Self::NoSuchEndpoint { .. } => row(StatusCode::NOT_FOUND, request, "unknown_url"),
             Self::MethodNotAllowed { .. } => {
@@ -264,7 +291,8 @@ impl ApiError {
             Self::NoInHouseTarget { .. } => {
                 row(StatusCode::BAD_REQUEST, "guardrail_blocked", "no_in_house_target")
             }
-            Self::GuardUnavailable { .. } => {
+            Self::TopicDenied { .. } => row(StatusCode::BAD_REQUEST, "guardrail_blocked", "topic_denied"),
+            Self::GuardUnavailable { .. } | Self::TopicsUnavailable => {
                 row(StatusCode::SERVICE_UNAVAILABLE, "server_error", "guardrail_unavailable")
             }
             Self::Postcondition { .. } | Self::OutOfHouse { .. } => {
@@ -309,9 +337,10 @@ impl ApiError {
     pub fn retry_after(&self) -> Option<u64> {
         match self {
             Self::TargetsFailed { retry_after, .. } => *retry_after,
-            Self::LocalModel { busy: true, .. } | Self::AuditUnavailable | Self::GuardUnavailable { .. } => {
-                Some(1)
-            }
+            Self::LocalModel { busy: true, .. }
+            | Self::AuditUnavailable
+            | Self::GuardUnavailable { .. }
+            | Self::TopicsUnavailable => Some(1),
             _ => None,
         }
     }
@@ -326,7 +355,8 @@ impl ApiError {
             Self::Invalid { param, .. }
             | Self::Unsupported { param, .. }
             | Self::PartBlocked { param, .. }
-            | Self::InjectionBlocked { param, .. } => Some(param.as_str()),
+            | Self::InjectionBlocked { param, .. }
+            | Self::TopicDenied { param, .. } => Some(param.as_str()),
             Self::ModelNotFound { .. } | Self::ModelNotAllowed { .. } | Self::NoInHouseTarget { .. } => {
                 Some("model")
             }
@@ -346,6 +376,14 @@ impl ApiError {
             }
         }
         json!({ "error": error })
+    }
+}
+
+/// Why a topic is refused.
+fn about(topic: &str, allowed: &[String]) -> String {
+    match allowed {
+        [] => format!("it is about '{topic}'"),
+        allowed => format!("it is about none of what is allowed here: {}", allowed.join(", ")),
     }
 }
 

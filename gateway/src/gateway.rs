@@ -14,12 +14,14 @@ use crate::chat::shadow_log::ShadowLog;
 use crate::config::{Config, ConfigError, LimitSection, RetrySection, TimeoutSection};
 use crate::external::External;
 use crate::keys::Keys;
+use crate::known::KnownAttacks;
 use crate::ledger::Prices;
 use crate::policy::{LivePolicy, Names};
 use crate::presidio::Presidio;
 use crate::route::catalogue::Catalogue;
 use crate::route::{RouteNotes, Routes};
 use crate::telemetry::metrics::Metrics;
+use crate::topics::Topics;
 use crate::upstream::Upstream;
 use crate::{journal, shared};
 
@@ -53,6 +55,10 @@ pub struct Gateway {
     pub presidio: Option<Presidio>,
     /// Who else judges requests.
     pub external: External,
+    /// Attacks that the operator knows.
+    pub attacks: KnownAttacks,
+    /// What may be talked about, and what not.
+    pub topics: Topics,
 }
 
 /// What the configuration alone can't give.
@@ -92,14 +98,9 @@ impl Gateway {
             .map_err(|mut found| problems.append(&mut found));
         let routes = Routes::build(config, &catalogue, &prices, parts.mock, env)
             .map_err(|mut found| problems.append(&mut found));
-        let judge = match (&config.cache.judge, &routes) {
-            (Some(section), Ok((routes, _))) => {
-                let key = fresh_key().map_err(internal)?;
-                Judge::new(section, routes, &config.timeouts, key)
-                    .map_err(|problem| problems.push(problem))
-                    .ok()
-            }
-            _ => None,
+        let judge = match &routes {
+            Ok((routes, _)) => judge(config, routes, &mut problems).map_err(internal)?,
+            Err(()) => None,
         };
         let names = keys.as_ref().ok().zip(routes.as_ref().ok());
         let names = names.map(|(keys, (routes, _))| Names { keys, routes });
@@ -116,6 +117,8 @@ impl Gateway {
             return Err(ConfigError::Values(problems));
         };
         let metrics = announced(&policy, parts.serving);
+        let topics = Topics::build(&config.guardrails.topics, parts.embedder.as_ref())?;
+        let attacks = KnownAttacks::build(&config.guardrails.injection_bank, parts.embedder.as_ref())?;
         let memory = if config.caches() {
             let settings = CacheConfig {
                 similarity: config.cache.similarity,
@@ -164,6 +167,8 @@ impl Gateway {
             audit,
             presidio: Presidio::build(&config.presidio).map_err(internal)?,
             external,
+            topics,
+            attacks,
         };
         Ok((gateway, notes))
     }
@@ -191,10 +196,18 @@ impl Gateway {
             (entries, stats.bytes, memory.cache().journal_stats())
         });
         self.metrics.targets(&self.routes.shown());
+        self.metrics.known_attacks(self.attacks.all().len());
         self.metrics.journal(&journal.unwrap_or_default());
         self.metrics.policy_state(self.policy.notes().tried.len(), self.policy.current().exceptions());
         self.metrics.scrape(entries, bytes, self.embedder.as_ref().map_or(0, EmbedPool::queued))
     }
+}
+
+/// Who is asked where answers can't be compared otherwise, if anybody is.
+fn judge(config: &Config, routes: &Routes, problems: &mut Vec<String>) -> Result<Option<Judge>, String> {
+    let Some(section) = &config.cache.judge else { return Ok(None) };
+    let judge = Judge::new(section, routes, &config.timeouts, fresh_key()?);
+    Ok(judge.map_err(|problem| problems.push(problem)).ok())
 }
 
 /// What is wrong if the policy leaves something to in-house targets and there are none.
@@ -290,6 +303,7 @@ fn check_values(config: &Config) -> Vec<String> {
     problems.extend(config.cache_problems());
     problems.extend(config.routing_problems());
     problems.extend(config.audit.problems());
+    problems.extend(crate::config::topics::problems(&config.guardrails.topics));
     problems.extend(config.presidio.problems(open, &[config.listen, config.admin]));
     if let Err(unknown) = sluice_models::exists(&config.embedding.model) {
         problems.push(format!("embedding.model: {unknown}"));

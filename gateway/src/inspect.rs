@@ -13,6 +13,8 @@ use sluice_guardrails::{Channel, Class, Decision, Guard, InjectionReport, Operat
 use crate::body::Body;
 use crate::chat::{Attack, Call, Fate, LARGE_BODY, scan, worst_attack};
 use crate::error::ApiError;
+use crate::gateway::Gateway;
+use crate::known::KnownAttacks;
 use crate::raw::Raw;
 use crate::wire::json as strict;
 
@@ -104,12 +106,16 @@ struct Injection {
 ///
 /// # Errors
 /// [`ApiError::Json`], and [`ApiError::Invalid`] that names the field.
-pub(crate) async fn inspect(call: &Arc<Call>, body: Raw<Bytes>) -> Result<Response<Body>, ApiError> {
+pub(crate) async fn inspect(
+    gateway: &Arc<Gateway>,
+    call: &Arc<Call>,
+    body: Raw<Bytes>,
+) -> Result<Response<Body>, ApiError> {
     let written = if body.len() < LARGE_BODY {
-        answer(call, body.expose())?
+        answer(&gateway.attacks, call, body.expose())?
     } else {
-        let call = Arc::clone(call);
-        let reading = tokio::task::spawn_blocking(move || answer(&call, body.expose()));
+        let (gateway, call) = (Arc::clone(gateway), Arc::clone(call));
+        let reading = tokio::task::spawn_blocking(move || answer(&gateway.attacks, &call, body.expose()));
         reading.await.map_err(|_| ApiError::Internal)??
     };
     let mut response = Response::new(Body::Full(Bytes::from(written)));
@@ -118,13 +124,16 @@ pub(crate) async fn inspect(call: &Arc<Call>, body: Raw<Bytes>) -> Result<Respon
 }
 
 /// What the guard says that the call would have: its tenant's, and that of the route that a chat request names.
-fn answer(call: &Call, body: &[u8]) -> Result<Vec<u8>, ApiError> {
+fn answer(attacks: &KnownAttacks, call: &Call, body: &[u8]) -> Result<Vec<u8>, ApiError> {
     let Value::Object(fields) = strict::parse(body).map_err(ApiError::Json)? else {
         return Err(ApiError::Json("expected an object".to_owned()));
     };
     let guard = call.guard(fields.get("model").and_then(Value::as_str).unwrap_or_default());
-    let report =
-        if fields.contains_key("messages") { request(guard, fields)? } else { texts(guard, &fields)? };
+    let report = if fields.contains_key("messages") {
+        request(attacks, guard, fields)?
+    } else {
+        texts(guard, &fields)?
+    };
     serde_json::to_vec(&report).map_err(|_| ApiError::Internal)
 }
 
@@ -184,7 +193,7 @@ fn inspected(guard: &Guard, field: String, text: &str) -> Inspected {
 }
 
 /// A chat request, read as the chat endpoint reads it. One that would be refused is read up to the text for which it is.
-fn request(guard: &Guard, fields: Map<String, Value>) -> Result<Report, ApiError> {
+fn request(attacks: &KnownAttacks, guard: &Guard, fields: Map<String, Value>) -> Result<Report, ApiError> {
     if !fields.get("messages").is_some_and(Value::is_array) {
         return Err(ApiError::invalid("messages", format!("'messages' must be an array: {EXPECTED}")));
     }
@@ -192,7 +201,7 @@ fn request(guard: &Guard, fields: Map<String, Value>) -> Result<Report, ApiError
         return Err(ApiError::invalid(name, EXPECTED));
     }
     let mut value = Value::Object(fields);
-    let attack = worst_attack(guard, &value);
+    let attack = worst_attack(attacks, guard, &mut value);
     let scanned = scan(guard, &mut value, true);
     let action = match scanned.redacted {
         _ if scanned.refusal().is_some() || attack.as_ref().is_some_and(|attack| attack.blocks) => {
@@ -345,7 +354,8 @@ mod tests {
             started: std::time::Instant::now(),
             policy: Arc::new(InForce::of_classes(&Policy::default())),
         };
-        let written = answer(&call, body.to_string().as_bytes())?;
+        let attacks = KnownAttacks::build(&crate::config::BankSection::default(), None).unwrap();
+        let written = answer(&attacks, &call, body.to_string().as_bytes())?;
         Ok(serde_json::from_slice(&written).unwrap())
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, header};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Collected, Full, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -156,7 +156,7 @@ impl Outgoing {
             proof.check(own.as_bytes()).map_err(Unsent::Leak)?;
         }
         // Whatever of the client's headers is ever passed on has to be here already.
-        let mut request = Request::post(to.uri).body(Full::new(body))?;
+        let mut request = Request::post(to.uri).body(Full::new(body.clone()))?;
         *request.headers_mut() = to.headers;
         if let Some(proof) = proof {
             for value in request.headers().values() {
@@ -168,7 +168,7 @@ impl Outgoing {
         headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
         let agent = concat!("sluice/", env!("CARGO_PKG_VERSION"));
         headers.insert(header::USER_AGENT, HeaderValue::from_static(agent));
-        to.authorization.apply(&mut request).map_err(Unsent::Unsigned)?;
+        to.authorization.apply(&mut request, &body).map_err(Unsent::Unsigned)?;
         Ok(Self(request))
     }
 
@@ -214,7 +214,28 @@ impl Upstream {
             if error.is_connect() { UpstreamError::Connect(words) } else { UpstreamError::Broken(words) }
         })
     }
+
+    /// Sends a request that holds nothing of any client to a service that gives out credentials, and gives its answer.
+    ///
+    /// # Errors
+    /// What went wrong, without the answer.
+    pub async fn credentials(&self, request: Request<Full<Bytes>>) -> Result<Bytes, String> {
+        let asking = async {
+            let response = self.client.request(request).await.map_err(|error| chain(&error))?;
+            if !response.status().is_success() {
+                return Err(format!("the service answers {}", response.status().as_u16()));
+            }
+            let body = Limited::new(response.into_body(), MAX_CREDENTIALS).collect().await;
+            body.map(Collected::to_bytes).map_err(|error| chain(error.as_ref()))
+        };
+        let answered = tokio::time::timeout(CREDENTIALS_TIMEOUT, asking).await;
+        answered.unwrap_or_else(|_| Err("the service does not answer".to_owned()))
+    }
 }
+
+/// Longest answer that holds credentials, and the longest time for one.
+const MAX_CREDENTIALS: usize = 64 * 1024;
+const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An error and its causes, innermost last.
 fn chain(error: &dyn std::error::Error) -> String {

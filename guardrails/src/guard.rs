@@ -9,6 +9,7 @@ use crate::policy::{
     Treatment, Verdicts, hex,
 };
 use crate::score::Band;
+use crate::template::TemplateAction;
 use crate::text::Scan;
 use crate::trail::{Decision, How};
 use crate::{answers, confine, injection, mask, pipeline, placeholder, secrets};
@@ -75,6 +76,8 @@ pub struct Guard {
     signed_thinking: SignedThinking,
     /// By a channel's number.
     injections: [InjectionAction; 6],
+    /// By a channel's number.
+    template_tokens: [TemplateAction; 6],
 }
 
 impl Guard {
@@ -115,7 +118,8 @@ impl Guard {
         let mut guard = Guard::assemble(&rules.policy(), plan, pii, injection);
         guard.recognisers.extend(compiler.denied(rules)?);
         let injections = rules.injection_by_channel();
-        Ok(Guard { answers, media, signed_thinking, injections, ..guard })
+        let template_tokens = rules.template_tokens_by_channel();
+        Ok(Guard { answers, media, signed_thinking, injections, template_tokens, ..guard })
     }
 
     fn build(policy: &Policy, pii: Option<Arc<Engine>>) -> Guard {
@@ -149,6 +153,7 @@ impl Guard {
             media: Media::default(),
             signed_thinking: SignedThinking::default(),
             injections: Rules { injection: policy.injection, ..Rules::default() }.injection_by_channel(),
+            template_tokens: Channel::ALL.map(TemplateAction::standard),
         }
     }
 
@@ -374,6 +379,11 @@ impl Guard {
     /// What is done about injection in what this channel says.
     pub fn injection_in(&self, channel: Channel) -> InjectionAction {
         self.injections[channel as usize]
+    }
+
+    /// What is done with tokens of chat templates in what this channel says.
+    pub fn template_tokens_in(&self, channel: Channel) -> TemplateAction {
+        self.template_tokens[channel as usize]
     }
 
     /// How probably a text is an attempt at prompt injection where it stands; `None` if the policy says off.

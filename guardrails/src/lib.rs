@@ -32,6 +32,7 @@ pub mod injection;
 pub mod pii;
 mod score;
 pub mod secrets;
+pub mod topics;
 
 // How good the findings are.
 pub mod measure;
@@ -45,6 +46,7 @@ pub mod media;
 pub mod placeholder;
 pub mod restore;
 pub mod stream;
+pub mod template;
 mod text_file;
 mod texts;
 mod trail;
@@ -66,6 +68,7 @@ pub use proof::{Leak, Proof};
 pub use restore::{Restore, Restores};
 pub use score::Band;
 pub use stream::Rehydrator;
+pub use template::TemplateAction;
 pub use texts::{each_text, read_texts};
 pub use trail::{Decision, Step};
 pub use vault::{Blocked, Form, Vault};

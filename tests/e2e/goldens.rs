@@ -10,8 +10,15 @@ use sluice_tests::Gate;
 use sluice_tests::golden::cases::{self, Case, Refusal, client_files};
 use sluice_tests::golden::{Asker, Provider, Told, meaning, stream};
 
-/// What providers are asked for.
-const MODEL: &str = "golden.model-1";
+/// What a provider of this format is asked for. Anthropic's names say what a model takes.
+fn model(format: &str) -> &'static str {
+    match format {
+        "anthropic" => "claude-haiku-4-5-20251001",
+        "bedrock" => "anthropic.claude-haiku-4-5-20251001-v1:0",
+        "gemini" => "gemini-2.5-flash",
+        _ => "gpt-5-mini-2025-08-07",
+    }
+}
 
 #[derive(Default)]
 struct Findings(Vec<String>);
@@ -57,8 +64,9 @@ fn gate(providers: &[(String, &Provider)]) -> Gate {
         yaml += &format!("  {name}: {{kind: {kind}, base_url: '{base_url}', api_key: 'env:TEST_GOLDEN'}}\n");
     }
     yaml += "routes:\n";
-    for (name, _) in providers {
-        yaml += &format!("  - {{model: {name}, targets: [{name}/{MODEL}]}}\n");
+    for (name, provider) in providers {
+        let model = model(provider.format);
+        yaml += &format!("  - {{model: {name}, targets: ['{name}/{model}']}}\n");
     }
     Gate::build(&format!("{yaml}cache: {{enabled: false}}\nretry: {{rounds: 0}}\n"), None)
 }
@@ -78,13 +86,14 @@ fn asked(format: &str, request: &Value, model: &str, stream: bool) -> Value {
 
 /// Where a provider of this format is asked.
 fn line(format: &str, stream: bool) -> String {
+    let model = model(format).replace(':', "%3A");
     let path = match (format, stream) {
         ("openai", _) => "/chat/completions".to_owned(),
         ("anthropic", _) => "/messages".to_owned(),
-        ("gemini", false) => format!("/models/{MODEL}:generateContent"),
-        ("gemini", true) => format!("/models/{MODEL}:streamGenerateContent?alt=sse"),
-        ("bedrock", false) => format!("/model/{MODEL}/converse"),
-        ("bedrock", true) => format!("/model/{MODEL}/converse-stream"),
+        ("gemini", false) => format!("/models/{model}:generateContent"),
+        ("gemini", true) => format!("/models/{model}:streamGenerateContent?alt=sse"),
+        ("bedrock", false) => format!("/model/{model}/converse"),
+        ("bedrock", true) => format!("/model/{model}/converse-stream"),
         (other, _) => format!("/{other}"),
     };
     format!("POST /v1{path}")
@@ -130,7 +139,7 @@ fn received(findings: &mut Findings, place: &str, case: &Case, pair: (&str, &Pro
     let wanted = case.request(format);
     if files == format {
         // Its own format goes up as it is.
-        let wanted = asked(format, &wanted, MODEL, stream);
+        let wanted = asked(format, &wanted, model(format), stream);
         findings.compare(&format!("{place}, request as it was"), &got.body, &wanted);
     }
     let place = format!("{place}, request");
@@ -221,8 +230,8 @@ fn refused(findings: &mut Findings, place: &str, files: &str, refusal: &Refusal,
     }
     match refusal.name.as_str() {
         "authentication" => {
-            // It is the operator's key that is wrong, and not the client's.
-            findings.hold(told.status >= 500, place, format!("status {}", told.status));
+            // It is the operator's key that is wrong, and not the client's; the provider is left alone for a while.
+            findings.hold(told.status == 429 || told.status >= 500, place, format!("status {}", told.status));
         }
         "rate_limit" => {
             findings.compare(&format!("{place}, status"), &json!(told.status), &json!(429));

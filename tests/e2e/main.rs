@@ -7,8 +7,12 @@
 mod answers;
 // Anthropic's format, with clients and with providers.
 mod anthropic;
+// Attacks that an operator knows.
+mod attack_bank;
 // What the guards decided is written down, and changes of it show.
 mod audit;
+// AWS Bedrock is signed, said and read as Converse wants it.
+mod bedrock;
 // What the cache remembers survives the process, however it ends.
 mod cache_durable;
 // The same question asked many times at once is asked upstream once.
@@ -116,3 +120,5 @@ mod on_qdrant;
 mod shared_cache;
 // What keeps the repository in order.
 mod tidy;
+// What may be talked about, and what not.
+mod topics;

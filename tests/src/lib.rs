@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bedrock;
 pub mod client;
 pub mod gate;
 pub mod golden;

@@ -5,10 +5,11 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use sluice_guardrails::Decision;
+use sluice_guardrails::{Channel, Decision};
 
 use crate::chat::Attack;
 use crate::config::Phase;
+use crate::topics::Matter;
 
 /// Whom and what a request's events are about.
 #[derive(Debug, Serialize)]
@@ -123,6 +124,18 @@ impl Event {
         let event = Self::new(subject, (&attack.signals.join("+"), "PROMPT_INJECTION"), attack.action());
         let place = Place { channel: attack.channel.name(), field: attack.field.clone(), ..Place::default() };
         Self { place, score: attack.score, band: band(attack.score), shadow: attack.shadow, ..event }
+    }
+
+    /// What a turn is about.
+    pub(crate) fn topic(subject: &Arc<Subject>, matter: &Matter, field: &str, shadow: bool) -> Self {
+        let event = Self::new(subject, ("topic", &matter.topic), matter.action.name());
+        let place = Place { channel: Channel::User.name(), field: field.to_owned(), ..Place::default() };
+        Self { place, score: matter.similarity, band: band(matter.similarity), shadow, ..event }
+    }
+
+    /// A turn that could not be compared with the topics, and why.
+    pub(crate) fn topics_skipped(subject: &Arc<Subject>, why: &str, refused: bool) -> Self {
+        Self::new(subject, ("topic", why), if refused { "block" } else { "skip" })
     }
 
     /// What an external guard decided, or what became of it without one; `what` are names, of categories or of a failure.

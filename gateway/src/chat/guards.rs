@@ -5,7 +5,7 @@ use sluice_guardrails::{Channel, Proof, Reading, Step, Vault};
 
 use super::request::{ChatRequest, Secured};
 use super::scan::{Scanned, scan};
-use super::{Call, attack, audited, signed};
+use super::{Call, audited, known, signed};
 use crate::audit::{Audit, Event};
 use crate::error::ApiError;
 use crate::gateway::Gateway;
@@ -43,7 +43,7 @@ pub(super) fn input(
     audit.map_or(Ok(()), Audit::ready)?;
     let mut injection = None;
     let looked: Result<bool, ApiError> = request.rewrite(|fields| {
-        injection = attack::worst(guard, fields);
+        injection = known::worst(&gateway.attacks, guard, fields);
         Ok(false)
     });
     looked?;

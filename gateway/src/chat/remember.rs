@@ -15,6 +15,7 @@ pub(super) use given::{NotKept, Place};
 pub(super) use keep::Kept;
 pub use outside::Selector;
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -199,15 +200,15 @@ impl Memory {
         &self.cache
     }
 
-    /// Stands for this body of this call's tenant, in the namespace that it names and under the call's policy.
-    pub(super) fn repeat_key(&self, call: &Call, wishes: &Wishes, body: &[u8]) -> RepeatKey {
+    /// Stands for this body of this call's tenant, in the namespace that it names and under the call's policy. `attacks` changes with
+    /// what else is known about bodies.
+    pub(super) fn repeat_key(&self, call: &Call, wishes: &Wishes, attacks: u64, body: &[u8]) -> RepeatKey {
         let namespace = wishes.namespace.as_deref();
-        self.repeats.key(
-            &call.caller.tenant,
-            namespace,
-            [call.policy.fingerprint(), call.format.name()],
-            body,
-        )
+        let policy = match (call.policy.fingerprint(), attacks) {
+            (policy, 0) => Cow::Borrowed(policy),
+            (policy, attacks) => Cow::Owned(format!("{policy} {attacks}")),
+        };
+        self.repeats.key(&call.caller.tenant, namespace, [&policy, call.format.name()], body)
     }
 
     /// Where a request with these bytes led before, if it is known.

@@ -8,6 +8,7 @@ use sluice_guardrails::{Blocked, Decision, Guard, Vault};
 
 use super::guards::READING;
 use super::parts::{Fate, Part, Setting};
+use super::tokens::{self, Tokens};
 use super::{audited, media, signed};
 use crate::error::ApiError;
 use crate::telemetry::metrics::Metrics;
@@ -24,12 +25,15 @@ pub(crate) struct Scanned {
     pub(crate) media: Vec<Part>,
     /// What signed reasoning came to.
     pub(super) signed: signed::Outcome,
+    /// Tokens of chat templates.
+    pub(super) tokens: Tokens,
 }
 
 impl Default for Scanned {
     fn default() -> Self {
         let (vault, redacted, decisions, media) = (Vault::new(), Ok(false), Vec::new(), Vec::new());
-        Self { vault, redacted, decisions, media, signed: signed::Outcome::default() }
+        let (signed, tokens) = (signed::Outcome::default(), Tokens::default());
+        Self { vault, redacted, decisions, media, signed, tokens }
     }
 }
 
@@ -45,6 +49,8 @@ pub(crate) fn scan(guard: &Guard, request: &mut Value, decisions: bool) -> Scann
     let blocks = signed::take(request);
     vault.reserve_json(request);
     let mut redacted = vault.read_json(guard, request, &READING);
+    let tokens = tokens::escape(guard, request);
+    redacted = redacted.map(|changed| changed || tokens.changed);
     let mut signed = signed::look_into(guard, &vault, &blocks);
     signed::put_back(request, blocks);
     if let (Ok(_), Some(blocked)) = (&redacted, signed.blocked.take()) {
@@ -53,8 +59,9 @@ pub(crate) fn scan(guard: &Guard, request: &mut Value, decisions: bool) -> Scann
     let mut all = vault.decisions();
     if decisions {
         all.append(&mut signed.decisions);
+        all.extend(tokens.decisions.iter().cloned());
     }
-    Scanned { vault, redacted, decisions: all, media, signed }
+    Scanned { vault, redacted, decisions: all, media, signed, tokens }
 }
 
 impl Scanned {
@@ -80,6 +87,11 @@ impl Scanned {
         if let Err(blocked) = &self.redacted {
             return Some(blocked.clone().into());
         }
+        if let Some(path) = &self.tokens.blocked {
+            let (code, what) = ("template_token_blocked", "a token of a chat template".to_owned());
+            let setting = "guardrails.template_tokens: block";
+            return Some(ApiError::PartBlocked { code, param: audited::field(path), what, setting });
+        }
         let part = self.decided().find(|part| part.fate == Fate::Blocked)?;
         let (code, what, setting) = match part.setting {
             Setting::Media => ("media_blocked", part.entity.to_owned(), "guardrails.media: block"),
@@ -102,6 +114,7 @@ impl Scanned {
             && self.vault.shadowed().is_empty()
             && self.signed.shadowed.is_empty()
             && self.parts().next().is_none()
+            && self.tokens.decisions.is_empty()
     }
 
     /// Counts what was found in a request that is not refused for it.
@@ -113,6 +126,7 @@ impl Scanned {
         if self.refusal().is_some() {
             return;
         }
+        self.tokens.count(metrics);
         for (entity, values) in self.vault.counts() {
             metrics.redacted(entity, values);
         }

@@ -38,7 +38,7 @@ pub(super) fn steer(
             tenant: call.caller.tenant.clone(),
             key: call.caller.key.clone(),
             headers: headers(&call.headers, gateway.routes.headers(&request.model)),
-            metadata: said(fields.get("metadata").and_then(Value::as_object), metadata),
+            metadata: said(fields.get("metadata").and_then(Value::as_object), metadata.as_ref()),
             characters: texts(fields, |_| true).into_iter().map(|text| text.chars().count() as u64).sum(),
             stream: request.stream,
             tools: ["tools", "functions"].iter().any(|name| is_list(fields, name)),
@@ -71,13 +71,13 @@ fn metadata(headers: &HeaderMap) -> Result<Option<Map<String, Value>>, ApiError>
 }
 
 /// Both as texts; the header has the last word.
-fn said(body: Option<&Map<String, Value>>, header: Option<Map<String, Value>>) -> BTreeMap<String, String> {
+fn said(body: Option<&Map<String, Value>>, header: Option<&Map<String, Value>>) -> BTreeMap<String, String> {
     let text = |value: &Value| match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     };
-    let both = body.into_iter().flatten().chain(header.iter().flatten());
+    let both = body.into_iter().chain(header).flatten();
     both.filter_map(|(name, value)| Some((name.clone(), text(value)?))).collect()
 }
 
@@ -122,7 +122,7 @@ mod tests {
     fn metadata_of_body_and_header_count_and_the_header_has_the_last_word() {
         let body = json!({ "plan": "free", "seats": 3, "deep": { "a": 1 } });
         let header = metadata(&with("x-sluice-metadata", r#"{"plan": "gold", "beta": true}"#)).unwrap();
-        let all = said(body.as_object(), header);
+        let all = said(body.as_object(), header.as_ref());
         let expected = [("beta", "true"), ("plan", "gold"), ("seats", "3")];
         assert!(all.iter().map(|(name, value)| (name.as_str(), value.as_str())).eq(expected));
         for wrong in ["plan=gold", "[1]", "\"gold\""] {

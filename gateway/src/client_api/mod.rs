@@ -25,7 +25,7 @@ pub enum Format {
 
 impl Format {
     /// All of them; a new one is a line here.
-    pub const ALL: &[Self] = &[Self::OpenAiChat];
+    pub const ALL: &[Self] = &[Self::OpenAiChat, Self::OpenAiResponses, Self::AnthropicMessages];
 
     /// Its name, in metrics and where formats are kept apart.
     pub fn name(self) -> &'static str {

@@ -1,4 +1,4 @@
-//! `guardrails:` and in it `external:`
+//! `guardrails:`, and in it `external:`
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,14 +9,11 @@ use serde::de::{DeserializeSeed, IntoDeserializer, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, de};
 use sluice_guardrails::Rules;
 
-use super::{ByteSize, OnError, Span};
+use super::{BankSection, ByteSize, OnError, Span, TopicSection};
 use crate::breaker::Settings;
 use crate::secret::SecretSource;
 
-/// Its name in the configuration.
-const EXTERNAL: &str = "external";
-
-/// `guardrails:` What our own rules look for, and who else is asked.
+/// `guardrails:` What our own rules look for, what may be talked about, and who else is asked.
 #[derive(Clone, Debug, Default, PartialEq, JsonSchema)]
 #[schemars(default, extend("additionalProperties" = false))]
 pub struct GuardrailSection {
@@ -25,6 +22,10 @@ pub struct GuardrailSection {
     pub rules: Rules,
     /// Systems of others that judge or change a request after our own rules. It stands here, also where the rules are in a file.
     pub external: Vec<ExternalSection>,
+    /// What people may talk about, or may not. It stands here, also where the rules are in a file.
+    pub topics: Vec<TopicSection>,
+    /// Attacks that you know, beside what the detector knows of itself. It stands here, also where the rules are in a file.
+    pub injection_bank: BankSection,
 }
 
 /// A system that is asked about requests.
@@ -275,7 +276,34 @@ impl ExternalSection {
     }
 }
 
-/// Reads `external` by itself, and the rules from all other fields, so that mistakes in them are told as everywhere.
+/// The fields that are none of the rules'.
+#[derive(Default)]
+struct Own {
+    external: Option<Vec<ExternalSection>>,
+    topics: Option<Vec<TopicSection>>,
+    bank: Option<BankSection>,
+}
+
+/// Their names in the configuration.
+#[derive(Clone, Copy)]
+enum OwnField {
+    External,
+    Topics,
+    Bank,
+}
+
+impl OwnField {
+    fn of(name: &str) -> Option<Self> {
+        match name {
+            "external" => Some(Self::External),
+            "topics" => Some(Self::Topics),
+            "injection_bank" => Some(Self::Bank),
+            _ => None,
+        }
+    }
+}
+
+/// Reads these by themselves, and the rules from all other fields, so that mistakes in them are told as everywhere.
 impl<'de> Deserialize<'de> for GuardrailSection {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Section;
@@ -287,20 +315,24 @@ impl<'de> Deserialize<'de> for GuardrailSection {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<GuardrailSection, A::Error> {
-                let mut external = None;
-                let rules =
-                    Rules::deserialize(MapAccessDeserializer::new(Others { map, external: &mut external }))?;
-                Ok(GuardrailSection { rules, external: external.unwrap_or_default() })
+                let mut own = Own::default();
+                let rules = Rules::deserialize(MapAccessDeserializer::new(Others { map, own: &mut own }))?;
+                Ok(GuardrailSection {
+                    rules,
+                    external: own.external.unwrap_or_default(),
+                    topics: own.topics.unwrap_or_default(),
+                    injection_bank: own.bank.unwrap_or_default(),
+                })
             }
         }
         deserializer.deserialize_map(Section)
     }
 }
 
-/// The fields beside `external`, which is put aside.
-struct Others<'e, A> {
+/// The fields beside our own, which are put aside.
+struct Others<'o, A> {
     map: A,
-    external: &'e mut Option<Vec<ExternalSection>>,
+    own: &'o mut Own,
 }
 
 impl<'de, A: MapAccess<'de>> MapAccess<'de> for Others<'_, A> {
@@ -311,10 +343,14 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Others<'_, A> {
             match self.map.next_key_seed(Key(seed))? {
                 None => return Ok(None),
                 Some(Named::Other(key)) => return Ok(Some(key)),
-                Some(Named::External(back)) => {
-                    if self.external.replace(self.map.next_value()?).is_some() {
-                        return Err(de::Error::duplicate_field(EXTERNAL));
-                    }
+                Some(Named::Own(field, back)) => {
+                    match field {
+                        OwnField::External => {
+                            once(&mut self.own.external, self.map.next_value()?, "external")
+                        }
+                        OwnField::Topics => once(&mut self.own.topics, self.map.next_value()?, "topics"),
+                        OwnField::Bank => once(&mut self.own.bank, self.map.next_value()?, "injection_bank"),
+                    }?;
                     seed = back;
                 }
             }
@@ -326,11 +362,15 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Others<'_, A> {
     }
 }
 
-/// A key that is read by `K`, unless it is `external`.
+fn once<T, E: de::Error>(place: &mut Option<T>, value: T, name: &'static str) -> Result<(), E> {
+    if place.replace(value).is_some() { Err(E::duplicate_field(name)) } else { Ok(()) }
+}
+
+/// A key that is read by `K`, unless it is one of our own.
 struct Key<K>(K);
 
 enum Named<K, V> {
-    External(K),
+    Own(OwnField, K),
     Other(V),
 }
 
@@ -350,8 +390,8 @@ impl<'de, K: DeserializeSeed<'de>> Visitor<'de> for Key<K> {
     }
 
     fn visit_str<E: de::Error>(self, name: &str) -> Result<Self::Value, E> {
-        if name == EXTERNAL {
-            return Ok(Named::External(self.0));
+        if let Some(field) = OwnField::of(name) {
+            return Ok(Named::Own(field, self.0));
         }
         self.0.deserialize(name.into_deserializer()).map(Named::Other)
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 
+use super::aws_auth::{Aws, Signing};
 use super::google_auth::Google;
 use crate::secret::Secret;
 use crate::upstream::Upstream;
@@ -18,6 +19,8 @@ pub enum Credential {
     Headers(HeaderMap),
     /// An account of Google Cloud, whose tokens end and are renewed.
     Google(Arc<Google>),
+    /// A signature of each request by AWS credentials.
+    Aws(Arc<Aws>),
 }
 
 /// How a key is presented.
@@ -55,6 +58,9 @@ impl Credential {
             Self::None => Authorization::default(),
             Self::Headers(headers) => headers.clone().into(),
             Self::Google(account) => account.ready(upstream).await?.into(),
+            Self::Aws(aws) => {
+                Authorization { signing: Some(aws.ready(upstream).await?), ..Authorization::default() }
+            }
         })
     }
 }
@@ -63,21 +69,22 @@ impl Credential {
 #[derive(Default)]
 pub struct Authorization {
     headers: HeaderMap,
+    signing: Option<Signing>,
 }
 
 impl From<HeaderMap> for Authorization {
     fn from(headers: HeaderMap) -> Self {
-        Self { headers }
+        Self { headers, signing: None }
     }
 }
 
 impl Authorization {
-    /// Adds it to a request whose body, address and other headers are what they will be.
+    /// Adds it to a request whose body, which is given beside it, address and other headers are what they will be.
     ///
     /// # Errors
     /// What went wrong, without the secret.
-    pub fn apply<B>(self, request: &mut Request<B>) -> Result<(), String> {
+    pub fn apply<B>(self, request: &mut Request<B>, body: &[u8]) -> Result<(), String> {
         request.headers_mut().extend(self.headers);
-        Ok(())
+        self.signing.map_or(Ok(()), |signing| signing.apply(request, body))
     }
 }

@@ -1,6 +1,8 @@
 //! How we speak to providers: each provider API writes our request in its own form and reads its answers into chunks.
 
 pub mod anthropic;
+pub mod aws_auth;
+pub mod bedrock;
 pub mod credential;
 pub mod fields;
 pub mod gemini;
@@ -259,8 +261,13 @@ pub enum StreamEvent {
 pub struct DecodeError(pub String);
 
 /// All provider APIs; a new one is a line here.
-pub static APIS: &[&dyn ProviderApi] =
-    &[&openai::OpenAi, &anthropic::Anthropic, &gemini::Gemini::STUDIO, &gemini::Gemini::VERTEX];
+pub static APIS: &[&dyn ProviderApi] = &[
+    &openai::OpenAi,
+    &anthropic::Anthropic,
+    &gemini::Gemini::STUDIO,
+    &gemini::Gemini::VERTEX,
+    &bedrock::Bedrock,
+];
 
 /// The provider API of this name.
 pub fn find(name: &str) -> Option<&'static dyn ProviderApi> {

@@ -74,6 +74,8 @@ pub enum Auth {
     XGoogApiKey,
     /// `Authorization: Bearer TOKEN` of an account of Google Cloud; a key that the operator gives goes in `x-goog-api-key`.
     Google,
+    /// `Authorization: Bearer KEY`, or without a key a signature by AWS credentials.
+    Aws,
     /// Not by itself; a key that the operator gives is still sent.
     None,
 }
@@ -82,7 +84,7 @@ impl Auth {
     /// How a key is presented.
     pub fn presented(&self) -> Presented {
         match self {
-            Self::Bearer | Self::None => Presented::Bearer,
+            Self::Bearer | Self::Aws | Self::None => Presented::Bearer,
             Self::XApiKey => Presented::In("x-api-key"),
             Self::ApiKey => Presented::In("api-key"),
             Self::XGoogApiKey | Self::Google => Presented::In("x-goog-api-key"),

@@ -197,7 +197,7 @@ impl<'a> Run<'a> {
                 let hurried = self.hurried && Instant::now() >= self.deadline;
                 match failure.blame() {
                     Blame::Target if !(hurried && matches!(failure, Failure::Timeout(_))) => {
-                        attempt.failed(now)
+                        attempt.failed(now);
                     }
                     Blame::Request => attempt.succeeded(now),
                     Blame::Target | Blame::Credential | Blame::Nobody => attempt.excused(),

@@ -20,14 +20,14 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Uri};
 
-use crate::config::{Config, DropParams, ProviderConfig};
+use crate::config::{AwsSection, Config, DropParams, ProviderConfig};
 use crate::error::ApiError;
 use crate::keys::Caller;
 use crate::ledger::Prices;
 use crate::local::is_loopback_name;
 use crate::provider_api::credential::Credential;
 use crate::provider_api::google_auth::Google;
-use crate::provider_api::{self, Encoding, ProviderApi, Quirks, fill_in, google_auth};
+use crate::provider_api::{self, Encoding, ProviderApi, Quirks, aws_auth, fill_in, google_auth};
 use crate::secret::{Secret, SecretSource};
 use budget::Budget;
 use catalogue::{Auth, Catalogue, Kind};
@@ -305,6 +305,7 @@ fn build_provider(
         (Some(source), _) => Some(source.read(env).map_err(|e| format!("{field}.api_key: {e}"))),
         (None, Auth::None) => None,
         (None, _) if !config.api_keys.is_empty() => None,
+        (None, Auth::Aws) if config.aws.is_some() || kind.key(env).is_none() => None,
         // The key in the environment is for the catalogue's address. Another one gets a key only if one is named for it.
         (None, _) if config.base_url.is_some() || kind.env.is_empty() => None,
         (None, _) => match kind.key(env) {
@@ -329,6 +330,13 @@ fn build_provider(
     };
     let credential = match account {
         Ok(account) => account.map_or(credential, Credential::Google),
+        Err(problem) => {
+            problems.push(problem);
+            credential
+        }
+    };
+    let credential = match aws_credential(&field, config, kind, &settings, env) {
+        Ok(signing) => signing.unwrap_or(credential),
         Err(problem) => {
             problems.push(problem);
             credential
@@ -373,6 +381,30 @@ fn account(
         (Some(named), true) => google_auth::find(Some(named), env).map(Some),
         (None, true) if config.api_key.is_none() && config.base_url.is_none() => {
             google_auth::find(None, env).map(Some)
+        }
+        (None, _) => Ok(None),
+    }
+}
+
+/// What requests are signed with, for kinds that sign them and where no key is sent instead. At another address than the
+/// catalogue's that has to be said.
+fn aws_credential(
+    field: &str,
+    config: &ProviderConfig,
+    kind: &Kind,
+    settings: &BTreeMap<String, String>,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Option<Credential>, String> {
+    let region = settings.get("region").map(String::as_str);
+    let has_key = config.api_key.is_some() || !config.api_keys.is_empty();
+    match (&config.aws, kind.auth == Auth::Aws) {
+        (Some(_), false) => Err(format!("{field}.aws: the kind '{}' has none", config.kind)),
+        (Some(_), true) if has_key => {
+            Err(format!("{field}.aws: there is an 'api_key' as well, and only one of them is sent"))
+        }
+        (Some(section), true) => aws_auth::find(field, section, region, env).map(Some),
+        (None, true) if !has_key && config.base_url.is_none() && kind.key(env).is_none() => {
+            aws_auth::find(field, &AwsSection::default(), region, env).map(Some)
         }
         (None, _) => Ok(None),
     }

@@ -101,8 +101,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn told(status: u16, error: Value) -> Option<Refusal> {
-        refusal(StatusCode::from_u16(status).unwrap(), &error)
+    fn told(status: u16, error: &Value) -> Option<Refusal> {
+        refusal(StatusCode::from_u16(status).unwrap(), error)
     }
 
     #[test]
@@ -121,12 +121,12 @@ mod tests {
         ];
         for message in by_message {
             let error = json!({ "message": message, "type": "invalid_request_error", "code": null });
-            assert_eq!(told(400, error), Some(Refusal::ContextWindow), "{message}");
+            assert_eq!(told(400, &error), Some(Refusal::ContextWindow), "{message}");
         }
         let coded = json!({ "message": "no", "code": "context_length_exceeded" });
-        assert_eq!(told(400, coded), Some(Refusal::ContextWindow));
+        assert_eq!(told(400, &coded), Some(Refusal::ContextWindow));
         let typed = json!({ "message": "no", "code": 400, "type": "exceed_context_size_error" });
-        assert_eq!(told(400, typed), Some(Refusal::ContextWindow));
+        assert_eq!(told(400, &typed), Some(Refusal::ContextWindow));
     }
 
     #[test]
@@ -139,18 +139,18 @@ mod tests {
             json!({ "message": "It triggered Azure OpenAI's content management policy." }),
         ];
         for error in errors {
-            assert_eq!(told(400, error.clone()), Some(Refusal::ContentPolicy), "{error}");
+            assert_eq!(told(400, &error), Some(Refusal::ContentPolicy), "{error}");
         }
         let moderated = json!({ "message": "This model requires moderation and your input was flagged" });
-        assert_eq!(told(403, moderated), Some(Refusal::ContentPolicy));
+        assert_eq!(told(403, &moderated), Some(Refusal::ContentPolicy));
     }
 
     #[test]
     fn other_errors_are_no_refusal_of_this_kind() {
         let wrong = json!({ "message": "temperature: must be at most 2", "type": "invalid_request_error" });
-        assert_eq!(told(400, wrong), None);
-        assert_eq!(told(400, json!("context_length_exceeded")), None);
-        assert_eq!(told(500, json!({ "code": "context_length_exceeded" })), None);
-        assert_eq!(told(429, json!({ "message": "Request too large for model" })), None);
+        assert_eq!(told(400, &wrong), None);
+        assert_eq!(told(400, &json!("context_length_exceeded")), None);
+        assert_eq!(told(500, &json!({ "code": "context_length_exceeded" })), None);
+        assert_eq!(told(429, &json!({ "message": "Request too large for model" })), None);
     }
 }

@@ -91,6 +91,12 @@ struct GuardLabels {
     outcome: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct TopicLabels {
+    topic: String,
+    action: &'static str,
+}
+
 /// Every counter and histogram.
 pub struct Metrics {
     registry: Registry,
@@ -101,6 +107,10 @@ pub struct Metrics {
     redactions: Family<EntityLabels, Counter>,
     refusals: Family<EntityLabels, Counter>,
     injections: Counter,
+    topics: Family<TopicLabels, Counter>,
+    topics_skipped: Family<ReasonLabels, Counter>,
+    attacks_skipped: Family<ReasonLabels, Counter>,
+    attacks_known: Gauge,
     labels: Family<VerdictLabels, Counter>,
     tokens: Family<TokenLabels, Counter>,
     spent: Counter,
@@ -173,6 +183,10 @@ impl Default for Metrics {
             redactions: Family::default(),
             refusals: Family::default(),
             injections: Counter::default(),
+            topics: Family::default(),
+            topics_skipped: Family::default(),
+            attacks_skipped: Family::default(),
+            attacks_known: Gauge::default(),
             labels: Family::default(),
             tokens: Family::default(),
             spent: Counter::default(),
@@ -223,6 +237,7 @@ impl Default for Metrics {
         metrics.register_policy();
         metrics.register_external();
         metrics.targets.register(&mut metrics.registry);
+        metrics.register_topics();
         metrics
     }
 }
@@ -444,6 +459,47 @@ impl Metrics {
             Unit::Seconds,
             self.external_time.clone(),
         );
+    }
+
+    fn register_topics(&mut self) {
+        let r = &mut self.registry;
+        r.register(
+            "topic_matches",
+            "Requests about a denied topic, or about no allowed one (off_topic), by what the policy says",
+            self.topics.clone(),
+        );
+        r.register(
+            "topics_skipped",
+            "Requests that could not be compared with the topics, by why",
+            self.topics_skipped.clone(),
+        );
+        r.register(
+            "known_attacks_skipped",
+            "Requests not all of which could be compared with known attacks by meaning, by why",
+            self.attacks_skipped.clone(),
+        );
+        r.register("known_attacks", "Attacks that the operator knows", self.attacks_known.clone());
+    }
+
+    /// Counts a request about a topic.
+    pub fn topic(&self, topic: &str, action: &'static str) {
+        let labels = TopicLabels { topic: topic.to_owned(), action };
+        self.topics.get_or_create(&labels).inc();
+    }
+
+    /// Counts a request that could not be compared with known attacks.
+    pub fn known_attacks_skipped(&self, reason: &'static str) {
+        self.attacks_skipped.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    /// How many attacks are known.
+    pub fn known_attacks(&self, count: usize) {
+        self.attacks_known.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Counts a request that could not be compared with the topics.
+    pub fn topics_skipped(&self, reason: &'static str) {
+        self.topics_skipped.get_or_create(&ReasonLabels { reason }).inc();
     }
 
     /// Counts and times a question to an external guard.

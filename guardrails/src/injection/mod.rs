@@ -12,6 +12,7 @@ mod features;
 pub mod fit;
 mod grammar;
 mod imitation;
+mod known;
 mod lexicon;
 mod ngrams;
 mod patterns;
@@ -21,7 +22,8 @@ mod shapes;
 mod units;
 mod weights;
 
-pub use bank::Bank;
+pub use bank::{Bank, least_similarity};
+pub use known::{KnownTexts, words};
 
 use crate::channel::Channel;
 use features::{COUNT, Features, Seen, at};
@@ -121,7 +123,8 @@ impl Detector {
     pub fn judge(&self, segment: &Segment<'_>) -> Verdict {
         let is_data = is_data(segment.channel);
         let relation = relation(segment);
-        let meaning = segment.vector.and_then(|vector| self.meaning(vector));
+        // What documents and tools say was never judged by its vector.
+        let meaning = segment.vector.filter(|_| !is_data).and_then(|vector| self.meaning(vector));
         let stack = self.stack(kind(segment.channel, relation), meaning.is_some());
         let mut best: Option<(f32, Features, Option<&'static str>)> = None;
         for (place, seen) in Seen::all(&self.grammar, segment.text).iter().enumerate() {

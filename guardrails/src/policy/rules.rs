@@ -6,6 +6,7 @@ use crate::media::{Media, SignedThinking};
 use crate::pii::{DEFAULT_PACKS, Row};
 use crate::restore::Restores;
 use crate::score::Band;
+use crate::template::TemplateAction;
 use schemars::JsonSchema;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, IntoDeserializer, MapAccess, Visitor};
@@ -32,6 +33,11 @@ pub struct Rules {
     /// Attempts to override a model's instructions: `report` tells where one is likely; `block` also refuses the request where one is
     /// nearly certain, `strict` where one is likely.
     pub injection: InjectionAction,
+    /// Tokens of chat templates, by which a text speaks as somebody else (`<|im_start|>`, `[INST]`, in documents also `Human:` behind a
+    /// blank line): `escape` puts a space into each, `report` counts and audits them, `block` refuses the request, `off`. Where
+    /// nothing is said, they are escaped in what tools and documents say and reported in what people say; the system's own
+    /// and the model's words are looked into only where `channels` says so.
+    pub template_tokens: Option<TemplateAction>,
     /// Into what the caller's own values are put back, by entity (`default` for all others): `text` (what people read), `tools`
     /// (also the arguments of tool calls) or `never`.
     pub restore: Restores,
@@ -82,6 +88,8 @@ pub struct Overrides {
     pub secrets: Option<Action>,
     /// Instead of `injection`.
     pub injection: Option<InjectionAction>,
+    /// Instead of `template_tokens`.
+    pub template_tokens: Option<TemplateAction>,
     /// Instead of all of `restore`.
     pub restore: Option<Restores>,
     /// Instead of all of `packs`.
@@ -106,6 +114,7 @@ impl Overrides {
             pii,
             secrets,
             injection,
+            template_tokens,
             restore,
             packs,
             entities,
@@ -118,6 +127,7 @@ impl Overrides {
         rules.pii = pii.unwrap_or(rules.pii);
         rules.secrets = secrets.unwrap_or(rules.secrets);
         rules.injection = injection.unwrap_or(rules.injection);
+        rules.template_tokens = template_tokens.or(rules.template_tokens);
         rules.restore = restore.unwrap_or(rules.restore);
         rules.packs = packs.unwrap_or(rules.packs);
         rules.allow = allow.unwrap_or(rules.allow);
@@ -129,6 +139,7 @@ impl Overrides {
             own.pii = classes.pii.or(own.pii);
             own.secrets = classes.secrets.or(own.secrets);
             own.injection = classes.injection.or(own.injection);
+            own.template_tokens = classes.template_tokens.or(own.template_tokens);
         }
         rules
     }
@@ -231,6 +242,8 @@ pub struct ClassRule {
     pub secrets: Option<Action>,
     /// Instead of `injection`. `system` and `assistant` are looked into only where this says so.
     pub injection: Option<InjectionAction>,
+    /// Instead of `template_tokens`; the same.
+    pub template_tokens: Option<TemplateAction>,
 }
 
 impl Default for Rules {
@@ -242,6 +255,7 @@ impl Default for Rules {
             pii,
             secrets,
             injection,
+            template_tokens: None,
             restore,
             packs: DEFAULT_PACKS.iter().map(|&pack| pack.to_owned()).collect(),
             entities: BTreeMap::new(),
@@ -272,6 +286,18 @@ impl Rules {
                 _ => None,
             };
             said(channel).or(standard).unwrap_or(self.injection)
+        })
+    }
+
+    /// What is done with tokens of chat templates by who speaks.
+    pub(crate) fn template_tokens_by_channel(&self) -> [TemplateAction; 6] {
+        let said =
+            |channel| self.channels.get(&channel).and_then(|classes: &ClassRule| classes.template_tokens);
+        Channel::ALL.map(|channel| {
+            let standard = TemplateAction::standard(channel);
+            let common = self.template_tokens.filter(|_| standard != TemplateAction::Off);
+            let people_s = said(Channel::User).filter(|_| channel == Channel::Parameters);
+            said(channel).or(people_s).or(common).unwrap_or(standard)
         })
     }
 

@@ -357,8 +357,8 @@ fn arguments_are_json(value: &mut Value, name: &str) {
 
 /// A schema of no properties says as little as none.
 fn schema_of(value: &mut Value, name: &str) {
-    let Some(Value::Object(schema)) = value.get(name) else { return forget(value, &[name]) };
-    if schema.get("properties").and_then(Value::as_object).is_none_or(Map::is_empty) {
+    let properties = value.get(name).and_then(|schema| schema.get("properties"));
+    if properties.and_then(Value::as_object).is_none_or(Map::is_empty) {
         forget(value, &[name]);
     }
     forget(value, &["strict"]);

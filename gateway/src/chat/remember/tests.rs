@@ -71,7 +71,7 @@ async fn a_known_request_finds_its_answer_as_long_as_it_is_there() {
     let (call, metrics, wishes) = (call("a"), Metrics::default(), Wishes::default());
     let body = Bytes::from(r#"{"model":"m","messages":[{"role":"user","content":"When?"}]}"#);
     let request = openai_chat::parse(&body).unwrap();
-    let key = memory.repeat_key(&call, &wishes, &body);
+    let key = memory.repeat_key(&call, &wishes, 0, &body);
     let vault = Vault::new();
     let asked = Asked { call: &call, request: &request, vault: &vault, wishes: &wishes };
 

@@ -128,7 +128,7 @@ impl Events {
             return;
         }
         if !matches!(self.open, Some(Open::Reasoning { .. })) {
-            self.close();
+            self.close("completed");
             let (at, id) = (self.place(), ids::fresh("rs_"));
             self.event(
                 "response.output_item.added",
@@ -160,7 +160,7 @@ impl Events {
 
     fn say(&mut self, kind: Kind, text: &str, choice: &Choice) {
         if !matches!(self.open, Some(Open::Message { .. })) {
-            self.close();
+            self.close("completed");
             self.open_message();
         }
         let Some(Open::Message { part, .. }) = &self.open else { return };
@@ -208,7 +208,7 @@ impl Events {
     }
 
     fn call(&mut self, index: u32, call: &ToolCall) {
-        self.close();
+        self.close("completed");
         if !self.calls.contains_key(&index) {
             let at = self.place();
             let mut called = Called::of(call);
@@ -268,11 +268,11 @@ impl Events {
     }
 
     /// Ends the item that is under way, calls aside.
-    fn close(&mut self) {
+    fn close(&mut self, status: &str) {
         self.close_part();
         match self.open.take() {
             Some(Open::Message { at, id, parts, .. }) => {
-                self.ended(at, answer::message(&id, "completed", parts));
+                self.ended(at, answer::message(&id, status, parts));
             }
             Some(Open::Reasoning { at, id, text, blocks }) => {
                 if !text.is_empty() {
@@ -297,7 +297,7 @@ impl Events {
     }
 
     fn close_all(&mut self, status: &str) {
-        self.close();
+        self.close(status);
         for (at, called) in std::mem::take(&mut self.calls).into_values() {
             let (kind, field) = if called.custom {
                 ("response.custom_tool_call_input.done", "input")
@@ -334,7 +334,7 @@ impl AnswerEncoder for Events {
         if self.done.is_empty() {
             self.open_message();
         }
-        self.close_all("completed");
+        self.close_all(end.status);
         let response = self.response(end.status, Some(&end));
         self.event(&format!("response.{}", end.status), json!({ "response": response }));
         self.taken()

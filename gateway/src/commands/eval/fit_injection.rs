@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 use sluice_guardrails::injection::fit::{self, Figures, Known};
+use sluice_guardrails::injection::is_data;
 
 use super::{attacks, vectors};
-use crate::commands::EmbeddingArgs;
 
 /// What `sluice eval fit-injection` may be told.
 #[derive(Args)]
@@ -21,8 +21,12 @@ pub struct FitInjectionArgs {
     /// Learn nothing from vectors, and load no embedding model.
     #[arg(long)]
     without_vectors: bool,
+    /// Embed one in so many of the texts that count less than one that people wrote as an attack or for tests: our templates', and
+    /// prompts of streams.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    vectors_every: usize,
     #[command(flatten)]
-    embedding: EmbeddingArgs,
+    vectors: vectors::VectorArgs,
 }
 
 /// Runs it; the text is for standard output.
@@ -33,13 +37,18 @@ pub(super) fn run(args: &FitInjectionArgs) -> Result<String, String> {
     let mut examples = attacks::gather(&args.data)?;
     let mut known = None;
     if !args.without_vectors {
-        let texts: Vec<&str> = examples.iter().map(|example| example.text.as_str()).collect();
-        let (model, vectors) = vectors::of(&args.embedding, &texts)?;
         let bank = attacks::known()?;
-        let (_, attacks) =
-            vectors::of(&args.embedding, &bank.iter().map(String::as_str).collect::<Vec<_>>())?;
-        examples.iter_mut().zip(vectors).for_each(|(example, vector)| example.vector = Some(vector));
-        known = Some(Known { model, vectors: attacks });
+        let people = examples.iter().filter(|example| !is_data(example.channel)).enumerate();
+        let every = args.vectors_every.max(1);
+        let people = people.filter(|(at, example)| example.weight >= 1.0 || at.is_multiple_of(every));
+        let texts: Vec<&str> =
+            people.map(|(_, example)| example.text.as_str()).chain(bank.iter().map(String::as_str)).collect();
+        let vectors = vectors::of(&args.vectors, &texts)?;
+        for example in examples.iter_mut().filter(|example| !is_data(example.channel)) {
+            example.vector = vectors.of(&example.text).cloned();
+        }
+        let attacks = bank.iter().filter_map(|text| vectors.of(text).cloned()).collect();
+        known = Some(Known { model: vectors.model, vectors: attacks });
     }
     let fitted = fit::fit(&examples, known.as_ref());
     std::fs::write(&args.out, &fitted.bytes).map_err(|e| format!("--out {}: {e}", args.out.display()))?;

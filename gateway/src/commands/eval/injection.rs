@@ -13,7 +13,6 @@ use sluice_guardrails::injection::{Detector, Segment, System};
 
 use super::attacks::{self, Label};
 use super::vectors;
-use crate::commands::EmbeddingArgs;
 
 /// What `sluice eval injection` may be told.
 #[derive(Args)]
@@ -29,7 +28,7 @@ pub struct InjectionArgs {
     #[arg(long)]
     vectors: bool,
     #[command(flatten)]
-    embedding: EmbeddingArgs,
+    from: vectors::VectorArgs,
     /// One JSON object instead of a table.
     #[arg(long)]
     json: bool,
@@ -67,16 +66,16 @@ pub(super) fn run(args: &InjectionArgs) -> Result<String, String> {
         rows.extend(attacks::read(path)?);
     }
     let texts: Vec<&str> = rows.iter().map(|(_, row)| row.text.as_str()).collect();
-    let vectors = if args.vectors { vectors::of(&args.embedding, &texts)?.1 } else { Vec::new() };
+    let vectors = args.vectors.then(|| vectors::of(&args.from, &texts)).transpose()?;
     let mut tally = Tally::default();
-    for (at, (channel, row)) in rows.iter().enumerate() {
+    for (channel, row) in &rows {
         let begun = Instant::now();
         let system = row.system.as_deref().map(System::read);
         let segment = Segment {
             text: &row.text,
             channel: *channel,
             system: system.as_ref(),
-            vector: vectors.get(at).map(Vec::as_slice),
+            vector: vectors.as_ref().and_then(|vectors| vectors.of(&row.text)).map(Vec::as_slice),
         };
         let verdict = detector.judge(&segment);
         tally.time += begun.elapsed();

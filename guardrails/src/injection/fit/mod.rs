@@ -89,34 +89,52 @@ impl Row<'_> {
     fn is_data(&self) -> bool {
         is_data(self.example.channel)
     }
+
+    /// The vector; documents are not judged by theirs.
+    fn vector(&self) -> Option<&[f32]> {
+        self.example.vector.as_deref().filter(|_| !self.is_data())
+    }
+
+    fn has_vector(&self) -> bool {
+        self.vector().is_some()
+    }
 }
 
-/// Trains on all examples. Without `known`, or where vectors are missing, nothing is learnt about meaning.
+/// Trains on all examples. About meaning it learns from those of users with a vector, and nothing without `known`.
 pub fn fit(examples: &[Example], known: Option<&Known>) -> Fitted {
     let grammar = Grammar::new();
     let rows = rows(&grammar, examples);
     let mut features = vec![[0.0; COUNT]; rows.len()];
-    let with_vectors = known.filter(|_| examples.iter().all(|e| e.vector.is_some()));
+    let with_vectors = known.filter(|_| rows.iter().any(Row::has_vector));
+    let bank: Vec<Vec<i8>> =
+        known.iter().flat_map(|known| &known.vectors).filter_map(|v| rounded(v)).collect();
     for fold in 0..FOLDS {
         let (wording, units) = words(&rows, |row| row.fold != fold);
         let head = with_vectors.map(|_| head(&rows, |row| row.fold != fold));
         for (row, features) in rows.iter().zip(&mut features).filter(|(row, _)| row.fold == fold) {
             *features = row.seen.features(row.is_data(), row.relation);
             row.seen.word(&wording, row.is_data().then_some(&units), features);
-            if let (Some((head, bias)), Some(vector)) = (&head, &row.example.vector) {
+            if let (Some((head, bias)), Some(vector)) = (&head, row.vector()) {
                 features[at::MEANING] = head_odds(head, *bias, vector);
-                features[at::BANK] = with_vectors.map_or(0.0, |known| nearest_other(known, vector));
+                features[at::BANK] = nearest_other(&bank, vector);
             }
         }
     }
     let mut figures = Vec::new();
     let plain: Vec<Features> = features.iter().map(without_meaning).collect();
-    let stacks = stacks(&rows, &plain, "without vectors", &mut figures);
+    let stacks: [Stack; KINDS] =
+        std::array::from_fn(|kind| stack(&rows, &plain, kind, "without vectors", &|_| true, &mut figures));
     let (wording, units) = words(&rows, |_| true);
     let meaning = with_vectors.map(|known| {
         let (head, bias) = head(&rows, |_| true);
-        let stacks = self::stacks(&rows, &features, "with vectors", &mut figures);
-        let bank = known.vectors.iter().filter_map(|vector| rounded(vector)).collect();
+        let stacks = std::array::from_fn(|kind| {
+            if !rows.iter().any(|row| row.kind() == kind && row.has_vector()) {
+                return stacks[kind].clone();
+            }
+            let with = |row: &Row<'_>| row.has_vector();
+            stack(&rows, &plain, kind, "without vectors, those that have one", &with, &mut figures);
+            stack(&rows, &features, kind, "with vectors", &with, &mut figures)
+        });
         Meaning { model: known.model.clone(), head, bias, bank, stacks }
     });
     Fitted { bytes: Weights { wording, units, stacks, meaning }.to_bytes(), figures }
@@ -190,8 +208,8 @@ fn words(rows: &[Row<'_>], wanted: impl Fn(&Row<'_>) -> bool) -> (Lexical, Lexic
 fn head(rows: &[Row<'_>], wanted: impl Fn(&Row<'_>) -> bool) -> (Vec<f32>, f32) {
     let rows: Vec<(&[f32], bool, f32)> = rows
         .iter()
-        .filter(|row| wanted(row) && !row.is_data() && !row.example.by_context)
-        .filter_map(|row| Some((row.example.vector.as_deref()?, row.example.attack, row.example.weight)))
+        .filter(|row| wanted(row) && !row.example.by_context)
+        .filter_map(|row| Some((row.vector()?, row.example.attack, row.example.weight)))
         .collect();
     let plan = logistic::Plan { ridge: 1e-3, steps: 400, least: f64::MIN };
     let (weights, bias) = logistic::train(&rows, &plan);
@@ -205,50 +223,57 @@ pub(crate) fn head_odds(head: &[f32], bias: f32, vector: &[f32]) -> f32 {
 }
 
 /// The similarity to the nearest known attack that is not the text itself.
-fn nearest_other(known: &Known, vector: &[f32]) -> f32 {
+fn nearest_other(bank: &[Vec<i8>], vector: &[f32]) -> f32 {
     let Some(vector) = rounded(vector) else { return 0.0 };
-    let near = known.vectors.iter().filter_map(|other| rounded(other)).map(|other| cosine(&other, &vector));
+    let near = bank.iter().map(|other| cosine(other, &vector));
     near.filter(|similarity| *similarity < 0.98).fold(0.0, f32::max)
 }
 
-/// The regressions over the layers with their thresholds; what they do on texts left out goes to `figures`.
-fn stacks(rows: &[Row<'_>], features: &[Features], how: &str, figures: &mut Vec<Figures>) -> [Stack; KINDS] {
-    std::array::from_fn(|wanted| {
-        let chosen: Vec<usize> = (0..rows.len()).filter(|at| rows[*at].kind() == wanted).collect();
-        let material = |wanted: &dyn Fn(usize) -> bool| -> Vec<(&[f32], bool, f32)> {
-            chosen
-                .iter()
-                .filter(|at| wanted(rows[**at].fold))
-                .map(|at| (&features[*at][..], rows[*at].example.attack, rows[*at].example.weight))
-                .collect()
-        };
-        let mut left_out: Vec<(f64, usize)> = Vec::new();
-        for fold in 0..FOLDS {
-            let stack = regression(&material(&|f| f != fold));
-            let own = chosen.iter().filter(|at| rows[**at].fold == fold);
-            left_out.extend(own.map(|at| (f64::from(stack.odds(&features[*at])), *at)));
-        }
-        let mut stack = regression(&material(&|_| true));
-        let scored: Vec<(f64, bool, f32)> = left_out
+/// The regression over the layers for one kind of channel, of the rows that are `taken`, with its thresholds; what it does on texts
+/// left out goes to `figures`.
+fn stack(
+    rows: &[Row<'_>],
+    features: &[Features],
+    kind: usize,
+    how: &str,
+    taken: &dyn Fn(&Row<'_>) -> bool,
+    figures: &mut Vec<Figures>,
+) -> Stack {
+    let chosen: Vec<usize> =
+        (0..rows.len()).filter(|at| rows[*at].kind() == kind && taken(&rows[*at])).collect();
+    let material = |wanted: &dyn Fn(usize) -> bool| -> Vec<(&[f32], bool, f32)> {
+        chosen
             .iter()
-            .map(|(odds, at)| (*odds, rows[*at].example.attack, rows[*at].example.weight))
-            .collect();
-        let (slope, shift) = logistic::platt(&scored);
-        stack.weights.iter_mut().for_each(|weight| *weight *= slope as f32);
-        stack.bias = (f64::from(stack.bias) * slope + shift) as f32;
-        let measured: Vec<figures::Scored<'_>> = left_out
-            .iter()
-            .filter(|(_, at)| rows[*at].example.measured)
-            .map(|(odds, at)| figures::Scored {
-                score: super::exact::probability(odds * slope + shift) as f32,
-                attack: rows[*at].example.attack,
-                group: &rows[*at].example.group,
-            })
-            .collect();
-        (stack.flag, stack.block) = figures::thresholds(&measured, wanted);
-        figures.push(Figures::new(format!("{}, {how}", NAMES[wanted]), &measured, &stack));
-        stack
-    })
+            .filter(|at| wanted(rows[**at].fold))
+            .map(|at| (&features[*at][..], rows[*at].example.attack, rows[*at].example.weight))
+            .collect()
+    };
+    let mut left_out: Vec<(f64, usize)> = Vec::new();
+    for fold in 0..FOLDS {
+        let stack = regression(&material(&|f| f != fold));
+        let own = chosen.iter().filter(|at| rows[**at].fold == fold);
+        left_out.extend(own.map(|at| (f64::from(stack.odds(&features[*at])), *at)));
+    }
+    let mut stack = regression(&material(&|_| true));
+    let scored: Vec<(f64, bool, f32)> = left_out
+        .iter()
+        .map(|(odds, at)| (*odds, rows[*at].example.attack, rows[*at].example.weight))
+        .collect();
+    let (slope, shift) = logistic::platt(&scored);
+    stack.weights.iter_mut().for_each(|weight| *weight *= slope as f32);
+    stack.bias = (f64::from(stack.bias) * slope + shift) as f32;
+    let measured: Vec<figures::Scored<'_>> = left_out
+        .iter()
+        .filter(|(_, at)| rows[*at].example.measured)
+        .map(|(odds, at)| figures::Scored {
+            score: super::exact::probability(odds * slope + shift) as f32,
+            attack: rows[*at].example.attack,
+            group: &rows[*at].example.group,
+        })
+        .collect();
+    (stack.flag, stack.block) = figures::thresholds(&measured, kind);
+    figures.push(Figures::new(format!("{}, {how}", NAMES[kind]), &measured, &stack));
+    stack
 }
 
 fn regression(rows: &[(&[f32], bool, f32)]) -> Stack {
