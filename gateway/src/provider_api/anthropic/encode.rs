@@ -316,7 +316,7 @@ impl Encoder<'_> {
         }
         if let Some(top_p) = top_p.filter(|top_p| !usual(top_p)) {
             // Newer models take one of both.
-            let alone = temperature.is_none() || !self.model.keeps_schemas();
+            let alone = temperature.is_none() || self.model.takes_both_samplers();
             if (samples && alone && !thinks) || self.leave_out("top_p")? {
                 self.put("top_p", top_p);
             }

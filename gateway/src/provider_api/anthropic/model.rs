@@ -34,9 +34,14 @@ impl Model {
         matches!(self, Self::Claude(a, b) if (a, b) >= (major, minor))
     }
 
-    /// It keeps to a JSON schema by itself.
+    /// It keeps to a JSON schema by itself; of others behind this API it is taken for granted.
     pub(super) fn keeps_schemas(self) -> bool {
-        self.since(4, 5)
+        self == Self::Other || self.since(4, 5)
+    }
+
+    /// It takes `temperature` and `top_p` together.
+    pub(super) fn takes_both_samplers(self) -> bool {
+        !self.since(4, 5)
     }
 
     /// It decides by itself how much it thinks, by an effort that it is told.
@@ -88,6 +93,6 @@ mod tests {
         assert_eq!(takes("claude-sonnet-4-6"), [true, true, false, false]);
         assert_eq!(takes("claude-opus-4-7"), [true; 4]);
         assert_eq!(takes("claude-sonnet-5"), [true; 4]);
-        assert_eq!(takes("glm-5"), [false; 4]);
+        assert_eq!(takes("glm-5"), [true, false, false, false]);
     }
 }
