@@ -59,7 +59,8 @@ fn block(block: &Value) -> f64 {
     }
 }
 
-fn text(text: &str) -> f64 {
+/// About how many tokens a text has.
+pub(crate) fn text(text: &str) -> f64 {
     let (ascii, others) =
         text.chars().fold((0.0, 0.0), |(a, o), c| if c.is_ascii() { (a + 1.0, o) } else { (a, o + 1.0) });
     ascii / ASCII_A_TOKEN + others
