@@ -70,9 +70,10 @@ pub(crate) fn text(text: &str) -> f64 {
 mod tests {
     use super::*;
     use serde_json::json;
+    use std::borrow::Borrow;
 
-    fn of(said: Value) -> u64 {
-        tokens(said.as_object().unwrap())
+    fn of(said: impl Borrow<Value>) -> u64 {
+        tokens(said.borrow().as_object().unwrap())
     }
 
     #[test]
