@@ -230,10 +230,10 @@ fn refused(findings: &mut Findings, place: &str, key: &[String; 4], error: &Valu
     }
     if via == format && refusal != "authentication" {
         let direct = direct.expect("a direct error");
-        for part in ["kinds", "status", "type"] {
+        for part in ["kinds", "status"] {
             findings.compare(&format!("{place}, {part}"), &error[part], &direct[part]);
         }
-        // Of a target that is left alone, only the gateway speaks.
+        // Of a target that is left alone, the gateway speaks.
         if status == 400 {
             findings.compare(place, error, direct);
         }

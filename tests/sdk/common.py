@@ -54,8 +54,10 @@ class Place:
         except kind as error:
             names = [one.__name__ for one in type(error).__mro__]
             said = {"kinds": names, "status": getattr(error, "status_code", None) or error.code}
-            for name in ("type", "code", "param", "message"):
+            for name in ("type", "code", "param"):
                 said[name] = getattr(error, name, None)
+            body = getattr(error, "body", None) or error.details
+            said["message"] = body.get("error", body)["message"]
             self.tell(how, error=said)
         else:
             sys.exit(f"{self.format} {self.case} by {self.via}: no error")

@@ -36,8 +36,8 @@ function placeOf(format, name, via) {
     } catch (error) {
       const kinds = [];
       for (let kind = error.constructor; kind.name; kind = Object.getPrototypeOf(kind)) kinds.push(kind.name);
-      const { status, type, code, param, message } = error;
-      return tell(how, { error: { kinds, status, type, code, param, message } });
+      const { status, type, code, param } = error;
+      return tell(how, { error: { kinds, status, type, code, param, message: error.error.message } });
     }
     throw new Error(`${format} ${name} by ${via}: no error`);
   };
