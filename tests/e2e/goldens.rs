@@ -10,7 +10,7 @@ use sluice_tests::golden::cases::{self, Case, Refusal, client_files};
 use sluice_tests::golden::{Asker, Provider, Told, meaning, stream};
 
 /// What a provider of this format is asked for. Anthropic's names say what a model takes.
-fn model(format: &str) -> &'static str {
+pub(crate) fn model(format: &str) -> &'static str {
     match format {
         "anthropic" => "claude-haiku-4-5-20251001",
         "bedrock" => "anthropic.claude-haiku-4-5-20251001-v1:0",
@@ -20,20 +20,20 @@ fn model(format: &str) -> &'static str {
 }
 
 #[derive(Default)]
-struct Findings(Vec<String>);
+pub(crate) struct Findings(Vec<String>);
 
 impl Findings {
-    fn compare(&mut self, place: &str, got: &Value, wanted: &Value) {
+    pub(crate) fn compare(&mut self, place: &str, got: &Value, wanted: &Value) {
         self.0.extend(meaning::difference(got, wanted).map(|how| format!("{place}: {how}")));
     }
 
-    fn hold(&mut self, holds: bool, place: &str, what: impl Display) {
+    pub(crate) fn hold(&mut self, holds: bool, place: &str, what: impl Display) {
         if !holds {
             self.0.push(format!("{place}: {what}"));
         }
     }
 
-    fn none(self) {
+    pub(crate) fn none(self) {
         assert!(self.0.is_empty(), "{} of the golden conversations:\n{}", self.0.len(), self.0.join("\n"));
     }
 }
