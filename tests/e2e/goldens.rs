@@ -10,7 +10,7 @@ use sluice_tests::golden::cases::{self, Case, Refusal, client_files};
 use sluice_tests::golden::{Asker, Provider, Told, meaning, stream};
 
 /// What a provider of this format is asked for. Anthropic's names say what a model takes.
-fn model(format: &str) -> &'static str {
+pub(crate) fn model(format: &str) -> &'static str {
     match format {
         "anthropic" => "claude-haiku-4-5-20251001",
         "bedrock" => "anthropic.claude-haiku-4-5-20251001-v1:0",
