@@ -62,6 +62,8 @@ mod embeddings;
 mod external;
 // A target that fails before its first content is never noticed by the client.
 mod fallback;
+// Every way in which a provider fails, before every client.
+mod faults;
 // Google's own API behind a client of OpenAI's.
 mod gemini;
 // Every client format against every provider format.

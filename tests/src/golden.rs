@@ -1,5 +1,6 @@
 //! The golden conversations of `fixtures/chats`, and a provider of any format that answers with them.
 
+pub mod broken;
 pub mod cases;
 pub mod meaning;
 pub mod replay;
@@ -230,12 +231,36 @@ impl Asker {
     /// # Panics
     /// If the gateway does not answer, or the answer breaks off.
     pub async fn ask(&self, path: &str, body: &Value) -> Told {
-        let request =
+        self.try_ask(path, &[], body).await.expect("the gateway answers")
+    }
+
+    /// The same with these headers.
+    ///
+    /// # Errors
+    /// If the gateway does not answer, or the answer breaks off.
+    pub async fn try_ask(&self, path: &str, headers: &[(&str, &str)], body: &Value) -> Result<Told, String> {
+        let (head, body) = self.open(path, headers, body).await?.into_parts();
+        let body = body.collect().await.map_err(|e| format!("the answer breaks off: {e}"))?.to_bytes();
+        Ok(Told { status: head.status.as_u16(), headers: head.headers, body })
+    }
+
+    /// The beginning of an answer.
+    ///
+    /// # Errors
+    /// If the gateway does not answer.
+    pub async fn open(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &Value,
+    ) -> Result<Response<Incoming>, String> {
+        let mut request =
             Request::post(format!("{}{path}", self.base)).header("content-type", "application/json");
-        let request = request.body(Full::new(Bytes::from(body.to_string()))).expect("a request");
-        let (head, body) = self.http.request(request).await.expect("the gateway answers").into_parts();
-        let body = body.collect().await.expect("the whole answer").to_bytes();
-        Told { status: head.status.as_u16(), headers: head.headers, body }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(Bytes::from(body.to_string()))).map_err(|e| e.to_string())?;
+        self.http.request(request).await.map_err(|e| format!("no answer: {e}"))
     }
 }
 

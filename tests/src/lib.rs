@@ -6,6 +6,7 @@
 
 pub mod bedrock;
 pub mod client;
+pub mod faulty;
 pub mod gate;
 pub mod golden;
 pub mod guard;

@@ -46,6 +46,19 @@ pub async fn wait_for(id: &str) {
     }
 }
 
+/// Waits until what was logged so far holds what this looks for.
+pub async fn wait_until<T>(find: impl Fn(&str) -> Option<T>) -> T {
+    let mut written = WRITTEN.subscribe();
+    loop {
+        written.mark_unchanged();
+        if let Some(found) = find(&text()) {
+            return found;
+        }
+        // Fails only when the sender is gone, and it is static.
+        drop(written.changed().await);
+    }
+}
+
 struct Buffer;
 
 impl Write for Buffer {

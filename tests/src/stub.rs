@@ -124,8 +124,8 @@ async fn serve(
     stream.shutdown().await
 }
 
-/// Reads one request with a length.
-async fn read_request(stream: &mut TcpStream) -> std::io::Result<()> {
+/// Reads one request with a length; gives it in lower case.
+pub(crate) async fn read_request(stream: &mut TcpStream) -> std::io::Result<String> {
     let (mut bytes, mut part) = (Vec::new(), [0; 4096]);
     loop {
         let text = String::from_utf8_lossy(&bytes).to_ascii_lowercase();
@@ -133,11 +133,11 @@ async fn read_request(stream: &mut TcpStream) -> std::io::Result<()> {
             let length =
                 head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
             if body.len() >= length.unwrap_or(0) {
-                return Ok(());
+                return Ok(text);
             }
         }
         match stream.read(&mut part).await? {
-            0 => return Ok(()),
+            0 => return Ok(text),
             read => bytes.extend_from_slice(&part[..read]),
         }
     }
