@@ -20,20 +20,20 @@ pub(crate) fn model(format: &str) -> &'static str {
 }
 
 #[derive(Default)]
-struct Findings(Vec<String>);
+pub(crate) struct Findings(Vec<String>);
 
 impl Findings {
-    fn compare(&mut self, place: &str, got: &Value, wanted: &Value) {
+    pub(crate) fn compare(&mut self, place: &str, got: &Value, wanted: &Value) {
         self.0.extend(meaning::difference(got, wanted).map(|how| format!("{place}: {how}")));
     }
 
-    fn hold(&mut self, holds: bool, place: &str, what: impl Display) {
+    pub(crate) fn hold(&mut self, holds: bool, place: &str, what: impl Display) {
         if !holds {
             self.0.push(format!("{place}: {what}"));
         }
     }
 
-    fn none(self) {
+    pub(crate) fn none(self) {
         assert!(self.0.is_empty(), "{} of the golden conversations:\n{}", self.0.len(), self.0.join("\n"));
     }
 }
@@ -238,7 +238,7 @@ fn refused(findings: &mut Findings, place: &str, files: &str, refusal: &Refusal,
             }
         }
         "overloaded" => {
-            findings.compare(&format!("{place}, status"), &json!(told.status), &json!(refusal.status))
+            findings.compare(&format!("{place}, status"), &json!(told.status), &json!(refusal.status));
         }
         _ => {
             findings.compare(&format!("{place}, status"), &json!(told.status), &json!(400));

@@ -122,6 +122,10 @@ mod streams;
 mod on_qdrant;
 // Several gateways with one cache between them, and what happens when it fails.
 mod shared_cache;
+// The SDKs that the tests run, and what they need.
+mod sdk_packages;
+// The real SDKs before every provider.
+mod sdks;
 // What keeps the repository in order.
 mod tidy;
 // What may be talked about, and what not.

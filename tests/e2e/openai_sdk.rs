@@ -1,15 +1,12 @@
 //! The real OpenAI Python SDK against a real gateway: what `sdk/openai_chat.py` checks, and what the providers received.
-//!
-//! The SDK is installed once, into a virtual environment beside the build's output.
 
-use std::fs::{self, File};
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
 use sluice_tests::gate::{env, weights};
 use sluice_tests::leak::holds;
 use sluice_tests::{Gate, script};
+
+use crate::sdk_packages::{python, sdk_folder};
 
 const EMAIL: &str = "rosa.lind@mail.example.org";
 const CARD: &str = "4716 2208 3016 6139";
@@ -52,7 +49,7 @@ rules:
 
 #[test]
 fn the_openai_python_sdk_works_as_it_does_with_openai() {
-    let python = environment().unwrap_or_else(|problem| panic!("{problem}"));
+    let python = python().unwrap_or_else(|problem| panic!("{problem}"));
     let gate = Gate::build(&format!("{KEYS}{ROUTES}"), Some(weights()));
     let strict = Gate::build(
         &format!(
@@ -100,59 +97,4 @@ fn base_url(gate: &Gate) -> String {
 
 fn secret_of(variable: &str) -> String {
     env(variable).expect("a variable of the tests' environment")
-}
-
-fn sdk_folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("sdk")
-}
-
-/// The Python of a virtual environment that holds the SDK, made where there is none yet. Another list of requirements
-/// or another Python has an environment of its own.
-fn environment() -> Result<PathBuf, String> {
-    let requirements = sdk_folder().join("requirements.txt");
-    let list = fs::read_to_string(&requirements).map_err(|e| format!("{}: {e}", requirements.display()))?;
-    let version = python_with_venv()?;
-    let mut hasher = DefaultHasher::new();
-    (list, version).hash(&mut hasher);
-    let name = format!("sdk-venv-{:016x}", hasher.finish());
-
-    // Cargo's folder for the files of tests stands in its output folder.
-    let output = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("a folder has a parent");
-    let folder = output.join(&name);
-    let (python, complete) = (folder.join("bin/python"), folder.join("complete"));
-    let lock_path = output.join(format!("{name}.lock"));
-    let lock = fs::create_dir_all(output).and_then(|()| File::create(&lock_path));
-    let lock = lock.map_err(|e| format!("{}: {e}", lock_path.display()))?;
-    // Let go when the file is closed: by then the environment is complete, whoever made it.
-    lock.lock().map_err(|e| format!("{}: {e}", lock_path.display()))?;
-    if complete.exists() {
-        return Ok(python);
-    }
-    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))
-        .map_err(|problem| format!("{NEEDS_VENV}\n{problem}"))?;
-    run(Command::new(&python)
-        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"])
-        .arg(&requirements))
-    .map_err(|problem| format!("the OpenAI SDK can't be installed (is there a network?)\n{problem}"))?;
-    File::create(&complete).map_err(|e| format!("{}: {e}", complete.display()))?;
-    Ok(python)
-}
-
-const NEEDS_VENV: &str = "the test with the OpenAI SDK needs Python 3.10 or newer with virtual environments: on Debian and Ubuntu install \
-     the package python3-venv (apt-get install python3-venv)";
-
-/// What names the Python that is to make the environment, if it can.
-fn python_with_venv() -> Result<String, String> {
-    let program =
-        "import sys, venv, ensurepip; assert sys.version_info >= (3, 10); print(sys.version, sys.executable)";
-    run(Command::new("python3").args(["-c", program])).map_err(|problem| format!("{NEEDS_VENV}\n{problem}"))
-}
-
-/// Runs a command to its end and gives what it printed, or what it complained about.
-fn run(command: &mut Command) -> Result<String, String> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let Output { status, stdout, stderr } =
-        command.output().map_err(|e| format!("{name} does not start: {e}"))?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    if status.success() { Ok(text(&stdout)) } else { Err(format!("{name}: {status}\n{}", text(&stderr))) }
 }

@@ -3,6 +3,7 @@
 pub mod broken;
 pub mod cases;
 pub mod meaning;
+pub mod replay;
 pub mod stream;
 
 use std::collections::VecDeque;
@@ -47,9 +48,32 @@ struct Answer {
     pieces: VecDeque<Bytes>,
 }
 
+impl Answer {
+    fn of_case(format: &str, case: &Case, stream: bool) -> Self {
+        let (kind, bytes) = match (stream, format) {
+            (false, _) => ("application/json", case.answer(format).to_string().into_bytes()),
+            (true, "bedrock") => ("application/vnd.amazon.eventstream", case.stream(format)),
+            (true, _) => ("text/event-stream; charset=utf-8", case.stream(format)),
+        };
+        Self { status: 200, headers: Vec::new(), pieces: pieces(&bytes) }.typed(kind)
+    }
+
+    fn of_refusal(refusal: &Refusal) -> Self {
+        let pieces = pieces(refusal.body.to_string().as_bytes());
+        Self { status: refusal.status, headers: refusal.headers.clone(), pieces }.typed("application/json")
+    }
+
+    fn typed(mut self, kind: &str) -> Self {
+        self.headers.push(("content-type".to_owned(), kind.to_owned()));
+        self
+    }
+}
+
 #[derive(Default)]
 struct State {
     answer: Answer,
+    /// The format, if it answers by the path.
+    replays: Option<&'static str>,
     got: Vec<Got>,
 }
 
@@ -67,9 +91,18 @@ impl Provider {
     /// # Panics
     /// If the system gives no port.
     pub async fn start(format: &'static str) -> Self {
+        Self::start_with(format, State::default()).await
+    }
+
+    /// Starts one that answers by the path, as [`replay`] says.
+    pub async fn replaying(format: &'static str) -> Self {
+        Self::start_with(format, State { replays: Some(format), ..State::default() }).await
+    }
+
+    async fn start_with(format: &'static str, state: State) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port for a provider");
         let address = listener.local_addr().expect("a bound address");
-        let state = Arc::new(Mutex::new(State::default()));
+        let state = Arc::new(Mutex::new(state));
         let shared = Arc::clone(&state);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -86,26 +119,22 @@ impl Provider {
 
     /// Its base URL for a provider's configuration.
     pub fn base_url(&self) -> String {
-        format!("http://{}/v1", self.address)
+        self.url("/v1")
+    }
+
+    /// This path on it.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
     }
 
     /// From now on it answers with this conversation's answer.
     pub fn answers(&self, case: &Case, stream: bool) {
-        let (kind, bytes) = match (stream, self.format) {
-            (false, _) => ("application/json", case.answer(self.format).to_string().into_bytes()),
-            (true, "bedrock") => ("application/vnd.amazon.eventstream", case.stream(self.format)),
-            (true, _) => ("text/event-stream; charset=utf-8", case.stream(self.format)),
-        };
-        self.script(Answer { status: 200, headers: Vec::new(), pieces: pieces(&bytes) }, kind);
+        self.script(Answer::of_case(self.format, case, stream));
     }
 
     /// From now on it refuses in these words.
     pub fn refuses(&self, refusal: &Refusal) {
-        let pieces = pieces(refusal.body.to_string().as_bytes());
-        self.script(
-            Answer { status: refusal.status, headers: refusal.headers.clone(), pieces },
-            "application/json",
-        );
+        self.script(Answer::of_refusal(refusal));
     }
 
     /// The only request since the last call.
@@ -113,9 +142,14 @@ impl Provider {
     /// # Panics
     /// If there was none, or several.
     pub fn got(&self) -> Got {
-        let mut got = std::mem::take(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner).got);
+        let mut got = self.all();
         assert_eq!(got.len(), 1, "requests that the provider of {} got", self.format);
         got.remove(0)
+    }
+
+    /// All requests since the last call.
+    pub fn all(&self) -> Vec<Got> {
+        std::mem::take(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner).got)
     }
 
     /// Forgets what it got.
@@ -123,8 +157,7 @@ impl Provider {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).got.clear();
     }
 
-    fn script(&self, mut answer: Answer, kind: &str) {
-        answer.headers.push(("content-type".to_owned(), kind.to_owned()));
+    fn script(&self, answer: Answer) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).answer = answer;
     }
 }
@@ -146,8 +179,9 @@ async fn serve(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Result<R
     let path = head.uri.path_and_query().map_or_else(String::new, ToString::to_string);
     let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+    let replayed = state.replays.map(|format| replay::answer(format, &path, &body));
     state.got.push(Got { path: format!("{} {path}", head.method), headers: head.headers, body });
-    let Answer { status, headers, pieces } = state.answer.clone();
+    let Answer { status, headers, pieces } = replayed.unwrap_or_else(|| state.answer.clone());
     let mut response = Response::builder().status(status);
     for (name, value) in headers {
         response = response.header(name, value);
