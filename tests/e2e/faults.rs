@@ -276,7 +276,6 @@ async fn nothing_in_flight(gate: &Gate) {
 }
 
 #[tokio::test]
-#[expect(clippy::print_stdout, reason = "figures of the run, for who asks to see them")]
 async fn however_a_provider_fails_its_client_gets_one_clean_answer_or_one_error_in_its_own_format() {
     let (begun, cells, faulty) = (Instant::now(), Cell::all(), Faulty::start().await);
     let gate = gate(&faulty, &cells, TERMS);
