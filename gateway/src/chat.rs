@@ -5,6 +5,7 @@ mod attack;
 mod audited;
 mod coalesce;
 pub mod count;
+mod estimate;
 mod external;
 mod flight;
 mod guards;
@@ -56,7 +57,7 @@ use crate::relay::{Relay, replay};
 use crate::route::Target;
 use crate::route::answer::{Answer, Asking};
 use crate::wire::chat::{Assembler, Chunk};
-use account::{Account, Bill, Source};
+use account::{Account, Bill, Source, Waiting};
 pub(crate) use attack::Attack;
 use coalesce::{Followed, Place};
 use external::Guarded;
@@ -209,7 +210,10 @@ async fn ask(
     }
     gateway.metrics.lookup(if nothing.bypass { "bypass" } else { "miss" }, "");
     gateway.metrics.limited(nothing.reason);
-    let answer = match first_answer(core, targets, request, begun.elapsed()).await {
+    let waiting = Waiting::new(gateway, call, request);
+    let answered = first_answer(core, targets, request, begun.elapsed()).await;
+    waiting.over();
+    let answer = match answered {
         Ok(answer) => answer,
         Err(error) => {
             let stale = matches!(error, ApiError::TargetsFailed { .. })
@@ -261,8 +265,10 @@ fn refresh(screening: Screening, request: ChatRequest, targets: Vec<Target>, tic
         let live = Live::new(answer.target.clone());
         let reader = live.wait();
         lead.show(Arc::clone(&live));
-        let bill = Bill { core: Arc::clone(&core), target: answer.target, ticket: Some(ticket) };
-        live.feed(screening.read(answer.chunks), |whole| bill.settle(whole)).await;
+        let request_tokens = estimate::of_request(request.fields());
+        let bill =
+            Bill { core: Arc::clone(&core), target: answer.target, ticket: Some(ticket), request_tokens };
+        live.feed(screening.read(answer.chunks), bill, Duration::ZERO).await;
         drop((reader, lead));
     });
 }
@@ -277,22 +283,20 @@ async fn spot_check(screening: Screening, request: ChatRequest, targets: Vec<Tar
     };
     let live = Live::new(answer.target.clone());
     // As long as somebody reads, it is fed.
-    let _reader = live.wait();
+    let Some(reader) = live.wait() else { return };
     let (mut account, target) = (Account::open(gateway, &call, Source::SpotCheck), answer.target);
-    let bill = Bill { core: Arc::clone(&core), target, ticket: Some(ticket) };
-    let mut complete = None;
-    live.feed(screening.read(answer.chunks), |whole| {
-        let settled = bill.settle(whole);
-        complete = Some((settled.tokens, settled.cost));
-        settled
-    })
-    .await;
-    match complete {
-        Some((tokens, cost)) => {
-            account.paid(tokens, cost);
+    let request_tokens = estimate::of_request(request.fields());
+    let bill = Bill { core: Arc::clone(&core), target, ticket: Some(ticket), request_tokens };
+    live.feed(screening.read(answer.chunks), bill, Duration::ZERO).await;
+    match reader.end().await {
+        End::Complete(settled) => {
+            account.paid_in_full(&settled);
             account.close("complete");
         }
-        None => account.close("interrupted"),
+        End::Broken(_, paid) => {
+            account.paid(&paid);
+            account.close("interrupted");
+        }
     }
 }
 
@@ -434,9 +438,12 @@ async fn from_provider(
     if let Some(lead) = &lead {
         lead.show(Arc::clone(&live));
     }
-    let bill = Bill { core: Arc::clone(&core), target: answer.target, ticket: nothing.ticket };
+    let request_tokens = estimate::of_request(request.fields());
+    let bill =
+        Bill { core: Arc::clone(&core), target: answer.target, ticket: nothing.ticket, request_tokens };
+    let drain = gateway.timeouts.drain.0;
     let feeding = async move {
-        live.feed(screening.read(answer.chunks), |whole| bill.settle(whole)).await;
+        live.feed(screening.read(answer.chunks), bill, drain).await;
         // Who comes later finds the answer in the cache.
         drop(lead);
     };
@@ -449,7 +456,8 @@ async fn from_provider(
     feeding.await;
     let settled = match reader.end().await {
         End::Complete(settled) => settled,
-        End::Broken(broken) => {
+        End::Broken(broken, paid) => {
+            account.paid(&paid);
             account.close("broken");
             return error_in(call.format, &broken.into(), &call.id);
         }

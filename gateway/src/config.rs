@@ -416,6 +416,9 @@ pub struct TimeoutSection {
     pub client: Span,
     /// After the signal to stop: for answers under way to end.
     pub shutdown: Span,
+    /// When everybody left who read a streamed answer: how long it is read on, so that the provider's own count of its tokens
+    /// comes and the cache gets it. `0s`: it is given up at once, and its tokens are estimated.
+    pub drain: Span,
 }
 
 impl Default for TimeoutSection {
@@ -427,6 +430,7 @@ impl Default for TimeoutSection {
             total: Span::seconds(600),
             client: Span::seconds(30),
             shutdown: Span::seconds(30),
+            drain: Span::seconds(0),
         }
     }
 }

@@ -148,7 +148,8 @@ impl Outgoing {
             proof.check(own.as_bytes()).map_err(Unsent::Leak)?;
         }
         // Whatever of the client's headers is ever passed on has to be here already.
-        let mut request = Request::post(to.uri).body(Full::new(body.clone()))?;
+        let signed = body.clone();
+        let mut request = Request::post(to.uri).body(Full::new(body))?;
         *request.headers_mut() = to.headers;
         if let Some(proof) = proof {
             for value in request.headers().values() {
@@ -160,7 +161,7 @@ impl Outgoing {
         headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
         let agent = concat!("sluice/", env!("CARGO_PKG_VERSION"));
         headers.insert(header::USER_AGENT, HeaderValue::from_static(agent));
-        to.authorization.apply(&mut request, &body).map_err(Unsent::Unsigned)?;
+        to.authorization.apply(&mut request, &signed).map_err(Unsent::Unsigned)?;
         Ok(Self(request))
     }
 

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 use sluice_tests::leak::holds;
 use sluice_tests::{Gate, Guard as Provider, Reply, Say, question, script, streamed};
+use std::borrow::Borrow;
 
 const EMAIL: &str = "zoe.quill@example.org";
 const OTHER: &str = "ann.bell@example.com";
@@ -36,7 +37,8 @@ fn ask(model: &str, text: &str) -> Value {
     json!({ "model": model, "max_tokens": 200, "messages": [{ "role": "user", "content": text }] })
 }
 
-fn message(content: Value) -> Value {
+fn message(content: impl Borrow<Value>) -> Value {
+    let content = content.borrow();
     json!({ "id": "msg_1", "type": "message", "role": "assistant", "model": "claude-haiku-4-5", "content": content,
         "stop_reason": "end_turn", "stop_sequence": null,
         "usage": { "input_tokens": 10, "cache_read_input_tokens": 4, "cache_creation_input_tokens": 0, "output_tokens": 5, "service_tier": "standard" } })
@@ -55,7 +57,7 @@ fn events_of(message: &Value) -> Vec<Value> {
     for (index, block) in message["content"].as_array().unwrap().iter().enumerate() {
         let (mut start, mut deltas) = (block.clone(), Vec::new());
         let mut piece = |delta: Value| {
-            deltas.push(json!({ "type": "content_block_delta", "index": index, "delta": delta }))
+            deltas.push(json!({ "type": "content_block_delta", "index": index, "delta": delta }));
         };
         if let Some(text) = block["text"].as_str() {
             start["text"] = json!("");

@@ -44,6 +44,7 @@ async fn answering(whole: Value, frames: Vec<u8>) -> Bedrock {
     .await
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "what is given is made on the spot")]
 fn whole(content: Value, reason: &str) -> Value {
     json!({ "output": { "message": { "role": "assistant", "content": content } }, "stopReason": reason,
         "usage": usage(), "metrics": { "latencyMs": 5 } })
@@ -57,6 +58,7 @@ fn begin() -> Vec<u8> {
     event("messageStart", &json!({ "role": "assistant" }))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "what is given is made on the spot")]
 fn delta(at: u64, delta: Value) -> Vec<u8> {
     event("contentBlockDelta", &json!({ "contentBlockIndex": at, "delta": delta, "p": "abcd" }))
 }
@@ -113,6 +115,9 @@ async fn a_chat_is_signed_said_and_read_whole_and_streamed() {
         assert_eq!((&usage["prompt_tokens"], &usage["total_tokens"]), (&json!(20), &json!(24)));
         assert_eq!(usage["prompt_tokens_details"]["cached_tokens"], 10);
         assert!(!stream || reply.is_done());
+        let chunks = reply.chunks();
+        assert!(chunks.iter().all(|chunk| chunk["id"] == chunks[0]["id"] && chunk["model"] == MODEL));
+        assert!(chunks[0]["id"].as_str().is_some_and(|id| id.starts_with("chatcmpl-")));
         assert!(
             !String::from_utf8_lossy(&reply.body).contains("latencyMs"),
             "nothing of Bedrock's own is left"
@@ -257,8 +262,9 @@ async fn errors_come_in_openais_shape_with_its_codes() {
     ];
     for (status, name, message, told, code) in cases {
         let bedrock = Bedrock::start(signature(), move |_| Answer::Error(status, name, message)).await;
-        let gate = gate(&bedrock, MODEL, "");
         for stream in [false, true] {
+            // One of its own each time: a key that is limited is not used again so soon.
+            let gate = gate(&bedrock, MODEL, "");
             let mut body = streamed(question("Hello"), stream);
             body["model"] = json!("alone");
             let reply = gate.client.chat(&body).await;

@@ -1,5 +1,6 @@
 //! Clients of OpenAI's API are answered by Google's, of AI Studio and of Vertex AI.
 
+use std::borrow::Borrow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
@@ -30,8 +31,8 @@ cache: {{enabled: false}}
     ))
 }
 
-fn candidate(parts: Value, finish: Option<&str>) -> Value {
-    let mut candidate = json!({ "content": { "role": "model", "parts": parts }, "index": 0 });
+fn candidate(parts: impl Borrow<Value>, finish: Option<&str>) -> Value {
+    let mut candidate = json!({ "content": { "role": "model", "parts": parts.borrow() }, "index": 0 });
     if let Some(finish) = finish {
         candidate["finishReason"] = json!(finish);
     }

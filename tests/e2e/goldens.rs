@@ -238,7 +238,7 @@ fn refused(findings: &mut Findings, place: &str, files: &str, refusal: &Refusal,
             }
         }
         "overloaded" => {
-            findings.compare(&format!("{place}, status"), &json!(told.status), &json!(refusal.status))
+            findings.compare(&format!("{place}, status"), &json!(told.status), &json!(refusal.status));
         }
         _ => {
             findings.compare(&format!("{place}, status"), &json!(told.status), &json!(400));

@@ -4,13 +4,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Call;
-use super::live::Settled;
+use super::estimate;
+use super::live::{Paid, Settle, Settled};
 use super::remember::{Kept, Ticket};
+use super::request::ChatRequest;
 use crate::gateway::{Core, Gateway};
 use crate::keys::Caller;
 use crate::ledger::Nanodollars;
 use crate::route::Target;
 use crate::wire::chat::Chunk;
+use crate::wire::usage::Usage;
 
 /// Where an answer comes from.
 pub(super) enum Source {
@@ -34,6 +37,7 @@ pub(super) struct Account {
     cost: Option<Nanodollars>,
     saved: Nanodollars,
     tokens: (u64, u64),
+    estimated: bool,
     outcome: &'static str,
 }
 
@@ -50,6 +54,7 @@ impl Account {
             cost,
             saved: 0,
             tokens: (0, 0),
+            estimated: false,
             outcome: "given_up",
         }
     }
@@ -70,9 +75,21 @@ impl Account {
         }
     }
 
-    /// What an answer cost that nobody gets.
-    pub(super) fn paid(&mut self, tokens: (u64, u64), cost: Option<Nanodollars>) {
-        (self.tokens, self.cost) = (tokens, cost);
+    /// Whether it is this request that pays for the answer.
+    pub(super) fn pays(&self) -> bool {
+        matches!(self.source, Source::Provider { .. } | Source::SpotCheck)
+    }
+
+    /// The answer broke off, and this is what it took.
+    pub(super) fn paid(&mut self, paid: &Paid) {
+        if self.pays() {
+            (self.tokens, self.cost, self.estimated) = (paid.tokens, paid.cost, paid.estimated);
+        }
+    }
+
+    /// The answer was for the cache alone.
+    pub(super) fn paid_in_full(&mut self, settled: &Settled) {
+        (self.tokens, self.cost) = (settled.tokens, settled.cost);
     }
 
     /// Says how it ended.
@@ -100,10 +117,47 @@ impl Drop for Account {
             served_by,
             input_tokens = self.tokens.0,
             output_tokens = self.tokens.1,
+            estimated = self.estimated,
             cost_nanodollars = self.cost,
             saved_nanodollars = self.saved,
             ms = self.started.elapsed().as_secs_f64() * 1000.0,
             "answered"
+        );
+    }
+}
+
+/// A request for whose answer a provider is asked. Dropped before that began, its client left: what the provider may bill for is
+/// told, as far as it can be reckoned.
+pub(super) struct Waiting<'a> {
+    gateway: &'a Gateway,
+    call: &'a Call,
+    request: Option<&'a ChatRequest>,
+}
+
+impl<'a> Waiting<'a> {
+    pub(super) fn new(gateway: &'a Gateway, call: &'a Call, request: &'a ChatRequest) -> Self {
+        Self { gateway, call, request: Some(request) }
+    }
+
+    /// The answer began, or there is none.
+    pub(super) fn over(mut self) {
+        self.request = None;
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let Some(request) = self.request else { return };
+        self.gateway.metrics.answer("client_gone");
+        tracing::info!(
+            request_id = self.call.id,
+            key = self.call.caller.key,
+            outcome = "client_gone",
+            input_tokens = estimate::of_request(request.fields()),
+            output_tokens = 0,
+            estimated = true,
+            ms = self.call.started.elapsed().as_secs_f64() * 1000.0,
+            "its client left before an answer began"
         );
     }
 }
@@ -114,12 +168,34 @@ pub(super) struct Bill {
     pub(super) target: Target,
     /// Lets the answer be remembered.
     pub(super) ticket: Option<Ticket>,
+    /// About how many tokens the request has.
+    pub(super) request_tokens: u64,
 }
 
-impl Bill {
+impl Settle for Bill {
+    /// Counts what came. The provider's own counts are taken if it sent them by then.
+    fn part(self, answer: Chunk) -> Paid {
+        let Self { core, target, request_tokens, .. } = self;
+        let gateway = &core.gateway;
+        let counted = answer.usage.clone().unwrap_or_default();
+        let output = counted.completion_tokens.max(estimate::of_answer(&answer));
+        let estimated = output > counted.completion_tokens || counted.prompt_tokens == 0;
+        let input = if counted.prompt_tokens > 0 { counted.prompt_tokens } else { request_tokens };
+        let total = input + output;
+        let usage = Usage { prompt_tokens: input, completion_tokens: output, total_tokens: total, ..counted };
+        let cost = gateway.prices.cost(&target.provider.kind, &target.model, &usage);
+        if estimated {
+            gateway.metrics.estimated(&target.provider.name, &usage);
+        } else {
+            gateway.metrics.spent(&target.provider.name, &usage);
+        }
+        gateway.metrics.cost(cost);
+        Paid { tokens: (input, output), cost, estimated }
+    }
+
     /// Counts the answer and remembers it. `answer` is the form without personal values.
-    pub(super) fn settle(self, answer: Chunk) -> Settled {
-        let Self { core, target, ticket } = self;
+    fn whole(self, answer: Chunk) -> Settled {
+        let Self { core, target, ticket, .. } = self;
         let gateway = &core.gateway;
         let (mut tokens, mut cost) = ((0, 0), None);
         if let Some(usage) = &answer.usage {

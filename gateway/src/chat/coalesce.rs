@@ -89,7 +89,7 @@ async fn wait(follow: Follow<Arc<Live>>, stream: bool) -> Waited {
     match reader.end().await {
         End::Complete(settled) if settled.kept => Waited::Followed(Followed::Whole(live, settled)),
         End::Complete(_) => Waited::Unshared,
-        End::Broken(_) => Waited::Lost,
+        End::Broken(..) => Waited::Lost,
     }
 }
 

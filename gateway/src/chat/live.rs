@@ -6,8 +6,10 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
 
 use super::screened::Screened;
 use crate::ledger::Nanodollars;
@@ -24,8 +26,27 @@ const AHEAD: usize = 16;
 pub(super) enum End {
     /// It is whole.
     Complete(Settled),
-    /// It broke off; why.
-    Broken(Broken),
+    /// It broke off: why, and what it took until then.
+    Broken(Broken, Paid),
+}
+
+/// What an answer took that did not come to its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Paid {
+    /// Tokens in and out.
+    pub(super) tokens: (u64, u64),
+    /// What it cost, if that is known.
+    pub(super) cost: Option<Nanodollars>,
+    /// Nobody counted them all: they are reckoned from the texts.
+    pub(super) estimated: bool,
+}
+
+/// Does what is due when a provider's answer ends.
+pub(super) trait Settle {
+    /// For all of it.
+    fn whole(self, answer: Chunk) -> Settled;
+    /// For as much as came.
+    fn part(self, answer: Chunk) -> Paid;
 }
 
 /// A whole answer that is paid for.
@@ -99,7 +120,7 @@ impl Live {
                 None if state.before + state.recent.len() == 0 => VecDeque::new(),
                 None => replay(state.so_far.clone().finish()).into(),
                 Some(End::Complete(settled)) => replay(settled.answer.as_ref().clone()).into(),
-                Some(End::Broken(_)) => return None,
+                Some(End::Broken(..)) => return None,
             };
             Some((so_far, state.before + state.recent.len()))
         })
@@ -109,7 +130,7 @@ impl Live {
     pub(super) fn wait(self: &Arc<Self>) -> Option<Reader> {
         self.enter(|state| match &state.end {
             None | Some(End::Complete(_)) => Some((VecDeque::new(), usize::MAX)),
-            Some(End::Broken(_)) => None,
+            Some(End::Broken(..)) => None,
         })
     }
 
@@ -127,28 +148,35 @@ impl Live {
         Some(Reader { live: Arc::clone(self), reader, first })
     }
 
-    /// Passes an answer on until its end, and settles it by `settle` before anybody sees that end.
+    /// Passes an answer on until its end, and settles it before anybody sees that end. When nobody reads any more it is read on
+    /// for as long as `drain`, and given up then.
     ///
     /// If this future is dropped before, the answer broke off.
-    pub(super) async fn feed(&self, mut chunks: Screened, settle: impl FnOnce(Chunk) -> Settled) {
+    pub(super) async fn feed(&self, mut chunks: Screened, settle: impl Settle, drain: Duration) {
         let unfinished = Unfinished(self);
-        loop {
-            if !self.has_room().await {
-                return;
-            }
+        let mut give_up = None;
+        let broken = loop {
+            let left = !self.has_room().await;
+            give_up = left.then(|| give_up.unwrap_or_else(|| Instant::now() + drain));
             let next = tokio::select! {
                 biased;
+                () = sleep_until(give_up.unwrap_or_else(Instant::now)), if left => break Some(Broken::GivenUp),
                 next = chunks.next() => next,
-                () = self.abandoned() => continue,
+                () = self.abandoned(), if !left => continue,
             };
             match next {
                 Ok(Some(chunk)) => self.push(chunk),
-                Ok(None) => break,
-                Err(broken) => return self.close(End::Broken(broken)),
+                Ok(None) => break None,
+                Err(broken) => break Some(broken),
             }
-        }
-        let whole = self.lock().so_far.clone().finish();
-        self.close(End::Complete(settle(whole)));
+        };
+        // The provider is not to go on with what nobody wants.
+        drop(chunks);
+        let answer = self.lock().so_far.clone().finish();
+        self.close(match broken {
+            None => End::Complete(settle.whole(answer)),
+            Some(broken) => End::Broken(broken, settle.part(answer)),
+        });
         drop(unfinished);
     }
 
@@ -161,14 +189,13 @@ impl Live {
         self.news.notify_waiters();
     }
 
-    /// Waits until a reader wants more; false if there is none, and then the answer is given up.
+    /// Waits until a reader wants more; false if there is none.
     async fn has_room(&self) -> bool {
         loop {
             let room = self.room.notified();
             {
-                let mut state = self.lock();
+                let state = self.lock();
                 let Some(fastest) = state.readers.iter().map(|place| place.taken).max() else {
-                    state.end = Some(End::Broken(Broken::GivenUp));
                     return false;
                 };
                 if state.before + state.recent.len() < fastest.saturating_add(AHEAD) {
@@ -207,7 +234,7 @@ struct Unfinished<'a>(&'a Live);
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
-        self.0.close(End::Broken(Broken::Cut));
+        self.0.close(End::Broken(Broken::Cut, Paid::default()));
     }
 }
 
@@ -256,6 +283,19 @@ impl Reader {
         }
     }
 
+    /// Leaves, and gives the end when it comes.
+    pub(super) async fn leave(self) -> End {
+        let live = Arc::clone(&self.live);
+        drop(self);
+        loop {
+            let news = live.news.notified();
+            if let Some(end) = live.lock().end.clone() {
+                return end;
+            }
+            news.await;
+        }
+    }
+
     /// The end, past all chunks.
     pub(super) async fn end(mut self) -> End {
         loop {
@@ -297,6 +337,19 @@ mod tests {
 
     fn settled(answer: Chunk) -> Settled {
         Settled { answer: Arc::new(answer), tokens: (0, 0), cost: None, kept: true }
+    }
+
+    /// Settles for nothing.
+    struct Free;
+
+    impl Settle for Free {
+        fn whole(self, answer: Chunk) -> Settled {
+            settled(answer)
+        }
+
+        fn part(self, answer: Chunk) -> Paid {
+            Paid { tokens: (0, words(&answer).len() as u64), ..Paid::default() }
+        }
     }
 
     fn words(chunk: &Chunk) -> &str {
@@ -376,8 +429,30 @@ mod tests {
     async fn an_answer_that_nobody_reads_is_given_up_and_can_not_be_joined() {
         let live = live();
         drop(live.read());
-        live.feed(Chunks::whole(chunk("x")).into(), settled).await;
+        live.feed(Chunks::whole(chunk("x")).into(), Free, Duration::ZERO).await;
         assert!(live.read().is_none() && live.wait().is_none());
+    }
+
+    #[tokio::test]
+    async fn whoever_leaves_learns_what_came_of_it() {
+        let live = live();
+        let reader = live.read().unwrap();
+        live.push(chunk("four"));
+        let (feeding, end) =
+            (live.feed(Chunks::whole(chunk("x")).into(), Free, Duration::ZERO), reader.leave());
+        let ((), end) = tokio::join!(feeding, end);
+        assert!(matches!(end, End::Broken(Broken::GivenUp, Paid { tokens: (0, 4), .. })));
+    }
+
+    #[tokio::test]
+    async fn what_nobody_reads_is_read_on_for_as_long_as_it_may() {
+        let live = live();
+        let reader = live.read().unwrap();
+        let drain = Duration::from_secs(60);
+        let ((), end) =
+            tokio::join!(live.feed(Chunks::whole(chunk("x")).into(), Free, drain), reader.leave());
+        assert!(matches!(end, End::Complete(settled) if words(&settled.answer) == "x"));
+        assert!(live.read().is_some(), "and others may have it");
     }
 
     #[tokio::test]
@@ -385,7 +460,7 @@ mod tests {
         let live = live();
         let reader = live.read().unwrap();
         drop(Unfinished(&live));
-        assert!(matches!(all(reader).await.1, End::Broken(_)));
+        assert!(matches!(all(reader).await.1, End::Broken(..)));
         assert!(live.read().is_none());
     }
 
@@ -393,11 +468,18 @@ mod tests {
     async fn it_is_settled_before_its_end_is_seen() {
         let live = live();
         let (reader, waiting) = (live.read().unwrap(), live.wait().unwrap());
-        let settle = |answer| {
-            assert!(live.lock().end.is_none());
-            settled(answer)
-        };
-        live.feed(Chunks::whole(chunk("x")).into(), settle).await;
+        struct Before(Arc<Live>);
+        impl Settle for Before {
+            fn whole(self, answer: Chunk) -> Settled {
+                assert!(self.0.lock().end.is_none());
+                settled(answer)
+            }
+
+            fn part(self, _answer: Chunk) -> Paid {
+                panic!("it is whole")
+            }
+        }
+        live.feed(Chunks::whole(chunk("x")).into(), Before(Arc::clone(&live)), Duration::ZERO).await;
         assert_eq!(all(reader).await.0, "x");
         let End::Complete(settled) = waiting.end().await else { panic!("it is complete") };
         assert_eq!(words(&settled.answer), "x");

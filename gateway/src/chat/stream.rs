@@ -37,7 +37,7 @@ impl StreamOut {
     pub(super) async fn run(mut self, mut reader: Reader) {
         loop {
             let Some(step) = self.next_or_gone(&mut reader).await else {
-                return self.account.close("client_gone");
+                return self.left(reader).await;
             };
             let event = match step {
                 Step::Chunk(chunk) => self.relayed(chunk),
@@ -46,14 +46,28 @@ impl StreamOut {
                     drop(reader);
                     return self.finish().await;
                 }
-                Step::End(End::Broken(broken)) => return self.fail(broken).await,
+                Step::End(End::Broken(broken, paid)) => {
+                    self.account.paid(&paid);
+                    return self.fail(broken).await;
+                }
             };
             if let Some(event) = event
                 && !send(&self.parts, event, self.patience).await
             {
-                return self.account.close("client_gone");
+                return self.left(reader).await;
             }
         }
+    }
+
+    /// The client left. Who pays for the answer says what came of it, when that is known.
+    async fn left(mut self, reader: Reader) {
+        if self.account.pays() {
+            match reader.leave().await {
+                End::Complete(settled) => self.account.settled(&settled),
+                End::Broken(_, paid) => self.account.paid(&paid),
+            }
+        }
+        self.account.close("client_gone");
     }
 
     fn relayed(&mut self, mut chunk: Chunk) -> Option<Bytes> {

@@ -194,6 +194,28 @@ pub struct Sent {
     pub native: bool,
     /// The tokens of reasoning are not among those of the answer.
     pub reasoning_apart: bool,
+    /// What the answer is called, where the provider does not say it.
+    pub named: Option<Named>,
+}
+
+/// What an answer is called.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Named {
+    /// Its id.
+    pub id: String,
+    /// When it was asked for, in seconds since 1970.
+    pub created: u64,
+    /// What the provider calls its model.
+    pub model: String,
+}
+
+impl Named {
+    /// Says it of a chunk.
+    pub fn name(&self, chunk: &mut Chunk) {
+        chunk.id.clone_from(&self.id);
+        chunk.created = self.created;
+        chunk.model.clone_from(&self.model);
+    }
 }
 
 /// Why a request can't be said in a provider's format. Names fields, never their content.

@@ -306,6 +306,40 @@ fn build_provider(
         problems
             .push(format!("{field}.in_house: {base_url} is its vendor's: name the 'base_url' of your own"));
     }
+    let credential = own_credential(&field, config, kind, &settings, env, &mut problems);
+    if config.api_key.is_some() && !config.api_keys.is_empty() {
+        problems.push(format!("{field}.api_keys: use either 'api_key' or 'api_keys'"));
+    }
+    let credentials = Credentials::build(credential, &config.api_keys, kind.auth.presented(), env);
+    let credentials = credentials.unwrap_or_else(|found| {
+        problems.extend(found.into_iter().map(|problem| format!("{field}.{problem}")));
+        Credentials::only(Credential::None)
+    });
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    Ok(Provider {
+        name: name.to_owned(),
+        kind: kind_name.to_owned(),
+        base_url,
+        api,
+        quirks: config.quirks.clone().unwrap_or_else(|| kind.quirks.clone()),
+        settings,
+        in_house: config.in_house,
+        credentials,
+        states: States::new(Arc::clone(caution)),
+    })
+}
+
+/// The one credential of a provider that is not among several keys.
+fn own_credential(
+    field: &str,
+    config: &ProviderConfig,
+    kind: &Kind,
+    settings: &BTreeMap<String, String>,
+    env: &dyn Fn(&str) -> Option<String>,
+    problems: &mut Vec<String>,
+) -> Credential {
     let key = match (&config.api_key, &kind.auth) {
         (Some(source), _) => Some(source.read(env).map_err(|e| format!("{field}.api_key: {e}"))),
         (None, Auth::None) => None,
@@ -340,35 +374,13 @@ fn build_provider(
             credential
         }
     };
-    let credential = match aws_credential(&field, config, kind, &settings, env) {
+    match aws_credential(field, config, kind, settings, env) {
         Ok(signing) => signing.unwrap_or(credential),
         Err(problem) => {
             problems.push(problem);
             credential
         }
-    };
-    if config.api_key.is_some() && !config.api_keys.is_empty() {
-        problems.push(format!("{field}.api_keys: use either 'api_key' or 'api_keys'"));
     }
-    let credentials = Credentials::build(credential, &config.api_keys, kind.auth.presented(), env);
-    let credentials = credentials.unwrap_or_else(|found| {
-        problems.extend(found.into_iter().map(|problem| format!("{field}.{problem}")));
-        Credentials::only(Credential::None)
-    });
-    if !problems.is_empty() {
-        return Err(problems);
-    }
-    Ok(Provider {
-        name: name.to_owned(),
-        kind: kind_name.to_owned(),
-        base_url,
-        api,
-        quirks: config.quirks.clone().unwrap_or_else(|| kind.quirks.clone()),
-        settings,
-        in_house: config.in_house,
-        credentials,
-        states: States::new(Arc::clone(caution)),
-    })
 }
 
 /// The account of Google Cloud that gets the tokens of a provider, for kinds that want one. That of the environment is for the

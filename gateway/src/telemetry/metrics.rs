@@ -114,6 +114,7 @@ pub struct Metrics {
     attacks_known: Gauge,
     labels: Family<VerdictLabels, Counter>,
     tokens: Family<TokenLabels, Counter>,
+    estimated_tokens: Family<TokenLabels, Counter>,
     spent: Counter,
     saved: Counter,
     unpriced: Counter,
@@ -191,6 +192,7 @@ impl Default for Metrics {
             attacks_known: Gauge::default(),
             labels: Family::default(),
             tokens: Family::default(),
+            estimated_tokens: Family::default(),
             spent: Counter::default(),
             saved: Counter::default(),
             unpriced: Counter::default(),
@@ -278,6 +280,11 @@ impl Metrics {
             self.injections.clone(),
         );
         r.register("tokens", "Tokens that providers counted", self.tokens.clone());
+        r.register(
+            "estimated_tokens",
+            "Tokens reckoned from texts, of answers that broke off or that nobody read to their end",
+            self.estimated_tokens.clone(),
+        );
         r.register(
             "cost_nanodollars",
             "Spent on providers, in billionths of a US dollar",
@@ -667,6 +674,15 @@ impl Metrics {
     pub fn spent(&self, provider: &str, usage: &Usage) {
         for (direction, tokens) in [("input", usage.prompt_tokens), ("output", usage.completion_tokens)] {
             self.tokens
+                .get_or_create(&TokenLabels { provider: provider.to_owned(), direction })
+                .inc_by(tokens);
+        }
+    }
+
+    /// Counts the tokens of an answer that its provider did not count: it broke off, or its client left.
+    pub fn estimated(&self, provider: &str, usage: &Usage) {
+        for (direction, tokens) in [("input", usage.prompt_tokens), ("output", usage.completion_tokens)] {
+            self.estimated_tokens
                 .get_or_create(&TokenLabels { provider: provider.to_owned(), direction })
                 .inc_by(tokens);
         }

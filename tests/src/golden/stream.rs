@@ -195,11 +195,11 @@ fn responses(events: &[Event]) -> Result<Value, String> {
             "response.output_item.added" => added(&mut output, place, &event["item"])?,
             "response.content_part.added" => added(&mut output[place]["content"], part, &event["part"])?,
             "response.output_text.delta" => {
-                more(&mut output[place]["content"][part], "text", &event["delta"])
+                more(&mut output[place]["content"][part], "text", &event["delta"]);
             }
             "response.refusal.delta" => more(&mut output[place]["content"][part], "refusal", &event["delta"]),
             "response.function_call_arguments.delta" => {
-                more(&mut output[place], "arguments", &event["delta"])
+                more(&mut output[place], "arguments", &event["delta"]);
             }
             "response.output_text.done" => same(&output[place]["content"][part]["text"], &event["text"])?,
             "response.refusal.done" => same(&output[place]["content"][part]["refusal"], &event["refusal"])?,

@@ -59,7 +59,8 @@ fn block(block: &Value) -> f64 {
     }
 }
 
-fn text(text: &str) -> f64 {
+/// About how many tokens a text has.
+pub(crate) fn text(text: &str) -> f64 {
     let (ascii, others) =
         text.chars().fold((0.0, 0.0), |(a, o), c| if c.is_ascii() { (a + 1.0, o) } else { (a, o + 1.0) });
     ascii / ASCII_A_TOKEN + others
@@ -69,9 +70,10 @@ fn text(text: &str) -> f64 {
 mod tests {
     use super::*;
     use serde_json::json;
+    use std::borrow::Borrow;
 
-    fn of(said: Value) -> u64 {
-        tokens(said.as_object().unwrap())
+    fn of(said: impl Borrow<Value>) -> u64 {
+        tokens(said.borrow().as_object().unwrap())
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What Anthropic's clients may say, and what they get.
 
+use std::borrow::Borrow;
+
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -16,8 +18,8 @@ fn native() -> Sent {
     Sent { native: true, ..Sent::default() }
 }
 
-fn chat(said: Value) -> Value {
-    Value::Object(AnthropicMessages.as_chat(said.as_object().unwrap()).unwrap())
+fn chat(said: impl Borrow<Value>) -> Value {
+    Value::Object(AnthropicMessages.as_chat(said.borrow().as_object().unwrap()).unwrap())
 }
 
 #[test]

@@ -13,7 +13,7 @@ pub(super) fn whole(mut whole: Chunk, echo: Option<&Map<String, Value>>) -> Valu
     let head = Head { id: response_id(&whole.id), created: whole.created, model: whole.model };
     let end = End::of(&choice);
     let items = items(choice, &end);
-    response(&head, echo, State { status: end.status, items, end: Some(&end), usage: whole.usage.as_ref() })
+    response(&head, echo, &State { status: end.status, items, end: Some(&end), usage: whole.usage.as_ref() })
 }
 
 /// What is the same in everything that is told of a response.
@@ -66,7 +66,7 @@ pub(super) fn response_id(id: &str) -> String {
 }
 
 /// The response with what it repeats of its request.
-pub(super) fn response(head: &Head, echo: Option<&Map<String, Value>>, state: State<'_>) -> Value {
+pub(super) fn response(head: &Head, echo: Option<&Map<String, Value>>, state: &State<'_>) -> Value {
     let said = |name: &str| echo.and_then(|echo| echo.get(name)).cloned();
     let or = |name: &str, standard: Value| said(name).unwrap_or(standard);
     let details = state.end.and_then(|end| end.reason).map(|reason| json!({ "reason": reason }));
@@ -105,9 +105,11 @@ pub(super) fn response(head: &Head, echo: Option<&Map<String, Value>>, state: St
 fn usage(usage: &Usage) -> Value {
     let reasoning =
         usage.rest.get("completion_tokens_details").and_then(|d| d.get("reasoning_tokens")?.as_u64());
+    let written =
+        usage.rest.get("prompt_tokens_details").and_then(|d| d.get("cache_creation_tokens")?.as_u64());
     json!({
         "input_tokens": usage.prompt_tokens,
-        "input_tokens_details": { "cached_tokens": usage.cached_tokens() },
+        "input_tokens_details": { "cached_tokens": usage.cached_tokens(), "cache_write_tokens": written.unwrap_or(0) },
         "output_tokens": usage.completion_tokens,
         "output_tokens_details": { "reasoning_tokens": reasoning.unwrap_or(0) },
         "total_tokens": usage.total_tokens.max(usage.prompt_tokens + usage.completion_tokens),
@@ -125,13 +127,13 @@ fn items(choice: Choice, end: &End) -> Vec<Value> {
     }
     let mut parts = Vec::new();
     if let Some(text) = content.filter(|text| !text.is_empty()) {
-        parts.push(text_part(&text, logprobs(&choice.rest), annotations(&rest)));
+        parts.push(text_part(&text, &logprobs(&choice.rest), &annotations(&rest)));
     }
     if let Some(refusal) = refusal.filter(|text| !text.is_empty()) {
         parts.push(json!({ "type": "refusal", "refusal": refusal }));
     }
     if !parts.is_empty() || tool_calls.is_empty() {
-        items.push(message(&ids::fresh("msg_"), end.status, parts));
+        items.push(message(&ids::fresh("msg_"), end.status, &parts));
     }
     items.extend(tool_calls.iter().map(|called| Called::of(called).item(end.status)));
     items
@@ -161,11 +163,11 @@ pub(super) fn reasoning(id: &str, thoughts: Option<&str>, blocks: Option<Value>)
     item
 }
 
-pub(super) fn message(id: &str, status: &str, parts: Vec<Value>) -> Value {
+pub(super) fn message(id: &str, status: &str, parts: &[Value]) -> Value {
     json!({ "id": id, "type": "message", "status": status, "role": "assistant", "content": parts })
 }
 
-pub(super) fn text_part(text: &str, logprobs: Vec<Value>, annotations: Vec<Value>) -> Value {
+pub(super) fn text_part(text: &str, logprobs: &[Value], annotations: &[Value]) -> Value {
     json!({ "type": "output_text", "text": text, "annotations": annotations, "logprobs": logprobs })
 }
 

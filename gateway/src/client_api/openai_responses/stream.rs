@@ -55,7 +55,7 @@ enum Kind {
 impl Part {
     fn value(&self) -> Value {
         match self.kind {
-            Kind::Text => answer::text_part(&self.text, self.logprobs.clone(), self.annotations.clone()),
+            Kind::Text => answer::text_part(&self.text, &self.logprobs, &self.annotations),
             Kind::Refusal => json!({ "type": "refusal", "refusal": self.text }),
         }
     }
@@ -88,7 +88,7 @@ impl Events {
     fn response(&self, status: &str, end: Option<&End>) -> Value {
         let items = self.done.iter().flatten().cloned().collect();
         let state = State { status, items, end, usage: self.usage.as_ref() };
-        answer::response(&self.head, self.echo.as_deref(), state)
+        answer::response(&self.head, self.echo.as_deref(), &state)
     }
 
     fn begin(&mut self, chunk: &Chunk) {
@@ -202,7 +202,7 @@ impl Events {
 
     fn open_message(&mut self) {
         let (at, id) = (self.place(), ids::fresh("msg_"));
-        let item = answer::message(&id, "in_progress", Vec::new());
+        let item = answer::message(&id, "in_progress", &[]);
         self.event("response.output_item.added", json!({ "output_index": at, "item": item }));
         self.open = Some(Open::Message { at, id, parts: Vec::new(), part: None });
     }
@@ -272,7 +272,7 @@ impl Events {
         self.close_part();
         match self.open.take() {
             Some(Open::Message { at, id, parts, .. }) => {
-                self.ended(at, answer::message(&id, status, parts));
+                self.ended(at, answer::message(&id, status, &parts));
             }
             Some(Open::Reasoning { at, id, text, blocks }) => {
                 if !text.is_empty() {

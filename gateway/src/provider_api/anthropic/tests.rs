@@ -1,5 +1,6 @@
 //! What is sent to Anthropic, and what is read of it.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -14,9 +15,9 @@ use crate::provider_api::{
 };
 use crate::wire::chat::{Assembler, Chunk, NATIVE};
 
-fn encoded(model: &str, drop_params: DropParams, more: Value) -> Result<Encoded, EncodeError> {
+fn encoded(model: &str, drop_params: DropParams, more: impl Borrow<Value>) -> Result<Encoded, EncodeError> {
     let mut body = json!({ "model": "m", "messages": [{ "role": "user", "content": "Hi" }] });
-    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    body.as_object_mut().unwrap().extend(more.borrow().as_object().unwrap().clone());
     let request = openai_chat::parse(&Bytes::from(body.to_string())).ok().unwrap();
     let (quirks, settings) = (Quirks::default(), BTreeMap::new());
     let how = Encoding { model, stream: request.stream, quirks: &quirks, settings: &settings, drop_params };

@@ -34,7 +34,11 @@ pub(super) fn whole(body: &[u8], sent: &Sent) -> Result<Chunk, DecodeError> {
     let finish_reason = Some(finish_reason(reason, calls, answered).to_owned());
     let choice = Choice { delta, finish_reason, ..Choice::default() };
     let usage = body.get("usage").and_then(usage);
-    Ok(Chunk { choices: vec![choice], usage, rest: native(&body), ..Chunk::default() })
+    let mut chunk = Chunk { choices: vec![choice], usage, rest: native(&body), ..Chunk::default() };
+    if let Some(named) = &sent.named {
+        named.name(&mut chunk);
+    }
+    Ok(chunk)
 }
 
 /// Reads JSON.

@@ -1,16 +1,19 @@
 //! A request as Converse says it.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::{Map, Value, json};
 
-use super::super::{EncodeError, Encoded, Encoding, Sent, fields::Fields};
+use super::super::{EncodeError, Encoded, Encoding, Named, Sent, fields::Fields};
 use super::content::unsupported;
 use super::messages::Conversation;
 use super::model::Family;
 use super::names::ToolNames;
 use super::tools::Tooling;
 use crate::config::DropParams;
+use crate::ids;
 
 /// Fields of Converse that go along if a client says them. None of them has a counterpart.
 const PASSED: &[&str] = &[
@@ -68,7 +71,9 @@ pub(super) fn encode(fields: &Map<String, Value>, how: &Encoding<'_>) -> Result<
         say(field, fields.take(field).cloned());
     }
     say("additionalModelRequestFields", saying.rest()?);
-    let sent = Sent { tools: names.back(), answer_tool: tools.answer, ..Sent::default() };
+    let created = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let named = Named { id: ids::fresh("chatcmpl-"), created, model: how.model.to_owned() };
+    let sent = Sent { tools: names.back(), answer_tool: tools.answer, named: Some(named), ..Sent::default() };
     let body = Bytes::from(Value::Object(body).to_string());
     Ok(Encoded { body, headers: HeaderMap::new(), sent, dropped: saying.dropped })
 }

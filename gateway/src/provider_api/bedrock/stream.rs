@@ -205,7 +205,14 @@ impl StreamDecoder for ConverseStream {
     fn push(&mut self, bytes: &[u8], events: &mut Vec<StreamEvent>) -> Result<(), DecodeError> {
         self.frames.bytes.extend_from_slice(bytes);
         while let Some(message) = self.frames.next()? {
-            self.frame(&message, events)?;
+            let before = events.len();
+            let read = self.frame(&message, events);
+            for event in &mut events[before..] {
+                if let (StreamEvent::Chunk(chunk), Some(named)) = (event, &self.sent.named) {
+                    named.name(chunk);
+                }
+            }
+            read?;
         }
         Ok(())
     }

@@ -371,7 +371,7 @@ fn what_would_be_another_request_without_it_is_refused_whatever_the_route_says()
         for policy in [DropParams::Strict, DropParams::Drop, DropParams::Pass] {
             match encoded(CLAUDE, policy, &request) {
                 Err(EncodeError::Unsupported { param, .. } | EncodeError::Invalid { param, .. }) => {
-                    assert_eq!(param, place)
+                    assert_eq!(param, place);
                 }
                 other => panic!("{request}: {:?}", other.map(|encoded| encoded.body)),
             }

@@ -87,10 +87,11 @@ pub(super) fn refused_prompt(body: &Value) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::borrow::Borrow;
 
-    fn told(code: u64, status: &str, message: &str, details: Value) -> Value {
+    fn told(code: u64, status: &str, message: &str, details: impl Borrow<Value>) -> Value {
         reported(
-            &json!({ "error": { "code": code, "message": message, "status": status, "details": details } }),
+            &json!({ "error": { "code": code, "message": message, "status": status, "details": details.borrow() } }),
         )
         .unwrap()
     }

@@ -1,5 +1,6 @@
 //! Requests as they go out, answers as they come back.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -16,9 +17,14 @@ use crate::wire::chat::{Assembler, Chunk};
 
 const MODEL: &str = "gemini-2.5-flash";
 
-fn encoded(api: &Gemini, model: &str, more: Value, drop_params: DropParams) -> Result<Encoded, EncodeError> {
+fn encoded(
+    api: &Gemini,
+    model: &str,
+    more: impl Borrow<Value>,
+    drop_params: DropParams,
+) -> Result<Encoded, EncodeError> {
     let mut request = json!({ "model": "m", "messages": [{ "role": "user", "content": "Hi" }] });
-    for (key, value) in more.as_object().unwrap() {
+    for (key, value) in more.borrow().as_object().unwrap() {
         request[key] = value.clone();
     }
     let request = parse(&Bytes::from(request.to_string())).ok().unwrap();
@@ -330,8 +336,7 @@ fn a_model_s_name_is_one_segment_of_the_address() {
 
 /// An answer with thoughts, text, calls and a second candidate, in pieces.
 fn pieces() -> Vec<Value> {
-    let of =
-        |index: u64, parts: Value| json!({ "content": { "role": "model", "parts": parts }, "index": index });
+    let of = |index: u64, parts: Value| json!({ "content": { "role": "model", "parts": parts.borrow() }, "index": index });
     let mut last = of(0, json!([{ "text": "", "thoughtSignature": "dGV4dA==" }]));
     last["finishReason"] = json!("STOP");
     let mut other = of(1, json!([{ "text": "Too long" }]));
@@ -445,8 +450,8 @@ fn a_stream_that_ends_too_early_has_no_end() {
     }
 }
 
-fn answer(finish: &str, parts: Value) -> String {
-    json!({ "candidates": [{ "content": { "parts": parts }, "finishReason": finish }] }).to_string()
+fn answer(finish: &str, parts: impl Borrow<Value>) -> String {
+    json!({ "candidates": [{ "content": { "parts": parts.borrow() }, "finishReason": finish }] }).to_string()
 }
 
 #[test]
