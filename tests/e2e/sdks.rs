@@ -188,6 +188,10 @@ fn answered(findings: &mut Findings, place: &str, key: &[String; 4], line: &Valu
         Ok(object) => {
             let wanted = meaning::answer(format, &golden.answer(format));
             findings.compare(place, &meaning::answer(format, &object), &wanted);
+            for name in ["id", "model"] {
+                let named = object[name].as_str().is_some_and(|word| !word.is_empty());
+                findings.hold(named, place, format!("no '{name}'"));
+            }
         }
         Err(wrong) => findings.hold(false, place, wrong),
     }
