@@ -164,9 +164,10 @@ fn errors(format: &str) -> Vec<String> {
 fn answered(findings: &mut Findings, place: &str, key: &[String; 4], line: &Value, direct: &Value) {
     let [format, name, how, via] = key.each_ref().map(String::as_str);
     if via == format {
-        for part in ["object", "events", "parsed"] {
+        for part in ["object", "parsed"] {
             findings.compare(&format!("{place}, {part}"), &line[part], &direct[part]);
         }
+        findings.compare(&format!("{place}, events"), &events(line), &events(direct));
     }
     let golden = case(name);
     if name == "parsed" {
@@ -187,9 +188,19 @@ fn answered(findings: &mut Findings, place: &str, key: &[String; 4], line: &Valu
         Ok(object) => {
             let wanted = meaning::answer(format, &golden.answer(format));
             findings.compare(place, &meaning::answer(format, &object), &wanted);
+            for name in ["id", "model"] {
+                let named = object[name].as_str().is_some_and(|word| !word.is_empty());
+                findings.hold(named, place, format!("no '{name}'"));
+            }
         }
         Err(wrong) => findings.hold(false, place, wrong),
     }
+}
+
+/// The events of a stream, but for pieces of nothing, which the gateway does not pass on.
+fn events(line: &Value) -> Value {
+    let events = line["events"].as_array().into_iter().flatten();
+    events.filter(|event| event["delta"]["partial_json"] != "").cloned().collect()
 }
 
 /// The whole answer that the events say.

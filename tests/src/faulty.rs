@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -287,8 +287,10 @@ impl Script {
 ///
 /// # Panics
 /// If it is not among the fixtures.
-pub fn plain() -> Case {
-    cases::all().into_iter().find(|case| case.name == "plain").expect("the conversation 'plain'")
+pub fn plain() -> &'static Case {
+    static PLAIN: OnceLock<Case> = OnceLock::new();
+    let find = || cases::all().into_iter().find(|case| case.name == "plain");
+    PLAIN.get_or_init(|| find().expect("the conversation 'plain'"))
 }
 
 /// The events of a stream, or pieces of a whole answer.

@@ -13,8 +13,7 @@ use super::{Answer, pieces};
 pub(super) fn answer(format: &str, path: &str, body: &Value) -> Answer {
     let name = name(path);
     if let Some(error) = name.strip_prefix("error.") {
-        let refusals = cases::refusals(format).into_iter();
-        let refusal = refusals.filter(|refusal| refusal.name == error).next_back();
+        let refusal = cases::refusals(format).into_iter().find(|refusal| refusal.name == error);
         return Answer::of_refusal(&refusal.unwrap_or_else(|| panic!("{format} has no refusal {error}")));
     }
     let case = case(name);
