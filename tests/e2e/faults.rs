@@ -208,8 +208,7 @@ impl Cell {
         let counted = self.counted();
         let is_right = tokens == [&json!(counted.0), &json!(counted.1)];
         // Of what broke off nothing may be known; a guess says that it is one.
-        let unknown = self.due() == Due::Interruption
-            && (tokens == [&json!(0), &json!(0)] || line["estimated"] == true);
+        let unknown = self.due() == Due::Interruption && line["estimated"] == true;
         if is_right || unknown { Ok(()) } else { Err(format!("{tokens:?} are counted, not {counted:?}")) }
     }
 }

@@ -157,10 +157,15 @@ impl Live {
         let mut give_up = None;
         let broken = loop {
             let left = !self.has_room().await;
-            give_up = left.then(|| give_up.unwrap_or_else(|| Instant::now() + drain));
+            let now = Instant::now();
+            give_up = left.then(|| give_up.unwrap_or(now + drain));
+            let until = give_up.unwrap_or(now);
+            if left && until <= now {
+                break Some(Broken::GivenUp);
+            }
             let next = tokio::select! {
                 biased;
-                () = sleep_until(give_up.unwrap_or_else(Instant::now)), if left => break Some(Broken::GivenUp),
+                () = sleep_until(until), if left => break Some(Broken::GivenUp),
                 next = chunks.next() => next,
                 () = self.abandoned(), if !left => continue,
             };

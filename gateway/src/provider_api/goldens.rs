@@ -63,7 +63,10 @@ fn parse(format: Format, body: &Value) -> ChatRequest {
 fn encode(api: &dyn ProviderApi, case: &Case, request: &ChatRequest) -> Result<Encoded, String> {
     let (quirks, settings) = (Quirks::default(), BTreeMap::new());
     let own = case.request(api.name());
-    let model = own["model"].as_str().unwrap_or("golden-model");
+    // Converse has it in the address, and leaves to each model what it takes; this one takes all of it.
+    let standard =
+        if api.name() == "bedrock" { "anthropic.claude-sonnet-4-5-20250929-v1:0" } else { "golden-model" };
+    let model = own["model"].as_str().unwrap_or(standard);
     let (stream, drop_params) = (request.stream, DropParams::Drop);
     let how = Encoding { model, stream, quirks: &quirks, settings: &settings, drop_params };
     let encoded = api.encode(request, &how).map_err(|e| e.to_string())?;

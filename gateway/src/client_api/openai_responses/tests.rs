@@ -1,3 +1,5 @@
+//! Requests as chat completions say them, answers as items and events.
+
 use super::*;
 use crate::wire::chat::Assembler;
 use serde_json::json;
