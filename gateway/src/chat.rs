@@ -7,6 +7,7 @@ mod coalesce;
 pub mod count;
 mod external;
 mod flight;
+pub(crate) mod foreign;
 mod guards;
 mod head;
 mod heard;
