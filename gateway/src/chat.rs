@@ -8,6 +8,7 @@ pub mod count;
 mod estimate;
 mod external;
 mod flight;
+pub(crate) mod foreign;
 mod guards;
 mod head;
 mod heard;

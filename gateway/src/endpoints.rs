@@ -27,6 +27,7 @@ use crate::ids;
 use crate::inspect;
 use crate::keys::Caller;
 use crate::local::is_loopback_name;
+use crate::passthrough::{self, Passage};
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Where operators make the cache forget.
@@ -113,17 +114,33 @@ pub async fn handle(core: Arc<Core>, request: Request<Incoming>) -> Result<Respo
     let id = request_id(&request);
     let endpoint = Endpoint::of(request.uri().path());
     let format = endpoint.map_or(Format::default(), |endpoint| endpoint.format(request.headers()));
-    let answered =
-        AssertUnwindSafe(answer(&core, endpoint, request, id.clone(), started)).catch_unwind().await;
+    // Paths of ours win over those of providers.
+    let passage = match endpoint {
+        Some(_) => None,
+        None => Passage::of(&core.gateway.routes, request.uri().path()),
+    };
+    let refused = |error: &ApiError| match &passage {
+        Some(passage) => passage.error(error, &id),
+        None => error_in(format, error, &id),
+    };
+    let answering = async {
+        match &passage {
+            Some(passage) => {
+                Box::pin(passthrough::answer(&core, passage, request, id.clone(), started)).await
+            }
+            None => answer(&core, endpoint, request, id.clone(), started).await,
+        }
+    };
+    let answered = AssertUnwindSafe(answering).catch_unwind().await;
     let mut response = match answered {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => {
             tracing::info!(request_id = id, status = error.status().as_u16(), code = error.code(), "refused");
-            error_in(format, &error, &id)
+            refused(&error)
         }
         Err(_) => {
             tracing::error!(request_id = id, "a request handler panicked");
-            error_in(format, &ApiError::Internal, &id)
+            refused(&ApiError::Internal)
         }
     };
     if let Ok(id) = HeaderValue::from_str(&id) {
@@ -132,7 +149,8 @@ pub async fn handle(core: Arc<Core>, request: Request<Incoming>) -> Result<Respo
         }
         response.headers_mut().insert(&REQUEST_ID, id);
     }
-    let name = endpoint.map_or("unknown", Endpoint::name);
+    let unknown = if passage.is_some() { "passthrough" } else { "unknown" };
+    let name = endpoint.map_or(unknown, Endpoint::name);
     core.gateway.metrics.request(name, response.status().as_u16());
     Ok(response)
 }

@@ -29,6 +29,7 @@ pub mod ledger;
 pub mod local;
 mod meaning;
 pub mod mock;
+pub mod passthrough;
 pub mod policy;
 pub mod presidio;
 pub mod provider_api;

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
 use http_body_util::{BodyExt, Collected, Full, Limited};
 use sluice_guardrails::Leak;
 use sluice_guardrails::proof::Spot;
@@ -85,6 +85,21 @@ impl Destination {
         Ok(Self { uri, fixed, authorization, headers, in_house: provider.in_house })
     }
 
+    /// An address on a provider's origin of which only the beginning, `fixed`, is the operator's: the rest is a client's own, and is
+    /// looked into.
+    ///
+    /// # Errors
+    /// If it is no address.
+    pub fn within(
+        provider: &Provider,
+        (fixed, rest): (&str, &str),
+        authorization: Authorization,
+    ) -> Result<Self, http::uri::InvalidUri> {
+        let uri = format!("{fixed}{rest}").parse()?;
+        let (fixed, headers) = (fixed.to_owned(), HeaderMap::new());
+        Ok(Self { uri, fixed, authorization, headers, in_house: provider.in_house })
+    }
+
     /// The same with headers that belong to the request's format; they are looked into.
     #[must_use]
     pub fn with_headers(self, headers: HeaderMap) -> Self {
@@ -136,32 +151,65 @@ impl Outgoing {
         body: Bytes,
         check: &Check<'_>,
     ) -> Result<Self, Unsent> {
+        let (mut request, authorization) = Self::checked(Method::POST, to, body.clone(), check)?;
+        let headers = request.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+        Self::shown(request, authorization, &body)
+    }
+
+    /// The same for a request of any method, whose headers say what its body is and what is wanted; what is no JSON is looked into as
+    /// it is. The answer is not to be compressed: it has to be read.
+    ///
+    /// # Errors
+    /// [`Unsent`].
+    pub fn passed(method: Method, to: Destination, body: Bytes, check: &Check<'_>) -> Result<Self, Unsent> {
+        let (mut request, authorization) = Self::checked(method, to, body.clone(), check)?;
+        request.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        Self::shown(request, authorization, &body)
+    }
+
+    /// A request in which nothing stands that must not go there, and the credential that is still missing.
+    fn checked(
+        method: Method,
+        to: Destination,
+        body: Bytes,
+        check: &Check<'_>,
+    ) -> Result<(Request<Full<Bytes>>, Authorization), Unsent> {
         let Check { secured, protocol } = *check;
         if let Some(entity) = secured.and_then(|secured| secured.in_house).filter(|_| !to.in_house) {
             return Err(Unsent::OutOfHouse(entity));
         }
         let proof = secured.and_then(|secured| secured.proof.as_ref());
         if let (Some(proof), Some(secured)) = (proof, secured) {
-            proof.check_json(&secured.looked_into(&body), protocol).map_err(Unsent::Leak)?;
+            let body = secured.looked_into(&body);
+            let is_json = body.first().is_some_and(|byte| b"{[ \t\r\n".contains(byte));
+            let checked = if is_json { proof.check_json(&body, protocol) } else { proof.check(&body) };
+            checked.map_err(Unsent::Leak)?;
             let address = to.uri.to_string();
             let own = address.strip_prefix(&to.fixed).unwrap_or(&address);
             proof.check(own.as_bytes()).map_err(Unsent::Leak)?;
         }
         // Whatever of the client's headers is ever passed on has to be here already.
-        let signed = body.clone();
-        let mut request = Request::post(to.uri).body(Full::new(body))?;
+        let mut request = Request::builder().method(method).uri(to.uri).body(Full::new(body))?;
         *request.headers_mut() = to.headers;
         if let Some(proof) = proof {
             for value in request.headers().values() {
                 proof.check(value.as_bytes()).map_err(Unsent::Leak)?;
             }
         }
-        let headers = request.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+        Ok((request, to.authorization))
+    }
+
+    /// The same with who sends it, and the credential.
+    fn shown(
+        mut request: Request<Full<Bytes>>,
+        authorization: Authorization,
+        body: &[u8],
+    ) -> Result<Self, Unsent> {
         let agent = concat!("sluice/", env!("CARGO_PKG_VERSION"));
-        headers.insert(header::USER_AGENT, HeaderValue::from_static(agent));
-        to.authorization.apply(&mut request, &signed).map_err(Unsent::Unsigned)?;
+        request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static(agent));
+        authorization.apply(&mut request, body).map_err(Unsent::Unsigned)?;
         Ok(Self(request))
     }
 

@@ -129,6 +129,8 @@ fn speaker(path: &[&str], value: &Value) -> Option<Channel> {
             Some("tool" | "function") => Channel::Tool,
             _ => Channel::User,
         }),
+        // As Bedrock writes what tools gave back.
+        ["messages", "content"] if value.get("toolResult").is_some() => Some(Channel::Tool),
         ["messages", "content"] | ["messages", "content", "content"] => match word("type")? {
             "document" | "file" | "search_result" => Some(Channel::Document),
             "tool_result" => Some(Channel::Tool),
@@ -160,6 +162,31 @@ fn item_speaker(path: &[&str], value: &Value) -> Option<Channel> {
             "input_file" => Some(Channel::Document),
             _ => None,
         },
+        _ => gemini_speaker(path, value),
+    }
+}
+
+/// Who speaks in a value of a request to Google's own API, and in what it counts or embeds.
+fn gemini_speaker(path: &[&str], value: &Value) -> Option<Channel> {
+    let has = |names: [&str; 2]| names.iter().any(|name| value.get(name).is_some());
+    match path {
+        ["generateContentRequest" | "generate_content_request", inner @ ..] if !inner.is_empty() => {
+            gemini_speaker(inner, value)
+        }
+        ["contents"] if value.is_array() => None,
+        ["contents"] => Some(match value.get("role").and_then(Value::as_str) {
+            Some("model") => Channel::Assistant,
+            Some("function" | "tool") => Channel::Tool,
+            Some("system") => Channel::System,
+            _ => Channel::User,
+        }),
+        ["contents", "parts"] if value.is_object() => {
+            let given = has(["functionResponse", "function_response"]);
+            let given = given || has(["codeExecutionResult", "code_execution_result"]);
+            given.then_some(Channel::Tool)
+        }
+        ["systemInstruction" | "system_instruction"] => Some(Channel::System),
+        ["content"] | ["requests", "content"] => Some(Channel::User),
         _ => None,
     }
 }
@@ -198,6 +225,9 @@ pub(super) fn is_structure(path: &[&str], text: &str) -> bool {
         | ["messages", "content", "source", "data"]
         | ["messages", "content", "content", "source", "data"]
         | ["messages", "content", .., "encrypted_content" | "encrypted_index"] => is_sound(text),
+        ["contents", "role"] => text.bytes().all(|b| b.is_ascii_lowercase()),
+        ["contents", .., "inlineData" | "inline_data", "data"] => is_sound(text),
+        ["contents", "parts", "thoughtSignature" | "thought_signature"] => signed::is_opaque(text),
         // What a provider signed and wants back as it was: of a call, or of a text.
         ["messages", .., "extra_content", "google", "thought_signature"] => signed::is_opaque(text),
         _ => words::is_value(path, text),

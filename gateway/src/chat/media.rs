@@ -46,7 +46,9 @@ impl Finder {
         for (key, value) in request.as_object().into_iter().flatten() {
             self.step(Step::Key(key.clone()), |finder| match (key.as_str(), value) {
                 ("messages", Value::Array(messages)) => finder.messages(messages),
-                ("input", value) => finder.walk(value, Within::Content, 0),
+                ("input" | "contents" | "generateContentRequest" | "generate_content_request", value) => {
+                    finder.walk(value, Within::Content, 0)
+                }
                 (_, value) => finder.walk(value, Within::Others, 0),
             });
         }
@@ -146,6 +148,17 @@ fn kind_of(part: &Map<String, Value>) -> Option<MediaKind> {
         Some("file" | "input_file" | "document") => Some(MediaKind::File),
         _ => None,
     };
+    // As Google writes them.
+    let mut blob = ["inlineData", "inline_data", "fileData", "file_data"].iter();
+    let blob = blob.find_map(|name| part.get(*name).filter(|value| value.is_object())).map(|blob| {
+        let said = ["mimeType", "mime_type"].iter().find_map(|name| blob.get(*name)?.as_str());
+        match said.unwrap_or_default().split('/').next() {
+            Some("image") => MediaKind::Image,
+            Some("audio") => MediaKind::Audio,
+            Some("video") => MediaKind::Video,
+            _ => MediaKind::File,
+        }
+    });
     let has = |name: &&str| part.get(*name).is_some_and(|value| !value.is_null());
     let by_field = || {
         [
@@ -157,7 +170,7 @@ fn kind_of(part: &Map<String, Value>) -> Option<MediaKind> {
         .into_iter()
         .find_map(|(kind, names)| names.iter().any(has).then_some(kind))
     };
-    by_type.or_else(by_field)
+    by_type.or(blob).or_else(by_field)
 }
 
 #[cfg(test)]

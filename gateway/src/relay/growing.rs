@@ -152,7 +152,7 @@ fn form(path: &[Step]) -> Form {
     let is = |step: &Step, names: &[&str]| matches!(step, Step::Key(key) if names.contains(&key.as_str()));
     let calls = ["tool_calls", "function_call", "arguments"];
     match path.last() {
-        Some(last) if is(last, &["arguments"]) => Form::Json,
+        Some(last) if is(last, &["arguments", "partial_json"]) => Form::Json,
         _ if path.iter().any(|step| is(step, &calls)) => Form::Tool,
         _ => Form::Text,
     }

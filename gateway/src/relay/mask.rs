@@ -29,6 +29,16 @@ pub const PROTOCOL: &[&str] = &[
     "finish_reason",
     "system_fingerprint",
     "service_tier",
+    "call_id",
+    "item_id",
+    "model",
+    "obfuscation",
+    "previous_response_id",
+    "finishReason",
+    "mimeType",
+    "modelVersion",
+    "responseId",
+    "thoughtSignature",
 ];
 
 /// A call of a tool that a model may not call.
@@ -82,7 +92,17 @@ impl Work for Masking {
         let grows = path.len() == 1
             || matches!(
                 key.as_str(),
-                "arguments" | "input" | "text" | "summary" | "thinking" | "transcript" | "content"
+                "arguments"
+                    | "input"
+                    | "text"
+                    | "summary"
+                    | "thinking"
+                    | "transcript"
+                    | "content"
+                    | "delta"
+                    | "partial_json"
+                    | "reasoning_content"
+                    | "refusal"
             );
         Some(if grows { Text::Growing(Box::new(self.masker(form))) } else { Text::Whole })
     }

@@ -323,6 +323,16 @@ impl Chunks {
         Self { held: VecDeque::from([chunk]), source: None, broken: None, done: true, attempt: None }
     }
 
+    /// An answer that is read without waiting for content, by a decoder that may be any: `limit` bytes of it at most.
+    pub fn passing(
+        body: Incoming,
+        decoder: Box<dyn StreamDecoder>,
+        (idle, deadline): (Duration, Instant),
+        limit: u64,
+    ) -> Self {
+        Self::stream(Source { body, decoder, idle: Some(idle), deadline, left: limit })
+    }
+
     fn stream(source: Source) -> Self {
         Self { held: VecDeque::new(), source: Some(source), broken: None, done: false, attempt: None }
     }

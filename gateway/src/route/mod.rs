@@ -254,6 +254,11 @@ impl Routes {
         Err(ApiError::ModelNotAllowed { model: model.to_owned() })
     }
 
+    /// The provider of this name.
+    pub fn provider(&self, name: &str) -> Option<&Arc<Provider>> {
+        self.providers.get(name)
+    }
+
     /// The name and base URL of each provider.
     pub fn addresses(&self) -> impl Iterator<Item = (&str, &str)> {
         self.providers.values().map(|provider| (provider.name.as_str(), provider.base_url.as_str()))
