@@ -12,6 +12,7 @@ use super::account::{Account, Source};
 use super::external::Guarded;
 use super::guards::{self, Inspected};
 use super::head::{HEADERS, describe, overhead};
+use super::live::Paid;
 use super::request::{ChatRequest, Secured};
 use super::screened::{Screened, Screening};
 use super::{Call, LARGE_BODY, external, meant};
@@ -221,7 +222,8 @@ impl Open {
             let cost = gateway.prices.cost(&target.provider.kind, &target.model, usage);
             gateway.metrics.spent(&target.provider.name, usage);
             gateway.metrics.cost(cost);
-            account.paid((usage.prompt_tokens, usage.completion_tokens), cost);
+            let tokens = (usage.prompt_tokens, usage.completion_tokens);
+            account.paid(&Paid { tokens, cost, estimated: false });
         }
         account.close(outcome);
     }

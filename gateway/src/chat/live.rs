@@ -443,9 +443,8 @@ mod tests {
         let live = live();
         let reader = live.read().unwrap();
         live.push(chunk("four"));
-        let (feeding, end) =
-            (live.feed(Chunks::whole(chunk("x")).into(), Free, Duration::ZERO), reader.leave());
-        let ((), end) = tokio::join!(feeding, end);
+        let feeding = live.feed(Chunks::whole(chunk("x")).into(), Free, Duration::ZERO);
+        let (end, ()) = tokio::join!(reader.leave(), feeding);
         assert!(matches!(end, End::Broken(Broken::GivenUp, Paid { tokens: (0, 4), .. })));
     }
 
@@ -454,8 +453,8 @@ mod tests {
         let live = live();
         let reader = live.read().unwrap();
         let drain = Duration::from_secs(60);
-        let ((), end) =
-            tokio::join!(live.feed(Chunks::whole(chunk("x")).into(), Free, drain), reader.leave());
+        let feeding = live.feed(Chunks::whole(chunk("x")).into(), Free, drain);
+        let (end, ()) = tokio::join!(reader.leave(), feeding);
         assert!(matches!(end, End::Complete(settled) if words(&settled.answer) == "x"));
         assert!(live.read().is_some(), "and others may have it");
     }
