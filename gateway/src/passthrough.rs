@@ -281,5 +281,5 @@ fn failed(core: &Core, target: &Target, status: StatusCode, outcome: &str) -> Ap
     ApiError::TargetsFailed { status, message, attempts, retry_after: None }
 }
 
-/// An answer's body.
+/// An answer whose head is there.
 type Answered = Response<upstream::Incoming>;

@@ -94,6 +94,8 @@ mod policy_scopes;
 mod policy_trial;
 // What redaction misses is not sent.
 mod postcondition;
+// A provider's own API behind our keys and guards.
+mod passthrough;
 // Programs that speak Presidio's REST API switch by URL.
 mod presidio;
 // What the README shows of a request is what happens.

@@ -139,6 +139,11 @@ impl Reply {
                 assert_eq!(reply.json()["request_id"], reply.header("x-request-id"));
                 return reply;
             }
+            if error["status"].is_string() {
+                // Google's.
+                assert!(error["message"].is_string() && error["code"] == reply.status, "{error}");
+                return reply;
+            }
             for field in ["message", "type", "param", "code"] {
                 assert!(error.get(field).is_some(), "an error without '{field}': {error}");
             }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -33,6 +33,10 @@ pub enum Say {
 pub struct Heard {
     /// The path.
     pub path: String,
+    /// The query.
+    pub query: String,
+    /// The method.
+    pub method: Method,
     /// The headers.
     pub headers: HeaderMap,
     /// The body.
@@ -117,7 +121,8 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
     let (head, body) = request.into_parts();
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let asked = serde_json::from_slice(&body).unwrap_or_default();
-    let heard = Heard { path: head.uri.path().to_owned(), headers: head.headers, body };
+    let (path, query) = (head.uri.path().to_owned(), head.uri.query().unwrap_or_default().to_owned());
+    let heard = Heard { path, query, method: head.method, headers: head.headers, body };
     state.heard.lock().unwrap_or_else(PoisonError::into_inner).push(heard);
     let say = state.answers.lock().unwrap_or_else(PoisonError::into_inner)(&asked);
     state.count.send_modify(|count| *count += 1);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::{Map, Value, json};
-use sluice_guardrails::{Channel, Guard, Vault};
+use sluice_guardrails::{Action, Channel, Guard, Vault};
 
 use super::account::{Account, Source};
 use super::external::Guarded;
@@ -48,6 +48,8 @@ pub(crate) struct Cleared {
     /// The originals, for the way back.
     vault: Vault,
     screening: Option<Screening>,
+    /// Whether that may change or end its answer.
+    acts: bool,
 }
 
 /// An answer as its client may have it.
@@ -92,7 +94,13 @@ pub(crate) async fn guard(core: &Arc<Core>, call: &Arc<Call>, asked: Asked) -> R
         let asking = external::input(core, call, &targets, guarded, original);
         Guarded { request, vault } = Box::pin(asking).await?;
     }
-    let answers = call.guard(&request.model).answers().is_some();
+    let answers = call.guard(&request.model).answers();
+    let acts = answers.is_some_and(|guard| {
+        let output = guard.output();
+        let tools = output.tools.as_ref().is_some_and(|tools| tools.action == Action::Block);
+        guard.acts() || tools || output.system_prompt == Action::Block
+    });
+    let answers = answers.is_some();
     let mut screening = None;
     if answers || !meant::is_unasked(gateway) {
         let mut talk = talk(&request);
@@ -102,7 +110,7 @@ pub(crate) async fn guard(core: &Arc<Core>, call: &Arc<Call>, asked: Asked) -> R
         screening = answers.then(|| Screening::new(core, call, &talk, &targets));
     }
     let body = if readable { request.respelled(None, &Map::new(), &|_| true) } else { body };
-    Ok(Cleared { body, secured: request.secured().cloned(), vault, screening })
+    Ok(Cleared { body, secured: request.secured().cloned(), vault, screening, acts })
 }
 
 fn read(
@@ -173,9 +181,9 @@ impl Cleared {
         self.vault.is_empty() && self.screening.is_none()
     }
 
-    /// Whether there are rules for its answer, without which nothing of it may go on.
+    /// Whether a rule may change or end its answer, without which nothing of it may go on.
     pub(crate) fn is_screened(&self) -> bool {
-        self.screening.is_some()
+        self.acts
     }
 
     /// Reads its answer.

@@ -264,6 +264,26 @@ mod tests {
     }
 
     #[test]
+    fn google_s_own_bodies_are_read_by_who_speaks_in_them() {
+        let text = "ada@example.org";
+        let given = json!({ "functionResponse": { "name": "f", "response": { "mail": text } } });
+        let said = json!({
+            "systemInstruction": { "parts": [{ "text": text }] },
+            "contents": [
+                { "role": "user", "parts": [{ "text": text }, given] },
+                { "role": "model", "parts": [{ "text": text }] },
+            ],
+            "labels": { "a": text },
+        });
+        assert_eq!(channels(said.clone()), ["system", "user", "tool", "assistant", "parameters"]);
+        let counted = json!({ "generateContentRequest": { "contents": said["contents"] } });
+        assert_eq!(channels(counted), ["user", "tool", "assistant"]);
+        let picture = "QUJD".repeat(40);
+        let inline = json!({ "inlineData": { "mimeType": "image/png", "data": picture } });
+        assert_eq!(channels(json!({ "contents": [{ "parts": [inline] }] })), [""; 0]);
+    }
+
+    #[test]
     fn documents_and_what_tools_gave_back_are_that_wherever_they_stand() {
         let text = "ada@example.org";
         let source = json!({ "type": "text", "media_type": "text/plain", "data": text });

@@ -47,7 +47,7 @@ impl Finder {
             self.step(Step::Key(key.clone()), |finder| match (key.as_str(), value) {
                 ("messages", Value::Array(messages)) => finder.messages(messages),
                 ("input" | "contents" | "generateContentRequest" | "generate_content_request", value) => {
-                    finder.walk(value, Within::Content, 0)
+                    finder.walk(value, Within::Content, 0);
                 }
                 (_, value) => finder.walk(value, Within::Others, 0),
             });
@@ -215,6 +215,24 @@ mod tests {
             assert_eq!(found.len(), 1, "{part}");
             assert_eq!((found[0].1, found[0].2), (entity, Fate::Blocked), "{part}");
             assert!(found[0].0.starts_with("messages[0].content[1]"), "{}", found[0].0);
+        }
+    }
+
+    #[test]
+    fn google_s_parts_are_known_by_their_type() {
+        let all = json!({ "image": "block", "audio": "block", "file": "block" });
+        for (part, entity) in [
+            (json!({ "inlineData": { "mimeType": "image/png", "data": "QUJD" } }), "IMAGE"),
+            (json!({ "inline_data": { "mime_type": "audio/wav", "data": "QUJD" } }), "AUDIO"),
+            (
+                json!({ "fileData": { "mimeType": "video/mp4", "fileUri": "https://films.example/a" } }),
+                "VIDEO",
+            ),
+            (json!({ "fileData": { "fileUri": "https://files.example/a" } }), "FILE"),
+        ] {
+            let request = json!({ "contents": [{ "parts": [{ "text": "Look" }, part] }] });
+            let found = found(&all, &request);
+            assert_eq!((found.len(), found[0].1, found[0].2), (1, entity, Fate::Blocked), "{request}");
         }
     }
 

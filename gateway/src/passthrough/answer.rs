@@ -122,7 +122,10 @@ fn is_empty(body: &Incoming) -> bool {
 }
 
 fn kind(headers: &HeaderMap, target: &Target) -> Kind {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    // What says nothing of itself is read as what APIs mostly send.
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .map_or("application/json", |value| value.to_str().unwrap_or_default());
     let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match kind.as_str() {
         "text/event-stream" => Kind::Events,
