@@ -200,7 +200,7 @@ async fn the_leaders_client_may_leave_without_cutting_its_followers() {
     let follower = gate.client.open(&body).await;
     assert_eq!(follower.headers()["x-sluice-cache"], "coalesced");
     drop(leader);
-    log::wait_for("leader-leaves").await;
+    log::wait_until(|text| text.contains("\"left\":\"leader-leaves\"").then_some(())).await;
     stub.release();
     let reply = Reply::read(follower).await;
     assert_eq!((reply.text().as_str(), reply.is_done()), ("Once upon a time", true));

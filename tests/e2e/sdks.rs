@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sluice_tests::Gate;
 use sluice_tests::golden::cases;
 use sluice_tests::golden::replay::{case, name};
-use sluice_tests::golden::{Asker, Got, Provider, meaning, stream};
+use sluice_tests::golden::{Got, Provider, meaning, stream};
 
 use crate::goldens::{Findings, model};
 use crate::sdk_packages::{node_packages, python, sdk_folder};

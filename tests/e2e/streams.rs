@@ -1,11 +1,13 @@
 //! Streams that break after their first content, and clients that leave before the end.
 
 use http_body_util::BodyExt;
-use serde_json::json;
+use serde_json::{Value, json};
 use sluice_tests::{Gate, Raw, Reply, Stub, TWO_TARGETS, Then, log, question, raw, script, streamed};
 
 const FIRST: &str =
     r#"{"id":"s","model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":"Once upon"}}]}"#;
+
+const REST: &str = "data: {\"id\":\"s\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" a time\"},\"finish_reason\":\"stop\"}]}\n\ndata: {\"id\":\"s\",\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":5,\"total_tokens\":12}}\n\ndata: [DONE]\n\n";
 
 /// What came is there, then an error event, and no terminator.
 fn assert_interrupted(reply: &Reply, text: &str) {
@@ -81,6 +83,7 @@ async fn a_client_that_leaves_ends_the_providers_work_and_nothing_else() {
     assert!(String::from_utf8_lossy(&first).contains("Once upon"));
     drop(response);
     stub.ended(1).await;
+    log::wait_for("leaves-mid-stream").await;
     let lines = log::of_request("leaves-mid-stream");
     assert!(lines.iter().any(|line| line["outcome"] == "client_gone"), "{lines:?}");
 
@@ -161,4 +164,44 @@ async fn several_choices_are_restored_each_by_itself() {
         choices.filter(|c| c["index"] == index).filter_map(|c| c["delta"]["content"].as_str()).collect()
     };
     assert_eq!((text(0).as_str(), text(1).as_str()), ("A zoe.quill@example.org", "B zoe.quill@example.org!"));
+}
+
+/// The one line of the log about a request that leaves after its first event, once there is one.
+async fn line_of_one_who_leaves(gate: &Gate, stub: &Stub, id: &'static str) -> Value {
+    let client = gate.client.with("x-request-id", id);
+    let mut stream = client.open(&streamed(question("Tell me a story"), true)).await;
+    stream.frame().await.unwrap().unwrap();
+    drop(stream);
+    log::wait_until(|text| text.contains(&format!("\"left\":\"{id}\"")).then_some(())).await;
+    stub.release();
+    log::wait_for(id).await;
+    let mut lines = log::of_request(id);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    lines.remove(0)
+}
+
+#[tokio::test]
+async fn what_a_client_that_left_had_read_is_estimated_and_said_to_be() {
+    let stub = Stub::stream(&[FIRST], Then::Release(REST)).await;
+    let gate = Gate::start(&TWO_TARGETS.replace("{primary}", &stub.base_url()));
+    let line = line_of_one_who_leaves(&gate, &stub, "leaves-for-good").await;
+    assert_eq!((&line["outcome"], &line["estimated"]), (&json!("client_gone"), &json!(true)));
+    let tokens = |name: &str| line[name].as_u64().unwrap();
+    // "Once upon" and "Tell me a story", each with what a token has of characters, and what is around a message.
+    assert_eq!((tokens("output_tokens"), tokens("input_tokens") > 4), (3, true));
+    gate.until("sluice_estimated_tokens_total{provider=\"primary\",direction=\"output\"} 3").await;
+}
+
+#[tokio::test]
+async fn what_nobody_reads_is_read_on_for_its_counts_and_remembered_where_that_is_wanted() {
+    let stub = Stub::stream(&[FIRST], Then::Release(REST)).await;
+    let gate = Gate::start(&format!(
+        "{}timeouts: {{drain: 60s}}\n",
+        TWO_TARGETS.replace("{primary}", &stub.base_url())
+    ));
+    let line = line_of_one_who_leaves(&gate, &stub, "leaves-and-is-drained").await;
+    assert_eq!((&line["outcome"], &line["estimated"]), (&json!("client_gone"), &json!(false)));
+    assert_eq!((&line["input_tokens"], &line["output_tokens"]), (&json!(7), &json!(5)));
+    let again = gate.client.chat(&streamed(question("Tell me a story"), true)).await;
+    assert_eq!((again.cache().as_str(), again.text().as_str()), ("hit exact", "Once upon a time"));
 }

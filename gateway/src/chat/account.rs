@@ -80,6 +80,11 @@ impl Account {
         matches!(self.source, Source::Provider { .. } | Source::SpotCheck)
     }
 
+    /// Its client left; what it takes is not known yet.
+    pub(super) fn left(&self) {
+        tracing::debug!(left = self.request_id, "a client left before its answer's end");
+    }
+
     /// The answer broke off, and this is what it took.
     pub(super) fn paid(&mut self, paid: &Paid) {
         if self.pays() {

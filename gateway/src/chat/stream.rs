@@ -61,6 +61,7 @@ impl StreamOut {
 
     /// The client left. Who pays for the answer says what came of it, when that is known.
     async fn left(mut self, reader: Reader) {
+        self.account.left();
         if self.account.pays() {
             match reader.leave().await {
                 End::Complete(settled) => self.account.settled(&settled),

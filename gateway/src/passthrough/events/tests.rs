@@ -1,3 +1,5 @@
+//! Events pass cut anywhere, values come back, and what was held comes before what follows.
+
 use super::*;
 use sluice_guardrails::{Guard, Policy, Restore, Restores, Vault};
 
