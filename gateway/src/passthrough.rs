@@ -250,7 +250,7 @@ async fn outgoing(
     let protocol = |spot: &Spot<'_>| provider.api.is_protocol(spot);
     let secured = cleared.secured.as_deref();
     let check = Check { secured, protocol: &protocol };
-    Outgoing::passed(method, to, cleared.body.clone(), &check).map_err(|unsent| match unsent {
+    Outgoing::passed(method, to, &cleared.body, &check).map_err(|unsent| match unsent {
         Unsent::Leak(leak) => not_sent(core, secured, ApiError::Postcondition { entity: leak.entity }),
         Unsent::OutOfHouse(entity) => not_sent(core, secured, ApiError::OutOfHouse { entity }),
         Unsent::Unsigned(_) => bad("no_credential"),

@@ -148,14 +148,14 @@ impl Outgoing {
     pub fn json(
         to: Destination,
         accept: &'static str,
-        body: Bytes,
+        body: &Bytes,
         check: &Check<'_>,
     ) -> Result<Self, Unsent> {
-        let (mut request, authorization) = Self::checked(Method::POST, to, body.clone(), check)?;
+        let (mut request, authorization) = Self::checked(Method::POST, to, body, check)?;
         let headers = request.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
-        Self::shown(request, authorization, &body)
+        Self::shown(request, authorization, body)
     }
 
     /// The same for a request of any method, whose headers say what its body is and what is wanted; what is no JSON is looked into as
@@ -163,17 +163,17 @@ impl Outgoing {
     ///
     /// # Errors
     /// [`Unsent`].
-    pub fn passed(method: Method, to: Destination, body: Bytes, check: &Check<'_>) -> Result<Self, Unsent> {
-        let (mut request, authorization) = Self::checked(method, to, body.clone(), check)?;
+    pub fn passed(method: Method, to: Destination, body: &Bytes, check: &Check<'_>) -> Result<Self, Unsent> {
+        let (mut request, authorization) = Self::checked(method, to, body, check)?;
         request.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        Self::shown(request, authorization, &body)
+        Self::shown(request, authorization, body)
     }
 
     /// A request in which nothing stands that must not go there, and the credential that is still missing.
     fn checked(
         method: Method,
         to: Destination,
-        body: Bytes,
+        body: &Bytes,
         check: &Check<'_>,
     ) -> Result<(Request<Full<Bytes>>, Authorization), Unsent> {
         let Check { secured, protocol } = *check;
@@ -182,7 +182,7 @@ impl Outgoing {
         }
         let proof = secured.and_then(|secured| secured.proof.as_ref());
         if let (Some(proof), Some(secured)) = (proof, secured) {
-            let body = secured.looked_into(&body);
+            let body = secured.looked_into(body);
             let is_json = body.first().is_some_and(|byte| b"{[ \t\r\n".contains(byte));
             let checked = if is_json { proof.check_json(&body, protocol) } else { proof.check(&body) };
             checked.map_err(Unsent::Leak)?;
@@ -191,7 +191,7 @@ impl Outgoing {
             proof.check(own.as_bytes()).map_err(Unsent::Leak)?;
         }
         // Whatever of the client's headers is ever passed on has to be here already.
-        let mut request = Request::builder().method(method).uri(to.uri).body(Full::new(body))?;
+        let mut request = Request::builder().method(method).uri(to.uri).body(Full::new(body.clone()))?;
         *request.headers_mut() = to.headers;
         if let Some(proof) = proof {
             for value in request.headers().values() {
@@ -332,7 +332,7 @@ mod tests {
             };
             let secured = secured(None, confined);
             let check = Check { secured: Some(&secured), protocol: &|_| false };
-            Outgoing::json(to, "application/json", Bytes::from_static(b"{}"), &check)
+            Outgoing::json(to, "application/json", &Bytes::from_static(b"{}"), &check)
         };
         assert!(matches!(sent(Some("US_SSN"), false), Err(Unsent::OutOfHouse("US_SSN"))));
         assert!(sent(Some("US_SSN"), true).is_ok() && sent(None, false).is_ok());
@@ -349,7 +349,7 @@ mod tests {
             let (uri, fixed) = (Uri::from_static(uri), fixed.to_owned());
             let (authorization, headers) = (Authorization::default(), HeaderMap::new());
             let to = Destination { uri, fixed, authorization, headers, in_house: false };
-            Outgoing::json(to, "application/json", Bytes::from_static(b"{}"), &check).is_ok()
+            Outgoing::json(to, "application/json", &Bytes::from_static(b"{}"), &check).is_ok()
         };
         let fixed = "https://models.example/v1/chat";
         assert!(sent("https://models.example/v1/chat", fixed));

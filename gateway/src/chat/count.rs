@@ -120,6 +120,6 @@ async fn outgoing(core: &Core, request: &ChatRequest, target: &Target) -> Result
     let to = Destination::of(provider, &path, ready).map_err(|_| failed("no_address"))?;
     let protocol = |spot: &Spot<'_>| provider.api.is_protocol(spot);
     let check = Check { secured: request.secured().map(AsRef::as_ref), protocol: &protocol };
-    Outgoing::json(to.with_headers(headers), "application/json", body, &check)
+    Outgoing::json(to.with_headers(headers), "application/json", &body, &check)
         .map_err(|_| failed("guardrail_postcondition"))
 }

@@ -52,7 +52,7 @@ impl Outside {
             };
             let check =
                 Check { secured: asked.secured.as_deref(), protocol: &|spot: &Spot<'_>| kind.is_own(spot) };
-            let outgoing = Outgoing::json(to, "application/json", body, &check)?;
+            let outgoing = Outgoing::json(to, "application/json", &body, &check)?;
             Ok(match signature {
                 Some(headers) => outgoing.signed(headers),
                 None => outgoing,

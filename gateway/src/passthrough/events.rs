@@ -185,7 +185,7 @@ fn readable(said: &Value, text: &mut String, calls: &mut Vec<ToolCall>) {
             for (name, member) in object {
                 match member {
                     Value::String(words) if matches!(name.as_str(), "text" | "content") => {
-                        text.push_str(words)
+                        text.push_str(words);
                     }
                     Value::Array(_) | Value::Object(_) => readable(member, text, calls),
                     _ => {}

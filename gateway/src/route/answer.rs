@@ -98,7 +98,7 @@ impl Asking<'_> {
         let is_large = secured.is_some() && body.len() >= LARGE_BODY;
         let make = move || {
             let protocol = |spot: &Spot<'_>| api.is_protocol(spot);
-            Outgoing::json(to, accept, body, &Check { secured: secured.as_deref(), protocol: &protocol })
+            Outgoing::json(to, accept, &body, &Check { secured: secured.as_deref(), protocol: &protocol })
         };
         let made = if is_large {
             // As with reading it.

@@ -1,5 +1,7 @@
 //! Events pass cut anywhere, values come back, and what was held comes before what follows.
 
+use std::borrow::Borrow;
+
 use super::*;
 use sluice_guardrails::{Guard, Policy, Restore, Restores, Vault};
 
@@ -41,8 +43,8 @@ fn texts(events: &[Value], path: &str) -> String {
     events.iter().filter_map(|event| event.pointer(path)?.as_str()).collect()
 }
 
-fn part(part: Value) -> Value {
-    json!({ "candidates": [{ "content": { "role": "model", "parts": [part] }, "index": 0 }], "modelVersion": "m" })
+fn part(part: impl Borrow<Value>) -> Value {
+    json!({ "candidates": [{ "content": { "role": "model", "parts": [part.borrow()] }, "index": 0 }], "modelVersion": "m" })
 }
 
 const TEXT: &str = "/candidates/0/content/parts/0/text";
