@@ -91,7 +91,7 @@ fn texts(guard: &Guard, request: &mut Value, wanted: &dyn Fn(&[Step]) -> bool) -
 pub(super) async fn input(
     gateway: &Gateway,
     call: &Call,
-    request: &mut ChatRequest,
+    request: &ChatRequest,
     targets: &[Target],
 ) -> Result<bool, ApiError> {
     let guard = call.guard(&request.model);
@@ -99,16 +99,13 @@ pub(super) async fn input(
         return Ok(true);
     };
     let last = meant::turn(request).first;
-    let mut found = Vec::new();
-    let read: Result<bool, ApiError> = request.rewrite(|fields| {
-        found = texts(guard, fields, &|path| match path {
-            [Step::Key(name), Step::Item(at), ..] if name == "messages" => *at >= last,
-            [Step::Key(name), ..] => name == "documents",
-            _ => false,
-        });
-        Ok(false)
+    // As chat completions say it: the turn is counted in their messages, whatever the client's format.
+    let mut fields = Value::Object(request.fields().clone());
+    let mut found = texts(guard, &mut fields, &|path| match path {
+        [Step::Key(name), Step::Item(at), ..] if name == "messages" => *at >= last,
+        [Step::Key(name), ..] => name == "documents",
+        _ => false,
     });
-    read?;
     // By their words they were found before.
     found.retain(|text| !gateway.attacks.stands_in(&text.text));
     let meaning = Meaning { embedder, scope: &call.caller.tenant, end: Instant::now() + PATIENCE };
