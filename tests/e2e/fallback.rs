@@ -258,3 +258,18 @@ async fn an_absurd_retry_after_is_a_long_wait_and_no_more() {
     let reply = gate.ask("Hello").await;
     assert_eq!((reply.status, reply.header("x-sluice-provider")), (200, "backup"));
 }
+
+#[tokio::test]
+async fn a_client_may_want_fewer_rounds_than_are_configured_and_never_more() {
+    let gate = Gate::start(&TWO_TARGETS.replace("{rounds: 0}", "{rounds: 1, backoff: 1ms}"));
+    gate.primary.script(script("reply: {status: 500}"));
+    gate.backup.script(script("reply: {status: 500}"));
+    for (name, value, each) in
+        [("x-sluice-retries", "0", 1), ("x-portkey-retry-count", "0", 2), ("x-sluice-retries", "9", 4)]
+    {
+        assert!(gate.client.with(name, value).chat(&question("Hello")).await.status >= 500);
+        assert_eq!((gate.primary.count(), gate.backup.count()), (each, each), "{name}: {value}");
+    }
+    let wrong = gate.client.with("x-sluice-retries", "often").chat(&question("Hello")).await;
+    assert_eq!((wrong.status, wrong.error()["param"].as_str()), (400, Some("x-sluice-retries")));
+}

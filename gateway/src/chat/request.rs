@@ -45,6 +45,8 @@ pub struct ChatRequest {
     branch: String,
     /// How long the client waits at most, if it said so.
     patience: Option<Duration>,
+    /// How often it wants targets to be asked again at most, if it said so.
+    retries: Option<u32>,
 }
 
 /// What goes with a request in which something was found that must not go everywhere.
@@ -134,6 +136,7 @@ impl ChatRequest {
             facts: Facts { stream, ..Facts::default() },
             branch: String::new(),
             patience: None,
+            retries: None,
         }
     }
 
@@ -148,6 +151,16 @@ impl ChatRequest {
     /// From now on this decides who is asked; it leads to these branches of the route.
     pub fn steer(&mut self, facts: Facts, branch: String, patience: Option<Duration>) {
         (self.facts, self.branch, self.patience) = (facts, branch, patience);
+    }
+
+    /// Targets are asked again no more often than this.
+    pub fn limit_retries(&mut self, retries: Option<u32>) {
+        self.retries = retries;
+    }
+
+    /// The rounds of asking again, of those that are configured.
+    pub fn rounds(&self, configured: u32) -> u32 {
+        self.retries.map_or(configured, |retries| retries.min(configured))
     }
 
     /// The branches of its route that it goes to; empty if there are none.

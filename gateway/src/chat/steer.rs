@@ -16,6 +16,7 @@ use crate::gateway::Gateway;
 use crate::route::Facts;
 
 static METADATA: HeaderName = HeaderName::from_static("x-sluice-metadata");
+static RETRIES: HeaderName = HeaderName::from_static("x-sluice-retries");
 static TIMEOUT: HeaderName = HeaderName::from_static("x-sluice-timeout");
 
 /// Tells the request what decides who is asked. To be called when all guards have seen it.
@@ -51,6 +52,7 @@ pub(super) fn steer(
     }
     let branch = gateway.routes.branch(&request.model, &facts);
     request.steer(facts, branch, patience);
+    request.limit_retries(retries(&call.headers)?);
     Ok(())
 }
 
@@ -60,6 +62,14 @@ fn patience(headers: &HeaderMap) -> Result<Option<Duration>, ApiError> {
     let time = value.to_str().ok().and_then(|text| duration(text.trim())).filter(|time| !time.is_zero());
     let form = "must be a time longer than 0 with a unit, such as 500ms, 30s or 2m";
     time.map(Some).ok_or_else(|| ApiError::invalid(TIMEOUT.as_str(), format!("'{TIMEOUT}' {form}")))
+}
+
+/// How often targets are to be asked again at most.
+fn retries(headers: &HeaderMap) -> Result<Option<u32>, ApiError> {
+    let Some(value) = headers.get(&RETRIES) else { return Ok(None) };
+    let count = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+    let form = "must be a number of rounds, such as 0 or 2";
+    count.map(Some).ok_or_else(|| ApiError::invalid(RETRIES.as_str(), format!("'{RETRIES}' {form}")))
 }
 
 /// What the header says about the request.

@@ -72,7 +72,7 @@ impl Asking<'_> {
     pub async fn first_answer(&self, targets: &[Target], request: &ChatRequest) -> Result<Answer, ApiError> {
         let plan = self.routes.plan(&request.model, &request.facts(), targets, false);
         let mut run = Run::new(self, request, plan);
-        for round in 0..=self.retry.rounds {
+        for round in 0..=request.rounds(self.retry.rounds) {
             let before = run.attempts;
             for last_resort in [false, true] {
                 if let Some(answer) = run.pass(last_resort, round > 0).await? {
@@ -280,7 +280,7 @@ impl<'a> Run<'a> {
         let Some(left_alone) = left_alone.min() else { return Err(self.end(None)) };
         let pause = left_alone.max(self.asking.backoff(round));
         let too_long = pause > self.asking.retry.max_backoff.0 || now + pause >= self.deadline;
-        if too_long || round == self.asking.retry.rounds {
+        if too_long || round == self.request.rounds(self.asking.retry.rounds) {
             return Err(self.end((!left_alone.is_zero()).then_some(left_alone)));
         }
         tokio::time::sleep(pause).await;
