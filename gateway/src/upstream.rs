@@ -17,8 +17,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
-use http_body_util::{BodyExt, Collected, Full, Limited};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full, Limited};
 use sluice_guardrails::Leak;
 use sluice_guardrails::proof::Spot;
 
@@ -213,11 +213,6 @@ impl Outgoing {
         Ok(Self(request))
     }
 
-    /// A request that holds nothing of any client's, such as the question for a token: there is nothing in it to look for.
-    pub(crate) fn of_nobody(request: Request<Full<Bytes>>) -> Self {
-        Self(request)
-    }
-
     /// The same with headers that are made of its body by a key of the operator's, and of the time.
     #[must_use]
     pub fn signed(mut self, headers: [(HeaderName, HeaderValue); 2]) -> Self {
@@ -251,18 +246,16 @@ impl Upstream {
         self.0.origin(request.uri())?.send(request).await
     }
 
-    /// Sends a request that holds nothing of any client to a service that gives out credentials, and gives its answer.
+    /// Sends a request that holds nothing of any client to a service that gives out credentials, and gives its status and answer.
     ///
     /// # Errors
     /// What went wrong, without the answer.
-    pub async fn credentials(&self, request: Request<Full<Bytes>>) -> Result<Bytes, String> {
+    pub async fn credentials(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), String> {
         let asking = async {
             let response = self.send(Outgoing(request)).await.map_err(|error| error.to_string())?;
-            if !response.status().is_success() {
-                return Err(format!("the service answers {}", response.status().as_u16()));
-            }
-            let body = Limited::new(response.into_body(), MAX_CREDENTIALS).collect().await;
-            body.map(Collected::to_bytes).map_err(|error| chain(error.as_ref()))
+            let (head, body) = response.into_parts();
+            let body = Limited::new(body, MAX_CREDENTIALS).collect().await;
+            body.map(|body| (head.status, body.to_bytes())).map_err(|error| chain(error.as_ref()))
         };
         let answered = tokio::time::timeout(CREDENTIALS_TIMEOUT, asking).await;
         answered.unwrap_or_else(|_| Err("the service does not answer".to_owned()))
@@ -293,7 +286,7 @@ fn spawn(task: impl Future<Output = ()> + Send + 'static) {
 
 /// Longest answer that holds credentials, and the longest time for one.
 const MAX_CREDENTIALS: usize = 64 * 1024;
-const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(5);
+const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An error and its causes, innermost last.
 fn chain(error: &dyn std::error::Error) -> String {

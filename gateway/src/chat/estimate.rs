@@ -1,11 +1,10 @@
 //! About how many tokens a request and an answer have, for answers that nobody counted: their client left, or they broke off.
-//!
-//! Text of ASCII has about three and a half characters a token, other scripts about one. What is no text counts by its kind.
+//! What is no text counts by its kind.
 
 use serde_json::{Map, Value};
 
-use crate::client_api::anthropic_messages::estimate::text;
-use crate::wire::chat::Chunk;
+use crate::wire::chat::{Choice, Chunk};
+use crate::wire::tokens::of_text as text;
 
 /// A picture, a page or a sound, whatever its size.
 const MEDIA: f64 = 1000.0;
@@ -21,7 +20,7 @@ pub(super) fn of_request(fields: &Map<String, Value>) -> u64 {
 
 /// An estimate for as much of an answer as there is.
 pub(super) fn of_answer(answer: &Chunk) -> u64 {
-    let of = |choice: &crate::wire::chat::Choice| {
+    let of = |choice: &Choice| {
         let delta = &choice.delta;
         let said = [&delta.content, &delta.refusal].into_iter().flatten().map(|said| text(said)).sum::<f64>();
         let calls = delta.tool_calls.iter().filter_map(|call| call.function.as_ref());

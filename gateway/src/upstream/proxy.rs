@@ -7,7 +7,7 @@ use hyper_util::client::proxy::matcher::Matcher;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::dial::Io;
-use crate::local::is_loopback_name;
+use crate::local::is_beside;
 use crate::secret::SecretSource;
 
 /// What a proxy answers to CONNECT is short.
@@ -62,9 +62,9 @@ impl Proxies {
         Ok(Self(Some(builder.no(except.join(",")).build())))
     }
 
-    /// The proxy before an address; none stands before this machine.
+    /// The proxy before an address; none stands before this machine and what is right beside it.
     pub(super) fn before(&self, uri: &Uri) -> Option<Arc<Proxy>> {
-        if uri.host().is_none_or(is_loopback_name) {
+        if uri.host().is_none_or(is_beside) {
             return None;
         }
         let found = self.0.as_ref()?.intercept(uri)?;

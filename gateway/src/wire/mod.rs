@@ -4,4 +4,5 @@ pub mod anthropic;
 pub mod chat;
 pub mod json;
 pub mod sse;
+pub mod tokens;
 pub mod usage;

@@ -1,15 +1,14 @@
 //! About how many tokens a request has, where no provider that counts can be asked.
 //!
-//! Text in Latin letters has about three and a half characters a token, other scripts about one; schemas and tool inputs are
-//! counted as the JSON that they are. A picture takes at most about 1,600 tokens, a page of a PDF 1,500 to 3,000, of which base64 of
+//! Schemas and tool inputs are counted as the JSON that they are. A picture takes at most about 1,600 tokens, a page of a PDF 1,500 to 3,000, of which base64 of
 //! some 50 KB are one. Each message and each tool has a few tokens around it.
 
 use serde_json::{Map, Value};
 
+use crate::wire::tokens::of_text as text;
+
 /// Around a message or a tool.
 const AROUND: f64 = 4.0;
-/// Characters of ASCII a token.
-const ASCII_A_TOKEN: f64 = 3.5;
 /// A picture, whatever its size.
 const PICTURE: f64 = 1600.0;
 /// Bytes of base64 a token of a document.
@@ -57,13 +56,6 @@ fn block(block: &Value) -> f64 {
         Some("tool_result" | "search_result") => AROUND + block.get("content").map_or(0.0, content),
         _ => text(&block.to_string()),
     }
-}
-
-/// About how many tokens a text has.
-pub(crate) fn text(text: &str) -> f64 {
-    let (ascii, others) =
-        text.chars().fold((0.0, 0.0), |(a, o), c| if c.is_ascii() { (a + 1.0, o) } else { (a, o + 1.0) });
-    ascii / ASCII_A_TOKEN + others
 }
 
 #[cfg(test)]

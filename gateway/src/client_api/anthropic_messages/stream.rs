@@ -10,6 +10,7 @@ use crate::error::ApiError;
 use crate::ids;
 use crate::wire::anthropic::{ARGUMENTS, BLOCKS, END, ENDED, PIECES, RAW, has_input};
 use crate::wire::chat::{Choice, Chunk, Delta, NATIVE, ToolCall};
+use crate::wire::sse;
 use crate::wire::usage::Usage;
 
 /// Writes one stream.
@@ -45,7 +46,7 @@ enum Block {
 impl StreamEncoder {
     fn event(&mut self, event: &Value) {
         let kind = event.get("type").and_then(Value::as_str).unwrap_or_default();
-        self.out.extend_from_slice(format!("event: {kind}\ndata: {event}\n\n").as_bytes());
+        self.out.extend_from_slice(&sse::named_event(kind, event.to_string().as_bytes()));
     }
 
     fn start(&mut self, chunk: &mut Chunk) {

@@ -118,8 +118,13 @@ async fn asked(
     let mut request = Request::new(Full::new(Bytes::new()));
     (*request.method_mut(), *request.uri_mut()) = (method, uri);
     request.headers_mut().extend(header.map(|(name, value)| (Some(name), value)));
-    let answer = upstream.credentials(request).await;
-    answer.map_err(|problem| format!("no AWS credentials: {problem}"))
+    let (status, answer) =
+        upstream.credentials(request).await.map_err(|problem| format!("no AWS credentials: {problem}"))?;
+    if status.is_success() {
+        Ok(answer)
+    } else {
+        Err(format!("no AWS credentials: the service answers {}", status.as_u16()))
+    }
 }
 
 fn secret_header(value: &str) -> Result<HeaderValue, String> {

@@ -7,37 +7,26 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rustls::SignatureScheme;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::source::{ServiceAccount, Source, User};
-use crate::upstream::{Outgoing, Upstream};
+use crate::upstream::Upstream;
 
 /// What a token is good for.
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 /// The longest that a claim may be good for.
 const CLAIM: u64 = 3600;
-/// The longest that an exchange may take.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Larger answers hold no token.
-const MOST_BYTES: usize = 64 * 1024;
 /// No token is good for longer; it also keeps sums of times within their range.
 const LONGEST: u64 = 24 * 3600;
 
 /// A fresh token as a header, and how long it is good for.
 pub(super) async fn fetch(source: &Source, upstream: &Upstream) -> Result<(HeaderValue, Duration), String> {
-    let request = request(source)?;
-    let exchange = async {
-        let response = upstream.send(Outgoing::of_nobody(request)).await.map_err(|e| e.to_string())?;
-        let (head, body) = response.into_parts();
-        let body = Limited::new(body, MOST_BYTES).collect().await.map_err(|_| "the answer can't be read")?;
-        read(head.status, &body.to_bytes())
-    };
-    let answer = tokio::time::timeout(PATIENCE, exchange).await;
-    answer.unwrap_or_else(|_| Err(format!("no answer within {} s", PATIENCE.as_secs())))
+    let (status, body) = upstream.credentials(request(source)?).await?;
+    read(status, &body)
 }
 
 fn request(source: &Source) -> Result<Request<Full<Bytes>>, String> {
