@@ -129,7 +129,8 @@ impl<'a> Run<'a> {
                 continue;
             };
             if Instant::now() >= self.deadline {
-                return Err(self.end(None));
+                let failure = self.telling.take().unwrap_or(Failure::Timeout("total"));
+                return Err(failure.into_error(std::mem::take(&mut self.log), None));
             }
             match self.attempt(at, credential, attempt).await {
                 Ok(answer) => return Ok(Some(answer)),
@@ -301,4 +302,40 @@ impl<'a> Run<'a> {
 fn take(plan: &mut Plan, refusal: super::plan::Refusal) -> Option<Vec<Step>> {
     let at = plan.instead.iter().position(|(other, _)| *other == refusal)?;
     Some(plan.instead.swap_remove(at).1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Routes;
+    use super::super::catalogue::Catalogue;
+    use super::*;
+    use crate::client_api::openai_chat::parse;
+    use crate::config::{RetrySection, Span, TimeoutSection};
+    use crate::ledger::Prices;
+    use crate::telemetry::metrics::Metrics;
+    use crate::upstream::Upstream;
+    use bytes::Bytes;
+
+    #[tokio::test]
+    async fn whoever_has_no_time_left_to_ask_in_ran_out_of_time() {
+        let yaml = "providers: {a: {kind: ollama, base_url: 'http://127.0.0.1:1/v1'}}";
+        let config = crate::config::parse(yaml, "test").unwrap();
+        let (catalogue, prices) = (Catalogue::shipped().unwrap(), Prices::shipped().unwrap());
+        let (routes, _) = Routes::build(&config, &catalogue, &prices, None, &|_| None).unwrap();
+        let timeouts = TimeoutSection { total: Span::seconds(0), ..TimeoutSection::default() };
+        let asking = Asking {
+            routes: &routes,
+            upstream: &Upstream::new(Duration::from_secs(1)),
+            timeouts: &timeouts,
+            retry: &RetrySection::default(),
+            max_answer: 1024,
+            metrics: &Metrics::default(),
+            audit: None,
+        };
+        let body = r#"{"model":"a/m","messages":[{"role":"user","content":"Hi"}]}"#;
+        let request = parse(&Bytes::from_static(body.as_bytes())).ok().unwrap();
+        let targets = routes.resolve("a/m").unwrap();
+        let error = asking.first_answer(&targets, &request).await.err().unwrap();
+        assert_eq!(error.status(), 504, "{error}");
+    }
 }
