@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 use sluice_guardrails::{Channel, Proof, Reading, Step, Vault};
 
+use super::attack::{Attack, Doubt, Judged};
 use super::request::{ChatRequest, Secured};
 use super::scan::{Scanned, scan};
 use super::{Call, audited, known, signed};
@@ -25,6 +26,21 @@ pub(super) struct Inspected {
     pub(super) original: Option<Map<String, Value>>,
     /// It looks like a prompt injection.
     pub(super) injection: bool,
+    /// Texts whose words leave it open whether they do, for [`meant::settle`].
+    pub(super) doubts: Vec<Doubt>,
+}
+
+/// [`input_with_doubts`] for who can't wait: words settle everything.
+///
+/// # Errors
+/// The same.
+pub(super) fn input(
+    gateway: &Gateway,
+    call: &Call,
+    request: &mut ChatRequest,
+    targets: &mut Vec<Target>,
+) -> Result<Inspected, ApiError> {
+    inspect(gateway, call, (request, targets), false)
 }
 
 /// Redacts the request in place, writes down what was decided, ties the request to the proof that it worked, and takes away
@@ -33,26 +49,31 @@ pub(super) struct Inspected {
 /// # Errors
 /// [`ApiError::Blocked`], [`ApiError::PartBlocked`] and [`ApiError::NoInHouseTarget`] where the policy says so;
 /// [`ApiError::AuditUnavailable`].
-pub(super) fn input(
+pub(super) fn input_with_doubts(
     gateway: &Gateway,
     call: &Call,
     request: &mut ChatRequest,
     targets: &mut Vec<Target>,
 ) -> Result<Inspected, ApiError> {
+    inspect(gateway, call, (request, targets), gateway.weighs_meaning())
+}
+
+fn inspect(
+    gateway: &Gateway,
+    call: &Call,
+    (request, targets): (&mut ChatRequest, &mut Vec<Target>),
+    doubts: bool,
+) -> Result<Inspected, ApiError> {
     let (guard, audit) = (call.guard(&request.model), gateway.audit.as_deref());
     audit.map_or(Ok(()), Audit::ready)?;
-    let mut injection = None;
+    let mut judged = Judged::default();
     let looked: Result<bool, ApiError> = request.rewrite(|fields| {
-        injection = known::worst(&gateway.attacks, guard, fields);
+        judged = known::judge(&gateway.attacks, guard, fields, doubts);
         Ok(false)
     });
     looked?;
-    if let Some(attack) = &injection {
-        gateway.metrics.injection();
-        tracing::warn!(request_id = call.id, key = call.caller.key, channel = attack.channel.name(), field = attack.field,
-            score = attack.score, signals = ?attack.signals, action = attack.action(), shadow = attack.shadow,
-            "the prompt looks like an injection");
-    }
+    let Judged { worst: injection, doubts } = judged;
+    injection.iter().for_each(|attack| attack.tell(gateway, call));
     let (channel, model) = (Channel::Parameters, &request.model);
     if !guard.inspect_in(channel, model, "").is_empty() || guard.confines(channel, model) {
         // It goes to the provider and into the log as it is.
@@ -92,9 +113,7 @@ pub(super) fn input(
     }
     scanned.count(&gateway.metrics);
     let homeless = homeless.map(|what| ApiError::NoInHouseTarget { what, model: request.model.clone() });
-    let attacked = injection.as_ref().filter(|attack| attack.blocks).map(|attack| {
-        ApiError::InjectionBlocked { param: attack.field.clone(), signals: attack.signals.join(", ") }
-    });
+    let attacked = injection.as_ref().and_then(Attack::refusal);
     if let Some(refusal) = attacked.or(scanned.refusal()).or(homeless) {
         gateway.metrics.refused(refusal.code());
         return Err(refusal);
@@ -103,7 +122,7 @@ pub(super) fn input(
     if let Some(subject) = subject.filter(|_| matters) {
         request.secure(Secured { proof, in_house, kept: scanned.signed.kept, subject });
     }
-    Ok(Inspected { vault: scanned.vault, clean, original, injection: injection.is_some() })
+    Ok(Inspected { vault: scanned.vault, clean, original, injection: injection.is_some(), doubts })
 }
 
 /// Whether a text is long and of base64's characters alone, as sound is; random digits in it would look like anything.
