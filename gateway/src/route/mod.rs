@@ -52,7 +52,7 @@ pub struct Provider {
     pub kind: String,
     /// Base URL without a slash at the end.
     pub base_url: String,
-    /// How it speaks.
+    /// How it speaks, but for models that have a way of their own ([`Target::api`]).
     pub api: &'static dyn ProviderApi,
     /// In what it differs from others of its API.
     pub quirks: Quirks,
@@ -101,6 +101,11 @@ impl Target {
     /// `PROVIDER/MODEL`.
     pub fn name(&self) -> String {
         format!("{}/{}", self.provider.name, self.model)
+    }
+
+    /// How it speaks.
+    pub fn api(&self) -> &'static dyn ProviderApi {
+        self.provider.api.of_model(&self.model).unwrap_or(self.provider.api)
     }
 
     /// Whether the other one is the same.
@@ -302,9 +307,12 @@ fn build_provider(
     let settings = settings_of(&field, config, kind, env, &mut problems);
     let default = if config.kind == MOCK { mock } else { kind.base_url.as_deref() };
     let base_url = config.base_url.as_deref().or(default).unwrap_or_default();
-    // Google's one region that is none has a host without a region.
-    let base_url =
-        fill_in(base_url.trim_end_matches('/'), &settings).replace("//global-aiplatform.", "//aiplatform.");
+    let base_url = google_host(&fill_in(base_url.trim_end_matches('/'), &settings));
+    // Whose models they are stands in the path: an address that names Google is good for all.
+    let base_url = match base_url.strip_suffix("/publishers/google").filter(|_| api.name() == "vertex") {
+        Some(base_url) => base_url.to_owned(),
+        None => base_url,
+    };
     if let Err(problem) = check_url(&base_url, &config.kind) {
         problems.push(format!("{field}.base_url: {problem}"));
     } else if config.in_house && config.base_url.is_none() && !is_local(&base_url) {
@@ -334,6 +342,15 @@ fn build_provider(
         credentials,
         states: States::new(Arc::clone(caution)),
     })
+}
+
+/// Google's hosts of regions that are none, or several, are called otherwise.
+fn google_host(base_url: &str) -> String {
+    let host = |region: &str| format!("//{region}-aiplatform.googleapis.com");
+    base_url
+        .replace(&host("global"), "//aiplatform.googleapis.com")
+        .replace(&host("us"), "//aiplatform.us.rep.googleapis.com")
+        .replace(&host("eu"), "//aiplatform.eu.rep.googleapis.com")
 }
 
 /// The one credential of a provider that is not among several keys.
@@ -623,7 +640,7 @@ mod tests {
         let address = |name: &str| {
             let target = routes.resolve(name).unwrap().swap_remove(0);
             let how = target.provider.encoding(&target.model, false, DropParams::Drop);
-            target.provider.api.path(&how).map(|path| format!("{}{path}", target.provider.base_url))
+            target.api().path(&how).map(|path| format!("{}{path}", target.provider.base_url))
         };
         assert_eq!(
             address("a/gpt-5").unwrap(),
@@ -637,6 +654,34 @@ mod tests {
         assert!(found.resolve("azure/gpt-5").is_ok());
         let (none, notes) = build("", &[("AZURE_OPENAI_API_KEY", "k")]).unwrap();
         assert!(notes.mock_alone && none.resolve("azure/gpt-5").is_err(), "nobody knows where it is");
+    }
+
+    #[test]
+    fn each_region_of_google_has_its_host_and_each_model_its_publisher() {
+        let address = |region: &str, model: &str| {
+            let yaml = format!(
+                "providers: {{v: {{kind: vertex, project: harbour-1, region: {region}, credentials: metadata}}}}"
+            );
+            let target = build(&yaml, &[]).unwrap().0.resolve(&format!("v/{model}")).unwrap().swap_remove(0);
+            let how = target.provider.encoding(&target.model, true, DropParams::Drop);
+            format!("{}{}", target.provider.base_url, target.api().path(&how).unwrap())
+        };
+        let claude = "publishers/anthropic/models/claude-opus-4-8:streamRawPredict";
+        let gemini = "publishers/google/models/gemini-2.5-flash:streamGenerateContent?alt=sse";
+        for (region, host) in [
+            ("global", "aiplatform.googleapis.com"),
+            ("us", "aiplatform.us.rep.googleapis.com"),
+            ("eu", "aiplatform.eu.rep.googleapis.com"),
+            ("us-east5", "us-east5-aiplatform.googleapis.com"),
+        ] {
+            let base = format!("https://{host}/v1/projects/harbour-1/locations/{region}");
+            assert_eq!(address(region, "claude-opus-4-8"), format!("{base}/{claude}"));
+            assert_eq!(address(region, "gemini-2.5-flash"), format!("{base}/{gemini}"));
+        }
+        let own = "providers: {v: {kind: vertex, base_url: 'http://127.0.0.1:1/v1/projects/p/locations/r/publishers/google', api_key: x}}";
+        let (routes, _) = build(own, &[]).unwrap();
+        let provider = &routes.resolve("v/m").unwrap()[0].provider;
+        assert_eq!(provider.base_url, "http://127.0.0.1:1/v1/projects/p/locations/r");
     }
 
     #[test]
