@@ -4,12 +4,16 @@ pub mod anthropic;
 pub mod aws_auth;
 pub mod bedrock;
 pub mod credential;
+pub mod entra_auth;
 pub mod fields;
 pub mod gemini;
 #[cfg(test)]
 mod goldens;
 pub mod google_auth;
+#[cfg(test)]
+mod office;
 pub mod openai;
+pub mod tokens;
 pub mod vertex_anthropic;
 
 use std::collections::BTreeMap;

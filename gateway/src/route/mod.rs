@@ -26,8 +26,8 @@ use crate::keys::Caller;
 use crate::ledger::Prices;
 use crate::local::is_loopback_name;
 use crate::provider_api::credential::Credential;
-use crate::provider_api::google_auth::Google;
-use crate::provider_api::{self, Encoding, ProviderApi, Quirks, aws_auth, fill_in, google_auth};
+use crate::provider_api::tokens::Tokens;
+use crate::provider_api::{self, Encoding, ProviderApi, Quirks, aws_auth, entra_auth, fill_in, google_auth};
 use crate::secret::{Secret, SecretSource};
 use budget::Budget;
 use catalogue::{Auth, Catalogue, Kind};
@@ -366,6 +366,7 @@ fn own_credential(
         (Some(source), _) => Some(source.read(env).map_err(|e| format!("{field}.api_key: {e}"))),
         (None, Auth::None) => None,
         (None, _) if !config.api_keys.is_empty() => None,
+        (None, Auth::Azure) if config.entra.is_some() => None,
         (None, Auth::Aws) if config.aws.is_some() || kind.key(env).is_none() => None,
         // The key in the environment is for the catalogue's address. Another one gets a key only if one is named for it.
         (None, _) if config.base_url.is_some() || kind.env.is_empty() => None,
@@ -378,6 +379,7 @@ fn own_credential(
         },
     };
     let account = account(config, kind, env).map_err(|e| format!("{field}.credentials: {e}"));
+    let account = account.and_then(|account| Ok(account.or(identity(field, config, kind, env)?)));
     let credential = match key.transpose() {
         Err(problem) => {
             problems.push(problem);
@@ -390,7 +392,7 @@ fn own_credential(
         }),
     };
     let credential = match account {
-        Ok(account) => account.map_or(credential, Credential::Google),
+        Ok(account) => account.map_or(credential, Credential::Tokens),
         Err(problem) => {
             problems.push(problem);
             credential
@@ -411,7 +413,7 @@ fn account(
     config: &ProviderConfig,
     kind: &Kind,
     env: &dyn Fn(&str) -> Option<String>,
-) -> Result<Option<Arc<Google>>, String> {
+) -> Result<Option<Arc<Tokens>>, String> {
     match (&config.credentials, kind.auth == Auth::Google) {
         (Some(_), false) => Err(format!("the kind '{}' has none", config.kind)),
         (Some(_), true) if config.api_key.is_some() => {
@@ -423,6 +425,23 @@ fn account(
         }
         (None, _) => Ok(None),
     }
+}
+
+/// The identity of Entra ID that gets the tokens of a provider, for kinds of Azure whose operator says so.
+fn identity(
+    field: &str,
+    config: &ProviderConfig,
+    kind: &Kind,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Option<Arc<Tokens>>, String> {
+    let Some(section) = &config.entra else { return Ok(None) };
+    if kind.auth != Auth::Azure {
+        return Err(format!("{field}.entra: the kind '{}' has none", config.kind));
+    }
+    if config.api_key.is_some() || !config.api_keys.is_empty() {
+        return Err(format!("{field}.entra: there is an 'api_key' as well, and only one of them is sent"));
+    }
+    entra_auth::find(section, env).map(Some).map_err(|problem| format!("{field}.entra{problem}"))
 }
 
 /// What requests are signed with, for kinds that sign them and where no key is sent instead. At another address than the
