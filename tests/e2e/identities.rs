@@ -94,6 +94,7 @@ async fn an_identity_that_is_refused_is_an_error_without_its_secret() {
     let env = [("S", "hunter2".to_owned()), ("AZURE_AUTHORITY_HOST", office.url())];
     let reply = gate(&providers, "azure/gpt-5", &env).client.chat(&question("Hello")).await;
     assert_eq!((reply.status, reply.error()["code"].as_str()), (502, Some("all_targets_failed")));
+    assert_eq!(reply.error()["attempts"], json!(["azure/gpt-5: no_credential"]));
     assert!(!String::from_utf8_lossy(&reply.body).contains("hunter2"));
     assert_eq!(azure.count(), 0);
 }

@@ -90,7 +90,7 @@ impl Asking<'_> {
         let Encoded { body, headers, sent, dropped } =
             target.api().encode(request, &how).map_err(Failure::Unsayable)?;
         let credential = provider.credentials.get(credential);
-        let ready = credential.ready(self.upstream).await.map_err(Failure::Connection)?;
+        let ready = credential.ready(self.upstream).await.map_err(Failure::NoCredential)?;
         let to = Destination::of(provider, &path, ready).map_err(|e| Failure::Connection(e.to_string()))?;
         let to = to.with_headers(headers);
         let (api, secured) = (target.api(), request.secured().cloned());
@@ -109,7 +109,7 @@ impl Asking<'_> {
         };
         let outgoing = made.map_err(|unsent| match unsent {
             Unsent::Malformed(error) => Failure::Connection(error.to_string()),
-            Unsent::Unsigned(words) => Failure::Connection(words),
+            Unsent::Unsigned(words) => Failure::NoCredential(words),
             Unsent::Leak(Leak { entity }) => {
                 self.unsent(target, request, entity);
                 Failure::Leak(Leak { entity })

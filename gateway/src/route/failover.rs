@@ -10,7 +10,7 @@ use super::Target;
 use super::answer::{Answer, Asking, Chunks};
 use super::cooldown::{Rest, Why};
 use super::credentials::Choice;
-use super::failure::{Blame, Failure, Next};
+use super::failure::{Blame, Failure, LEFT_ALONE, Next};
 use super::health::Attempt;
 use super::plan::{Plan, Step};
 use crate::breaker::Standing;
@@ -305,7 +305,7 @@ impl<'a> Run<'a> {
             _ => {
                 let lines = self.entries.iter().filter(|entry| !entry.asked).map(|entry| {
                     let why = entry.step.rest(now).map_or("", |rest| rest.why.word());
-                    format!("{}: left_alone {why}", entry.step.target.name()).trim_end().to_owned()
+                    format!("{}: {LEFT_ALONE} {why}", entry.step.target.name()).trim_end().to_owned()
                 });
                 log.extend(lines);
                 resting

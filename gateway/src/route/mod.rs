@@ -33,6 +33,7 @@ use budget::Budget;
 use catalogue::{Auth, Catalogue, Kind};
 pub use conditions::Facts;
 use credentials::Credentials;
+pub(crate) use failure::LEFT_ALONE;
 pub use health::Shown;
 use health::{Caution, States};
 use plan::Route;
@@ -372,10 +373,14 @@ fn own_credential(
         (None, _) if config.base_url.is_some() || kind.env.is_empty() => None,
         (None, _) => match kind.key(env) {
             Some((_, key)) => Some(Ok(key)),
-            None => Some(Err(format!(
-                "{field}.api_key: missing: give env:NAME or file:PATH, or set {}",
-                kind.env.join(" or ")
-            ))),
+            None => {
+                let or =
+                    if kind.auth == Auth::Azure { ", or say in 'entra' whose tokens are sent" } else { "" };
+                let variables = kind.env.join(" or ");
+                Some(Err(format!(
+                    "{field}.api_key: missing: give env:NAME or file:PATH, or set {variables}{or}"
+                )))
+            }
         },
     };
     let account = account(config, kind, env).map_err(|e| format!("{field}.credentials: {e}"));
