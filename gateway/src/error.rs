@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use sluice_guardrails::{Blocked, Class};
 
 use crate::provider_api::EncodeError;
+use crate::route::LEFT_ALONE;
 
 /// Why a request got no answer. Messages name fields, models and targets; never content, never a secret.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -222,8 +223,10 @@ pub enum ApiError {
     /// Every target failed.
     #[error("{message}")]
     TargetsFailed {
-        /// The provider's own 429 or 5xx, else 502, or 504 where none answered in time.
+        /// The provider's own 429 or 5xx, else 502, 504 where none answered in time, or 503 where none can be asked.
         status: StatusCode,
+        /// `all_targets_failed`, or why none of them can be asked.
+        code: &'static str,
         /// One sentence.
         message: String,
         /// One line per attempt: target and outcome.
@@ -312,7 +315,7 @@ impl ApiError {
                 row(StatusCode::SERVICE_UNAVAILABLE, "server_error", "dependency_unavailable")
             }
             Self::Provider { status, .. } => Row { status: *status, kind: request, code: None },
-            Self::TargetsFailed { status, .. } => row(*status, "upstream_error", "all_targets_failed"),
+            Self::TargetsFailed { status, code, .. } => row(*status, "upstream_error", code),
             Self::NotCached => row(StatusCode::GATEWAY_TIMEOUT, request, "not_cached"),
             Self::CacheOff => row(StatusCode::CONFLICT, request, "cache_off"),
             Self::CacheUnavailable => {
@@ -331,6 +334,14 @@ impl ApiError {
     /// A short name for logs and metrics.
     pub fn code(&self) -> &'static str {
         self.row().code.unwrap_or("provider_error")
+    }
+
+    /// How often a target was asked; none if it is not about that.
+    pub fn asked(&self) -> Option<usize> {
+        let Self::TargetsFailed { attempts, .. } = self else { return None };
+        let was_asked =
+            |line: &&String| !line.rsplit(": ").next().is_some_and(|end| end.starts_with(LEFT_ALONE));
+        Some(attempts.iter().filter(was_asked).count())
     }
 
     /// Seconds to wait, for the `Retry-After` header.

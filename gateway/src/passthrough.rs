@@ -278,7 +278,7 @@ fn failed(core: &Core, target: &Target, status: StatusCode, outcome: &str) -> Ap
     tracing::warn!(tried = target.name(), outcome, "a target did not answer");
     let message = format!("the provider did not answer: {outcome}");
     let attempts = vec![format!("{}: {outcome}", target.name())];
-    ApiError::TargetsFailed { status, message, attempts, retry_after: None }
+    ApiError::TargetsFailed { status, code: "all_targets_failed", message, attempts, retry_after: None }
 }
 
 /// An answer whose head is there.

@@ -20,16 +20,13 @@ use crate::config::Phase;
 use crate::endpoints::json_response;
 use crate::error::ApiError;
 use crate::gateway::{Core, Gateway};
-use crate::provider_api::{Encoded, ErrorAnswer};
+use crate::provider_api::{EncodeError, Encoded, ErrorAnswer};
 use crate::raw::Raw;
 use crate::route::Target;
 use crate::upstream::{Check, Destination, Outgoing};
 
 /// Larger answers are none.
 const MAX_ANSWER: usize = 64 * 1024;
-
-/// The provider API that counts.
-const COUNTS: &str = "anthropic";
 
 /// Counts the tokens of a request.
 ///
@@ -50,8 +47,10 @@ pub async fn count(core: &Arc<Core>, call: &Arc<Call>, body: Raw<Bytes>) -> Resu
         request = Box::pin(asked).await?.request;
     }
     let until = Instant::now() + core.gateway.timeouts.until_first_byte(false);
-    for target in targets.iter().filter(|target| target.provider.api.name() == COUNTS) {
-        match ask(core, &request, target, until).await {
+    for target in &targets {
+        let how = target.provider.encoding(&target.model, false, target.drop_params);
+        let Some(counting) = target.api().count(&request, &how) else { continue };
+        match ask(core, &request, (target, counting), until).await {
             Ok(counted) => return Ok(json_response(&counted)),
             Err(Uncounted::Refused(error)) => return Err(*error),
             Err(Uncounted::Failed(why)) => {
@@ -84,14 +83,17 @@ enum Uncounted {
     Failed(&'static str),
 }
 
+/// Where and what a target is asked.
+type Counting = Result<(String, Encoded), EncodeError>;
+
 async fn ask(
     core: &Core,
     request: &ChatRequest,
-    target: &Target,
+    (target, counting): (&Target, Counting),
     until: Instant,
 ) -> Result<Value, Uncounted> {
     let failed = Uncounted::Failed;
-    let outgoing = outgoing(core, request, target).await?;
+    let outgoing = outgoing(core, request, (target, counting)).await?;
     let sent = timeout_at(until, core.upstream.send(outgoing)).await;
     let response = sent.map_err(|_| failed("timeout"))?.map_err(|_| failed("no_connection"))?;
     let (head, body) = response.into_parts();
@@ -99,7 +101,7 @@ async fn ask(
     let body = read.map_err(|_| failed("timeout"))?.map_err(|_| failed("no_answer"))?.to_bytes();
     if matches!(head.status, StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE) {
         let answer = ErrorAnswer { status: head.status, headers: &head.headers, body: &body };
-        if let Some(error) = target.provider.api.decode_error(&answer) {
+        if let Some(error) = target.api().decode_error(&answer) {
             let status = head.status;
             return Err(Uncounted::Refused(Box::new(ApiError::Provider { status, error })));
         }
@@ -109,16 +111,17 @@ async fn ask(
     counted.ok_or(failed("no_answer"))
 }
 
-async fn outgoing(core: &Core, request: &ChatRequest, target: &Target) -> Result<Outgoing, Uncounted> {
+async fn outgoing(
+    core: &Core,
+    request: &ChatRequest,
+    (target, counting): (&Target, Counting),
+) -> Result<Outgoing, Uncounted> {
     let failed = Uncounted::Failed;
-    let provider = &target.provider;
-    let how = provider.encoding(&target.model, false, target.drop_params);
-    let path = provider.api.path(&how).map_err(|_| failed("unsupported"))? + "/count_tokens";
-    let Encoded { body, headers, .. } =
-        provider.api.encode(request, &how).map_err(|_| failed("unsupported"))?;
+    let (provider, api) = (&target.provider, target.api());
+    let (path, Encoded { body, headers, .. }) = counting.map_err(|_| failed("unsupported"))?;
     let ready = provider.credential().ready(&core.upstream).await.map_err(|_| failed("no_credential"))?;
     let to = Destination::of(provider, &path, ready).map_err(|_| failed("no_address"))?;
-    let protocol = |spot: &Spot<'_>| provider.api.is_protocol(spot);
+    let protocol = |spot: &Spot<'_>| api.is_protocol(spot);
     let check = Check { secured: request.secured().map(AsRef::as_ref), protocol: &protocol };
     Outgoing::json(to.with_headers(headers), "application/json", &body, &check)
         .map_err(|_| failed("guardrail_postcondition"))

@@ -8,8 +8,9 @@ use tokio::time::Instant;
 
 use super::Target;
 use super::answer::{Answer, Asking, Chunks};
+use super::cooldown::{Rest, Why};
 use super::credentials::Choice;
-use super::failure::{Blame, Failure, Next};
+use super::failure::{Blame, Failure, LEFT_ALONE, Next};
 use super::health::Attempt;
 use super::plan::{Plan, Step};
 use crate::breaker::Standing;
@@ -84,7 +85,7 @@ impl Asking<'_> {
             }
             run.pause(round).await?;
         }
-        Err(run.end(None))
+        Err(run.end())
     }
 
     /// Exponential with jitter: between half of the pause and all of it, so that clients do not come back in step.
@@ -278,23 +279,39 @@ impl<'a> Run<'a> {
                 Choice::Use(_) | Choice::Nothing => Duration::ZERO,
             }
         });
-        let Some(left_alone) = left_alone.min() else { return Err(self.end(None)) };
+        let Some(left_alone) = left_alone.min() else { return Err(self.end()) };
         let pause = left_alone.max(self.asking.backoff(round));
         let too_long = pause > self.asking.retry.max_backoff.0 || now + pause >= self.deadline;
         if too_long || round == self.request.rounds(self.asking.retry.rounds) {
-            return Err(self.end((!left_alone.is_zero()).then_some(left_alone)));
+            return Err(self.end());
         }
         tokio::time::sleep(pause).await;
         Ok(())
     }
 
     /// No target answered.
-    fn end(&mut self, wait: Option<Duration>) -> ApiError {
+    fn end(&mut self) -> ApiError {
+        let now = std::time::Instant::now();
+        let left = || self.entries.iter().filter(|entry| !entry.never);
+        let rest = left().filter_map(|entry| entry.step.rest(now)).reduce(Rest::or);
+        let is_ready =
+            |entry: &Entry| entry.step.rest(now).is_none() && entry.step.breaker(now) != Standing::Open;
+        // Of use only where nobody could be asked sooner, and where time alone mends it.
+        let wait = rest.filter(|rest| rest.why.passes() && !left().any(is_ready));
         let mut log = std::mem::take(&mut self.log);
-        if log.is_empty() {
-            log.extend(self.entries.iter().map(|entry| format!("{}: left_alone", entry.step.target.name())));
-        }
-        self.telling.take().unwrap_or(Failure::LeftAlone).into_error(log, wait)
+        let resting = Failure::LeftAlone(rest.map_or(Why::Busy, |rest| rest.why));
+        let failure = match self.telling.take() {
+            Some(failure) if rest.is_none() || failure.weight() >= resting.weight() => failure,
+            _ => {
+                let lines = self.entries.iter().filter(|entry| !entry.asked).map(|entry| {
+                    let why = entry.step.rest(now).map_or("", |rest| rest.why.word());
+                    format!("{}: {LEFT_ALONE} {why}", entry.step.target.name()).trim_end().to_owned()
+                });
+                log.extend(lines);
+                resting
+            }
+        };
+        failure.into_error(log, wait.map(|rest| rest.until.saturating_duration_since(now)))
     }
 }
 

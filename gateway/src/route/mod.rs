@@ -26,13 +26,14 @@ use crate::keys::Caller;
 use crate::ledger::Prices;
 use crate::local::is_loopback_name;
 use crate::provider_api::credential::Credential;
-use crate::provider_api::google_auth::Google;
-use crate::provider_api::{self, Encoding, ProviderApi, Quirks, aws_auth, fill_in, google_auth};
+use crate::provider_api::tokens::Tokens;
+use crate::provider_api::{self, Encoding, ProviderApi, Quirks, aws_auth, entra_auth, fill_in, google_auth};
 use crate::secret::{Secret, SecretSource};
 use budget::Budget;
 use catalogue::{Auth, Catalogue, Kind};
 pub use conditions::Facts;
 use credentials::Credentials;
+pub(crate) use failure::LEFT_ALONE;
 pub use health::Shown;
 use health::{Caution, States};
 use plan::Route;
@@ -52,7 +53,7 @@ pub struct Provider {
     pub kind: String,
     /// Base URL without a slash at the end.
     pub base_url: String,
-    /// How it speaks.
+    /// How it speaks, but for models that have a way of their own ([`Target::api`]).
     pub api: &'static dyn ProviderApi,
     /// In what it differs from others of its API.
     pub quirks: Quirks,
@@ -101,6 +102,11 @@ impl Target {
     /// `PROVIDER/MODEL`.
     pub fn name(&self) -> String {
         format!("{}/{}", self.provider.name, self.model)
+    }
+
+    /// How it speaks.
+    pub fn api(&self) -> &'static dyn ProviderApi {
+        self.provider.api.of_model(&self.model).unwrap_or(self.provider.api)
     }
 
     /// Whether the other one is the same.
@@ -302,9 +308,12 @@ fn build_provider(
     let settings = settings_of(&field, config, kind, env, &mut problems);
     let default = if config.kind == MOCK { mock } else { kind.base_url.as_deref() };
     let base_url = config.base_url.as_deref().or(default).unwrap_or_default();
-    // Google's one region that is none has a host without a region.
-    let base_url =
-        fill_in(base_url.trim_end_matches('/'), &settings).replace("//global-aiplatform.", "//aiplatform.");
+    let base_url = google_host(&fill_in(base_url.trim_end_matches('/'), &settings));
+    // Whose models they are stands in the path: an address that names Google is good for all.
+    let base_url = match base_url.strip_suffix("/publishers/google").filter(|_| api.name() == "vertex") {
+        Some(base_url) => base_url.to_owned(),
+        None => base_url,
+    };
     if let Err(problem) = check_url(&base_url, &config.kind) {
         problems.push(format!("{field}.base_url: {problem}"));
     } else if config.in_house && config.base_url.is_none() && !is_local(&base_url) {
@@ -336,6 +345,15 @@ fn build_provider(
     })
 }
 
+/// Google's hosts of regions that are none, or several, are called otherwise.
+fn google_host(base_url: &str) -> String {
+    let host = |region: &str| format!("//{region}-aiplatform.googleapis.com");
+    base_url
+        .replace(&host("global"), "//aiplatform.googleapis.com")
+        .replace(&host("us"), "//aiplatform.us.rep.googleapis.com")
+        .replace(&host("eu"), "//aiplatform.eu.rep.googleapis.com")
+}
+
 /// The one credential of a provider that is not among several keys.
 fn own_credential(
     field: &str,
@@ -349,18 +367,24 @@ fn own_credential(
         (Some(source), _) => Some(source.read(env).map_err(|e| format!("{field}.api_key: {e}"))),
         (None, Auth::None) => None,
         (None, _) if !config.api_keys.is_empty() => None,
+        (None, Auth::Azure) if config.entra.is_some() => None,
         (None, Auth::Aws) if config.aws.is_some() || kind.key(env).is_none() => None,
         // The key in the environment is for the catalogue's address. Another one gets a key only if one is named for it.
         (None, _) if config.base_url.is_some() || kind.env.is_empty() => None,
         (None, _) => match kind.key(env) {
             Some((_, key)) => Some(Ok(key)),
-            None => Some(Err(format!(
-                "{field}.api_key: missing: give env:NAME or file:PATH, or set {}",
-                kind.env.join(" or ")
-            ))),
+            None => {
+                let or =
+                    if kind.auth == Auth::Azure { ", or say in 'entra' whose tokens are sent" } else { "" };
+                let variables = kind.env.join(" or ");
+                Some(Err(format!(
+                    "{field}.api_key: missing: give env:NAME or file:PATH, or set {variables}{or}"
+                )))
+            }
         },
     };
     let account = account(config, kind, env).map_err(|e| format!("{field}.credentials: {e}"));
+    let account = account.and_then(|account| Ok(account.or(identity(field, config, kind, env)?)));
     let credential = match key.transpose() {
         Err(problem) => {
             problems.push(problem);
@@ -373,7 +397,7 @@ fn own_credential(
         }),
     };
     let credential = match account {
-        Ok(account) => account.map_or(credential, Credential::Google),
+        Ok(account) => account.map_or(credential, Credential::Tokens),
         Err(problem) => {
             problems.push(problem);
             credential
@@ -394,7 +418,7 @@ fn account(
     config: &ProviderConfig,
     kind: &Kind,
     env: &dyn Fn(&str) -> Option<String>,
-) -> Result<Option<Arc<Google>>, String> {
+) -> Result<Option<Arc<Tokens>>, String> {
     match (&config.credentials, kind.auth == Auth::Google) {
         (Some(_), false) => Err(format!("the kind '{}' has none", config.kind)),
         (Some(_), true) if config.api_key.is_some() => {
@@ -406,6 +430,23 @@ fn account(
         }
         (None, _) => Ok(None),
     }
+}
+
+/// The identity of Entra ID that gets the tokens of a provider, for kinds of Azure whose operator says so.
+fn identity(
+    field: &str,
+    config: &ProviderConfig,
+    kind: &Kind,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Option<Arc<Tokens>>, String> {
+    let Some(section) = &config.entra else { return Ok(None) };
+    if kind.auth != Auth::Azure {
+        return Err(format!("{field}.entra: the kind '{}' has none", config.kind));
+    }
+    if config.api_key.is_some() || !config.api_keys.is_empty() {
+        return Err(format!("{field}.entra: there is an 'api_key' as well, and only one of them is sent"));
+    }
+    entra_auth::find(section, env).map(Some).map_err(|problem| format!("{field}.entra{problem}"))
 }
 
 /// What requests are signed with, for kinds that sign them and where no key is sent instead. At another address than the
@@ -623,7 +664,7 @@ mod tests {
         let address = |name: &str| {
             let target = routes.resolve(name).unwrap().swap_remove(0);
             let how = target.provider.encoding(&target.model, false, DropParams::Drop);
-            target.provider.api.path(&how).map(|path| format!("{}{path}", target.provider.base_url))
+            target.api().path(&how).map(|path| format!("{}{path}", target.provider.base_url))
         };
         assert_eq!(
             address("a/gpt-5").unwrap(),
@@ -637,6 +678,34 @@ mod tests {
         assert!(found.resolve("azure/gpt-5").is_ok());
         let (none, notes) = build("", &[("AZURE_OPENAI_API_KEY", "k")]).unwrap();
         assert!(notes.mock_alone && none.resolve("azure/gpt-5").is_err(), "nobody knows where it is");
+    }
+
+    #[test]
+    fn each_region_of_google_has_its_host_and_each_model_its_publisher() {
+        let address = |region: &str, model: &str| {
+            let yaml = format!(
+                "providers: {{v: {{kind: vertex, project: harbour-1, region: {region}, credentials: metadata}}}}"
+            );
+            let target = build(&yaml, &[]).unwrap().0.resolve(&format!("v/{model}")).unwrap().swap_remove(0);
+            let how = target.provider.encoding(&target.model, true, DropParams::Drop);
+            format!("{}{}", target.provider.base_url, target.api().path(&how).unwrap())
+        };
+        let claude = "publishers/anthropic/models/claude-opus-4-8:streamRawPredict";
+        let gemini = "publishers/google/models/gemini-2.5-flash:streamGenerateContent?alt=sse";
+        for (region, host) in [
+            ("global", "aiplatform.googleapis.com"),
+            ("us", "aiplatform.us.rep.googleapis.com"),
+            ("eu", "aiplatform.eu.rep.googleapis.com"),
+            ("us-east5", "us-east5-aiplatform.googleapis.com"),
+        ] {
+            let base = format!("https://{host}/v1/projects/harbour-1/locations/{region}");
+            assert_eq!(address(region, "claude-opus-4-8"), format!("{base}/{claude}"));
+            assert_eq!(address(region, "gemini-2.5-flash"), format!("{base}/{gemini}"));
+        }
+        let own = "providers: {v: {kind: vertex, base_url: 'http://127.0.0.1:1/v1/projects/p/locations/r/publishers/google', api_key: x}}";
+        let (routes, _) = build(own, &[]).unwrap();
+        let provider = &routes.resolve("v/m").unwrap()[0].provider;
+        assert_eq!(provider.base_url, "http://127.0.0.1:1/v1/projects/p/locations/r");
     }
 
     #[test]
