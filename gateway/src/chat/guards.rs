@@ -14,6 +14,8 @@ use crate::route::Target;
 
 /// Less than this in base64 is not a hundredth of a second of sound.
 const SHORTEST_SOUND: usize = 64;
+/// OpenAI's are longer.
+const SHORTEST_ID: usize = 24;
 
 /// What the guards made of a request.
 pub(super) struct Inspected {
@@ -113,6 +115,17 @@ fn is_sound(text: &str) -> bool {
         && text.bytes().any(|b| b.is_ascii_alphabetic())
 }
 
+/// Whether a text is an id that OpenAI gave an item: what it is, and a long number in random letters.
+fn is_item_id(text: &str) -> bool {
+    text.split_once('_').is_some_and(|(kind, number)| {
+        (2..=5).contains(&kind.len())
+            && kind.bytes().all(|b| b.is_ascii_lowercase())
+            && number.len() >= SHORTEST_ID
+            && number.bytes().all(|b| b.is_ascii_alphanumeric())
+            && number.bytes().any(|b| b.is_ascii_alphabetic())
+    })
+}
+
 /// How chat requests are read.
 pub(crate) const READING: Reading<'static> =
     Reading { skip: &is_structure, channel: &speaker, standard: Channel::Parameters };
@@ -154,14 +167,17 @@ fn item_speaker(path: &[&str], value: &Value) -> Option<Channel> {
             (_, Some("system" | "developer")) => Channel::System,
             (_, Some("assistant")) => Channel::Assistant,
             (Some("reasoning"), _) => Channel::Assistant,
+            (Some("mcp_list_tools"), _) => Channel::Tool,
             (Some(kind), _) if kind.ends_with("_output") => Channel::Tool,
             (Some(kind), _) if kind.ends_with("_call") => Channel::Assistant,
             _ => Channel::User,
         }),
-        ["input", "content" | "output"] => match word("type")? {
+        ["input", "content" | "output"] if value.is_object() => match word("type")? {
             "input_file" => Some(Channel::Document),
             _ => None,
         },
+        // What tools of the provider gave back.
+        ["input", "output" | "outputs" | "results"] => Some(Channel::Tool),
         _ => gemini_speaker(path, value),
     }
 }
@@ -221,10 +237,11 @@ pub(super) fn is_structure(path: &[&str], text: &str) -> bool {
         ["seed"] => text.bytes().all(|b| b.is_ascii_digit() || b == b'-'),
         ["model"] => true,
         ["messages" | "input", "content", "input_audio", "data"]
-        | ["input", "encrypted_content"]
+        | ["input", "encrypted_content" | "fingerprint" | "result"]
         | ["messages", "content", "source", "data"]
         | ["messages", "content", "content", "source", "data"]
         | ["messages", "content", .., "encrypted_content" | "encrypted_index"] => is_sound(text),
+        ["input", "id" | "call_id" | "approval_request_id"] => is_item_id(text),
         ["contents", "role"] => text.bytes().all(|b| b.is_ascii_lowercase()),
         ["contents", .., "inlineData" | "inline_data", "data"] => is_sound(text),
         ["contents", "parts", "thoughtSignature" | "thought_signature"] => signed::is_opaque(text),

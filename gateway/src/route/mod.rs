@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Uri};
 
+use crate::client_api::Format;
 use crate::config::{AwsSection, Config, DropParams, ProviderConfig};
 use crate::error::ApiError;
 use crate::keys::Caller;
@@ -54,6 +55,8 @@ pub struct Provider {
     pub base_url: String,
     /// How it speaks.
     pub api: &'static dyn ProviderApi,
+    /// How it speaks as well, with clients whose format that is.
+    pub also: Vec<&'static dyn ProviderApi>,
     /// In what it differs from others of its API.
     pub quirks: Quirks,
     /// What is said of it beside its address, by name.
@@ -78,6 +81,14 @@ impl Provider {
     /// What shows it that a request is ours, where nothing is known of how its credentials fare.
     pub fn credential(&self) -> &Credential {
         self.credentials.get(0)
+    }
+
+    /// How it is asked for a model by a client of this format: as the client speaks, where it speaks so, too.
+    pub fn api_for(&self, format: Format, model: &str) -> &'static dyn ProviderApi {
+        let find = |format| self.also.iter().copied().find(|api| api.format() == Some(format));
+        let alone = self.quirks.responses_models.iter().any(|prefix| model.starts_with(prefix.as_str()));
+        let own = if self.api.format() == Some(format) { None } else { find(format) };
+        own.or_else(|| find(Format::OpenAiResponses).filter(|_| alone)).unwrap_or(self.api)
     }
 
     /// What encoding a request for it has to know.
@@ -295,9 +306,12 @@ fn build_provider(
         problems.push(format!("{field}.kind: {}", catalogue.unknown(&config.kind)));
         return Err(problems);
     };
-    let Some(api) = provider_api::find(&kind.api) else {
-        problems.push(format!("{field}.kind: there is no provider API '{}'", kind.api));
-        return Err(problems);
+    let (api, also) = match apis(config, kind) {
+        Ok(apis) => apis,
+        Err(problem) => {
+            problems.push(format!("{field}.api: {problem}"));
+            return Err(problems);
+        }
     };
     let settings = settings_of(&field, config, kind, env, &mut problems);
     let default = if config.kind == MOCK { mock } else { kind.base_url.as_deref() };
@@ -328,6 +342,7 @@ fn build_provider(
         kind: kind_name.to_owned(),
         base_url,
         api,
+        also,
         quirks: config.quirks.clone().unwrap_or_else(|| kind.quirks.clone()),
         settings,
         in_house: config.in_house,
@@ -335,6 +350,28 @@ fn build_provider(
         states: States::new(Arc::clone(caution)),
     })
 }
+
+/// How a provider speaks, and how as well. What a kind speaks beside its usual API is known of the catalogue's address alone, and a path
+/// of one's own leads to one API.
+fn apis(config: &ProviderConfig, kind: &Kind) -> Result<Apis, String> {
+    let (named, of_kind) = (config.api.as_slice(), kind.api.as_slice());
+    let chosen = if named.is_empty() { of_kind } else { named };
+    let family = |name: &String| ["openai", "responses"].contains(&name.as_str());
+    if !named.iter().all(|name| of_kind.contains(name) || (of_kind.iter().all(family) && family(name))) {
+        let possible =
+            if of_kind.iter().all(family) { "openai, responses".to_owned() } else { of_kind.join(", ") };
+        return Err(format!("expected what the kind '{}' speaks: {possible}", config.kind));
+    }
+    let found: Vec<_> = chosen.iter().filter_map(|name| provider_api::find(name)).collect();
+    let Some((api, also)) = found.split_first() else {
+        return Err("there is no such provider API".to_owned());
+    };
+    let has_path = config.quirks.as_ref().unwrap_or(&kind.quirks).path.is_some();
+    let alone = has_path || (named.is_empty() && config.base_url.is_some());
+    Ok((*api, if alone { Vec::new() } else { also.to_vec() }))
+}
+
+type Apis = (&'static dyn ProviderApi, Vec<&'static dyn ProviderApi>);
 
 /// The one credential of a provider that is not among several keys.
 fn own_credential(
@@ -550,6 +587,7 @@ pub(crate) fn test_target() -> Target {
         kind: MOCK.to_owned(),
         base_url: "http://127.0.0.1:1/v1".to_owned(),
         api: &OpenAi,
+        also: Vec::new(),
         quirks: Quirks::default(),
         settings: BTreeMap::new(),
         in_house: false,

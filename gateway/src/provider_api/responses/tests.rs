@@ -1,0 +1,1 @@
+//! What the golden conversations do not say.
