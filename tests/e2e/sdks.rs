@@ -15,7 +15,7 @@ use sluice_tests::golden::{Got, Provider, meaning, stream};
 use crate::goldens::{Findings, kind, model};
 use crate::sdk_packages::{node_packages, python, sdk_folder};
 
-const PROVIDERS: [&str; 4] = ["openai", "anthropic", "gemini", "bedrock"];
+const PROVIDERS: [&str; 5] = ["openai", "responses", "anthropic", "gemini", "bedrock"];
 const CASES: [&str; 6] = ["plain", "tools", "parallel_tools", "tool_results", "structured_output", "images"];
 
 /// What a script told, by format, conversation, how it was asked, and by whom it was answered.

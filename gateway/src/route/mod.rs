@@ -362,6 +362,13 @@ fn apis(config: &ProviderConfig, kind: &Kind) -> Result<Apis, String> {
             if of_kind.iter().all(family) { "openai, responses".to_owned() } else { of_kind.join(", ") };
         return Err(format!("expected what the kind '{}' speaks: {possible}", config.kind));
     }
+    if kind.quirks.path.is_some() && config.quirks.is_none() && chosen.first() != of_kind.first() {
+        return Err(format!(
+            "the kind '{}' has a path of its own, which is that of {}",
+            config.kind,
+            of_kind.join(", ")
+        ));
+    }
     let found: Vec<_> = chosen.iter().filter_map(|name| provider_api::find(name)).collect();
     let Some((api, also)) = found.split_first() else {
         return Err("there is no such provider API".to_owned());
@@ -678,6 +685,30 @@ mod tests {
     }
 
     #[test]
+    fn the_client_s_format_chooses_among_the_apis_and_some_models_have_but_one() {
+        let yaml = "providers:\n  openai: {kind: openai, api_key: k}\n  chat: {kind: openai, api: openai, api_key: k}\n  items: {kind: openai, api: responses, api_key: k}\n  own: {kind: openai, base_url: 'http://h:1/v1', api_key: k}\n  vllm: {kind: vllm, api: [openai, responses], base_url: 'http://h:1/v1'}\n  path: {kind: vllm, api: [openai, responses], quirks: {path: /x}}\n  claude: {kind: anthropic, api_key: k}\n";
+        let (routes, _) = build(yaml, &[]).unwrap();
+        let asked = |model: &str| {
+            let target = routes.resolve(model).unwrap().swap_remove(0);
+            Format::ALL.iter().map(|f| target.provider.api_for(*f, &target.model).name()).collect::<Vec<_>>()
+        };
+        let (chat, items) = (vec!["openai"; 3], vec!["responses"; 3]);
+        let both = vec!["openai", "responses", "openai"];
+        for (model, apis) in [
+            ("openai/gpt-5", &both),
+            ("openai/o3-pro-2025-06-10", &items),
+            ("chat/o3-pro", &chat),
+            ("items/gpt-5", &items),
+            ("own/gpt-5", &chat),
+            ("vllm/m", &both),
+            ("path/m", &chat),
+            ("claude/m", &vec!["anthropic"; 3]),
+        ] {
+            assert_eq!(asked(model), *apis, "{model}");
+        }
+    }
+
+    #[test]
     fn every_mistake_is_told_with_its_field() {
         let cases = [
             (
@@ -705,6 +736,10 @@ mod tests {
                 "providers.a.api_key: the environment variable NONE",
             ),
             ("providers: {a/b: {kind: ollama}}", "must not be empty or hold a '/'"),
+            (
+                "providers: {a: {kind: azure, resource: x, api_key: x, api: responses}}",
+                "providers.a.api: the kind 'azure' has a path of its own",
+            ),
             (
                 "providers: {a: {kind: openai, api_key: x, in_house: true}}",
                 "providers.a.in_house: https://api.openai.com/v1 is its vendor's: name the 'base_url'",

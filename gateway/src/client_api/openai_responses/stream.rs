@@ -353,6 +353,14 @@ impl Events {
 
 impl AnswerEncoder for Events {
     fn push(&mut self, chunk: Chunk) -> Option<Bytes> {
+        if !self.begun
+            && !chunk.has_content()
+            && chunk.choices.iter().all(|c| responses::events(&c.delta).is_empty())
+        {
+            // What comes next says whose events these are.
+            self.usage = chunk.usage.or(self.usage.take());
+            return None;
+        }
         if self.told(&chunk) {
             return (!self.out.is_empty()).then(|| self.taken());
         }

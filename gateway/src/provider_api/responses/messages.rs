@@ -201,12 +201,14 @@ fn part(path: &str, part: &Value, text: &str) -> Result<Option<Value>, EncodeErr
 
 /// The input of a client of this format without reasoning that another provider signed, which no other reads; nothing if there is none.
 pub(super) fn without_foreign_reasoning(said: &Map<String, Value>) -> Map<String, Value> {
-    let is_foreign = |item: &Value| item["type"] == "reasoning" && item.get("thinking_blocks").is_some();
-    match said.get("input") {
-        Some(Value::Array(items)) if items.iter().any(is_foreign) => {
-            let rest = items.iter().filter(|item| !is_foreign(item)).cloned().collect();
-            Map::from_iter([("input".to_owned(), Value::Array(rest))])
-        }
-        _ => Map::new(),
+    let is_opened = |item: &Value| item["type"] == "reasoning" && item.get("thinking_blocks").is_some();
+    let Some(Value::Array(items)) = said.get("input") else { return Map::new() };
+    if !items.iter().any(is_opened) {
+        return Map::new();
     }
+    let own = |item: &Value| match item.get("thinking_blocks").filter(|_| is_opened(item)) {
+        Some(blocks) => blocks.as_array().into_iter().flatten().filter_map(unseal).collect(),
+        None => vec![item.clone()],
+    };
+    Map::from_iter([("input".to_owned(), items.iter().flat_map(own).collect())])
 }
