@@ -305,7 +305,7 @@ async fn who_falls_over_to_another_api_gets_that_answer_in_its_own_shape() {
             let told = whole(&reply);
             assert_eq!(told["output"][0]["content"][0]["text"], "From the other one.");
             assert_eq!(reply.header("x-sluice-attempts"), "2");
-            assert_eq!(reply.header("x-sluice-dropped-params"), "provider_items,tools[0]");
+            assert_eq!(reply.header("x-sluice-dropped-params"), "provider_items, tools[0]");
             let begun = reply.events().iter().filter(|event| event["type"] == "response.created").count();
             assert_eq!(begun, 1, "stream: {stream}");
             // A route that drops nothing says so.
@@ -428,7 +428,7 @@ async fn a_remembered_answer_has_the_provider_s_items_and_no_other_client_sees_t
         let mut body = stream_of(ask("both", "When do you open?"), stream);
         body["metadata"] = json!({ "n": "2" });
         let reply = responses(&gate, &body).await;
-        assert_eq!(reply.cache(), "hit");
+        assert!(reply.cache().starts_with("hit"), "{}", reply.cache());
         let told = whole(&reply);
         assert_eq!((&told["output"], &told["usage"]), (&first["output"], &first["usage"]));
         assert_ne!(told["id"], first["id"]);
@@ -439,7 +439,8 @@ async fn a_remembered_answer_has_the_provider_s_items_and_no_other_client_sees_t
     body["model"] = json!("both");
     for stream in [false, true] {
         let reply = gate.client.chat(&streamed(body.clone(), stream)).await;
-        assert_eq!((reply.text(), reply.cache()), ("From nine to five.".to_owned(), "hit".to_owned()));
+        assert!(reply.cache().starts_with("hit"), "{}", reply.cache());
+        assert_eq!(reply.text(), "From nine to five.");
         assert!(!holds(&reply.body, "ws_1") && !holds(&reply.body, "sluice_native"), "{:?}", reply.body);
     }
 }

@@ -140,6 +140,36 @@ fn an_answer_that_was_streamed_is_the_whole_one_and_the_other_way_round() {
 }
 
 #[test]
+fn who_joins_at_any_point_is_told_all_of_it() {
+    let all = chunks(true, STREAM.as_bytes(), 300);
+    let texts = |events: &[Value]| {
+        let mut texts: BTreeMap<String, String> = BTreeMap::new();
+        for event in events {
+            if let (Some(piece), Some(kind)) = (event["delta"].as_str(), event["type"].as_str()) {
+                let place = format!("{kind} {} {}", event["item_id"], event["summary_index"]);
+                texts.entry(place).or_default().push_str(piece);
+            }
+        }
+        texts
+    };
+    let whole = |event: &Value| {
+        let mut event = event.clone();
+        event.as_object_mut().unwrap().remove("sequence_number");
+        event["delta"].is_null().then_some(event)
+    };
+    let wanted = events(STREAM);
+    let others: Vec<Value> = wanted.iter().filter_map(whole).collect();
+    for joined in 0..=all.len() {
+        let mut so_far = Assembler::default();
+        all[..joined].iter().for_each(|chunk| so_far.push(chunk));
+        let missed = if joined == 0 { Vec::new() } else { replay(so_far.finish()) };
+        let got = told(missed.into_iter().chain(all[joined..].iter().cloned()));
+        assert_eq!(texts(&got), texts(&wanted), "joined at {joined}");
+        assert_eq!(got.iter().filter_map(whole).collect::<Vec<_>>(), others, "joined at {joined}");
+    }
+}
+
+#[test]
 fn who_gets_an_answer_that_was_anothers_sees_its_own_name_and_nothing_of_whom_it_was_for() {
     let (mut chunk, echo) = (whole(true), std::sync::Arc::new(serde_json::Map::new()));
     (chunk.id, chunk.created) = ("resp_own".to_owned(), 5);
