@@ -1,6 +1,7 @@
 //! OpenAI's Responses on both sides: its clients before a provider of the same API, and nothing lost between the two; models that answer
 //! by nothing else behind any client; the guards and the cache there as everywhere.
 
+use std::borrow::Borrow;
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -49,11 +50,11 @@ fn message(text: &str) -> Value {
 }
 
 /// A response with these items, which repeats what was asked.
-fn response(asked: &Value, output: Value) -> Value {
+fn response(asked: &Value, output: impl Borrow<Value>) -> Value {
     let or = |name: &str, usual: Value| asked.get(name).cloned().unwrap_or(usual);
     json!({ "id": "resp_1", "object": "response", "created_at": 1_789_560_000, "status": "completed", "model": "gpt-5-2025-08-07",
         "error": null, "incomplete_details": null, "instructions": or("instructions", Value::Null), "metadata": or("metadata", json!({})),
-        "output": output, "parallel_tool_calls": true, "store": or("store", json!(true)), "tools": or("tools", json!([])), "tool_choice": "auto",
+        "output": output.borrow(), "parallel_tool_calls": true, "store": or("store", json!(true)), "tools": or("tools", json!([])), "tool_choice": "auto",
         "usage": { "input_tokens": 10, "input_tokens_details": { "cached_tokens": 4 }, "output_tokens": 5, "output_tokens_details": { "reasoning_tokens": 2 }, "total_tokens": 15 } })
 }
 

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde_json::Value;
 
 use crate::client_api::openai_chat;
 use crate::ledger::Nanodollars;
@@ -36,7 +37,7 @@ pub(super) fn write(origin: &Origin<'_>, answer: Chunk) -> Option<Bytes> {
     }
     let fresh_for = fresh_for.as_millis();
     let mut out = format!("{fresh_for} {labels}\n{cost}\n{provider}\n{model}\n").into_bytes();
-    let native = responses::end(&answer).map(|end| serde_json::to_string(end));
+    let native = responses::end(&answer).map(serde_json::to_string);
     openai_chat::encode_lasting(answer, &mut out);
     if let Some(Ok(native)) = native {
         out.push(b'\n');
@@ -77,8 +78,8 @@ pub(super) fn decode(lasting: &[u8]) -> Option<Chunk> {
 pub(super) fn decode_native(payload: &[u8], lasting: &[u8]) -> Option<Chunk> {
     let mut answer = decode(lasting)?;
     let native = payload.splitn(6, |byte| *byte == b'\n').nth(5);
-    if let Some(end) = native.and_then(|native| serde_json::from_slice(native).ok()) {
-        responses::set_end(&mut answer, end);
+    if let Some(end) = native.and_then(|native| serde_json::from_slice::<Value>(native).ok()) {
+        responses::set_end(&mut answer, &end);
     }
     Some(answer)
 }
@@ -86,7 +87,7 @@ pub(super) fn decode_native(payload: &[u8], lasting: &[u8]) -> Option<Chunk> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn origin<'a>(provider: &'a str, model: &'a str, cost: Nanodollars) -> Origin<'a> {
         Origin { fresh_for: Duration::from_secs(9), labels: "id a b", provider, model, cost }
@@ -136,7 +137,7 @@ mod tests {
         let mut native = answer();
         native.choices.truncate(1);
         let end = json!({ "index": 3, "type": "response.completed", "response": { "id": "r", "output": [{ "id": "ws_1" }] } });
-        responses::set_end(&mut native, end.clone());
+        responses::set_end(&mut native, &end);
         let payload = write(&origin("p", "m", 0), native).unwrap();
         let (_, lasting) = read(&payload).unwrap();
         assert!(!String::from_utf8_lossy(&lasting).contains("ws_1"), "other clients get nothing of it");

@@ -135,7 +135,7 @@ pub fn end(answer: &Chunk) -> Option<&Map<String, Value>> {
 }
 
 /// Gives an answer the event that ended it, which was kept beside it.
-pub fn set_end(answer: &mut Chunk, end: Value) {
+pub fn set_end(answer: &mut Chunk, end: &Value) {
     if let [choice] = answer.choices.as_mut_slice() {
         choice.delta.rest.insert(NATIVE.to_owned(), json!({ BLOCKS: [end] }));
     }

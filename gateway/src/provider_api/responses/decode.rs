@@ -126,7 +126,7 @@ impl Reading {
                 self.done(at, item, delta);
             }
         }
-        Ok(logprobs(tokens))
+        Ok(logprobs(&tokens))
     }
 
     /// An item begins.
@@ -205,9 +205,8 @@ impl Reading {
             "response.output_text.delta" => {
                 item.said = true;
                 add(&mut delta.content, Some(piece));
-                return logprobs(
-                    event.get("logprobs").and_then(Value::as_array).cloned().unwrap_or_default(),
-                );
+                let told = event.get("logprobs").and_then(Value::as_array).map(Vec::as_slice);
+                return logprobs(told.unwrap_or_default());
             }
             "response.refusal.delta" => {
                 item.said = true;
@@ -236,7 +235,7 @@ impl Reading {
     }
 }
 
-fn logprobs(tokens: Vec<Value>) -> Map<String, Value> {
+fn logprobs(tokens: &[Value]) -> Map<String, Value> {
     let told = (!tokens.is_empty()).then(|| ("logprobs".to_owned(), json!({ "content": tokens })));
     told.into_iter().collect()
 }
