@@ -1,13 +1,14 @@
 //! Event streams of the Responses API.
 
 use bytes::Bytes;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::decode::{End, Reading, head};
 use super::native::Numbers;
 use super::{complete, error_of};
 use crate::provider_api::{DecodeError, Sent, StreamDecoder, StreamEvent};
-use crate::wire::chat::{Choice, Chunk, Delta};
+use crate::wire::anthropic::SHOWN;
+use crate::wire::chat::{Choice, Chunk, Delta, NATIVE};
 use crate::wire::responses::is_last;
 use crate::wire::sse::SseDecoder;
 
@@ -63,9 +64,9 @@ impl ResponsesStream {
         let place = event.get("output_index").and_then(Value::as_u64).unwrap_or(0);
         match (kind, event.get("item"), event.get("response")) {
             ("response.output_item.added", Some(item), _) => {
-                // The rest shows something soon; a tool of the provider may take minutes.
+                // These show something soon. Thinking, or a tool of the provider, may take minutes.
                 let kind = item.get("type").and_then(Value::as_str);
-                shown = !matches!(kind, Some("message" | "reasoning" | "function_call" | "custom_tool_call"));
+                shown = !matches!(kind, Some("message" | "function_call" | "custom_tool_call"));
                 self.reading.added(place, item, &mut delta);
             }
             ("response.output_item.done", Some(item), _) => self.reading.done(place, item, &mut delta),
@@ -77,6 +78,9 @@ impl ResponsesStream {
         }
         if self.sent.native {
             self.numbers.tell(kind, event, shown, &mut delta);
+        } else if shown {
+            // No other format says so, but it is at work: nobody need think that nothing comes.
+            delta.rest.insert(NATIVE.to_owned(), json!({ SHOWN: true }));
         }
         if delta != Delta::default() || !rest.is_empty() {
             self.begun = true;

@@ -14,7 +14,7 @@ use crate::provider_api::{
     EncodeError, Encoded, Encoding, ErrorAnswer, ProviderApi, Quirks, Sent, StreamEvent,
 };
 use crate::relay::replay;
-use crate::wire::chat::{Assembler, Chunk};
+use crate::wire::chat::{Assembler, Chunk, forget_native};
 use crate::wire::responses::end;
 
 const REQUEST: &str = include_str!("../../../../fixtures/responses/hosted_tools.request.json");
@@ -187,7 +187,8 @@ fn other_clients_get_the_words_the_calls_the_citations_and_what_goes_back() {
     let one = whole(false);
     let mut assembler = Assembler::default();
     chunks(false, STREAM.as_bytes(), 64).iter().for_each(|chunk| assembler.push(chunk));
-    let streamed = assembler.finish();
+    let mut streamed = assembler.finish();
+    forget_native(&mut streamed);
     assert!(streamed == one, "a stream comes to the same");
     assert!(end(&one).is_none());
     let choice = &one.choices[0];
@@ -345,6 +346,20 @@ fn what_would_mean_something_else_is_refused_by_its_name() {
 
 fn sse(events: &[Value]) -> Vec<u8> {
     events.iter().map(|event| format!("data: {event}\n\n")).collect::<String>().into_bytes()
+}
+
+#[test]
+fn a_model_that_thinks_or_searches_is_at_work_and_one_that_only_began_may_be_given_up() {
+    let begun = json!({ "type": "response.created", "response": { "id": "r", "status": "in_progress", "output": [] } });
+    for (kind, counts) in [("reasoning", true), ("web_search_call", true), ("message", false)] {
+        let added = json!({ "type": "response.output_item.added", "output_index": 0, "item": { "type": kind, "id": "i" } });
+        for native in [false, true] {
+            let events = read(native, pieces(&sse(&[begun.clone(), added.clone()]), 50)).unwrap();
+            let shows =
+                |event: &StreamEvent| matches!(event, StreamEvent::Chunk(chunk) if chunk.has_content());
+            assert_eq!(events.iter().any(shows), counts, "{kind}, native: {native}");
+        }
+    }
 }
 
 #[test]
