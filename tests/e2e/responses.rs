@@ -197,7 +197,14 @@ async fn between_two_ends_of_the_format_the_bytes_pass_and_the_answer_is_the_pro
     wanted.iter_mut().for_each(|event| drop(event.as_object_mut().unwrap().remove("obfuscation")));
     assert_eq!(reply.events(), wanted, "event by event");
     let metrics = gate.metrics().await;
-    assert!(metrics.contains("5210") || metrics.contains("10420"), "the tokens are counted");
+    for (direction, tokens) in [("input", 2 * 5210), ("output", 2 * 377)] {
+        let counts = |line: &str| {
+            line.starts_with("sluice_tokens_total")
+                && line.contains(&format!("direction=\"{direction}\""))
+                && line.ends_with(&format!(" {tokens}"))
+        };
+        assert!(metrics.lines().any(counts), "{tokens} tokens of {direction}");
+    }
 }
 
 #[tokio::test]
