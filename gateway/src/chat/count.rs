@@ -49,7 +49,7 @@ pub async fn count(core: &Arc<Core>, call: &Arc<Call>, body: Raw<Bytes>) -> Resu
     let until = Instant::now() + core.gateway.timeouts.until_first_byte(false);
     for target in &targets {
         let how = target.provider.encoding(&target.model, false, target.drop_params);
-        let Some(counting) = target.api().count(&request, &how) else { continue };
+        let Some(counting) = target.api(request.format).count(&request, &how) else { continue };
         match ask(core, &request, (target, counting), until).await {
             Ok(counted) => return Ok(json_response(&counted)),
             Err(Uncounted::Refused(error)) => return Err(*error),
@@ -101,7 +101,7 @@ async fn ask(
     let body = read.map_err(|_| failed("timeout"))?.map_err(|_| failed("no_answer"))?.to_bytes();
     if matches!(head.status, StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE) {
         let answer = ErrorAnswer { status: head.status, headers: &head.headers, body: &body };
-        if let Some(error) = target.api().decode_error(&answer) {
+        if let Some(error) = target.api(request.format).decode_error(&answer) {
             let status = head.status;
             return Err(Uncounted::Refused(Box::new(ApiError::Provider { status, error })));
         }
@@ -117,7 +117,7 @@ async fn outgoing(
     (target, counting): (&Target, Counting),
 ) -> Result<Outgoing, Uncounted> {
     let failed = Uncounted::Failed;
-    let (provider, api) = (&target.provider, target.api());
+    let (provider, api) = (&target.provider, target.api(request.format));
     let (path, Encoded { body, headers, .. }) = counting.map_err(|_| failed("unsupported"))?;
     let ready = provider.credential().ready(&core.upstream).await.map_err(|_| failed("no_credential"))?;
     let to = Destination::of(provider, &path, ready).map_err(|_| failed("no_address"))?;

@@ -86,14 +86,15 @@ impl Asking<'_> {
     ) -> Result<Ready, Failure> {
         let provider = &target.provider;
         let how = provider.encoding(&target.model, request.stream, target.drop_params);
-        let path = target.api().path(&how).map_err(Failure::Unsayable)?;
+        let api = target.api(request.format);
+        let path = api.path(&how).map_err(Failure::Unsayable)?;
         let Encoded { body, headers, sent, dropped } =
-            target.api().encode(request, &how).map_err(Failure::Unsayable)?;
+            api.encode(request, &how).map_err(Failure::Unsayable)?;
         let credential = provider.credentials.get(credential);
         let ready = credential.ready(self.upstream).await.map_err(Failure::NoCredential)?;
         let to = Destination::of(provider, &path, ready).map_err(|e| Failure::Connection(e.to_string()))?;
         let to = to.with_headers(headers);
-        let (api, secured) = (target.api(), request.secured().cloned());
+        let secured = request.secured().cloned();
         let accept = if request.stream { api.stream_type() } else { "application/json" };
         let is_large = secured.is_some() && body.len() >= LARGE_BODY;
         let make = move || {
@@ -145,7 +146,7 @@ impl Asking<'_> {
         request: &ChatRequest,
         (first, deadline): (Instant, Instant),
     ) -> Result<(Chunks, Vec<String>), Failure> {
-        let api = target.api();
+        let api = target.api(request.format);
         let Ready { outgoing, sent, dropped } = self.outgoing((target, credential), request).await?;
         let sending = self.upstream.send(outgoing);
         let response = timeout_at(first, sending)
@@ -153,7 +154,7 @@ impl Asking<'_> {
             .map_err(|_| Failure::Timeout("first_byte"))?
             .map_err(|e| Failure::Connection(e.to_string()))?;
         if !response.status().is_success() {
-            return Err(refused(response, target, first).await);
+            return Err(refused(response, api, first).await);
         }
         let idle = self.timeouts.idle.0;
         if !(request.stream && is_stream(&response, api)) {
@@ -187,7 +188,7 @@ fn is_stream(response: &Response<Incoming>, api: &dyn ProviderApi) -> bool {
 }
 
 /// An answer with an error status: what it says, as far as it can be read in time.
-async fn refused(response: Response<Incoming>, target: &Target, until: Instant) -> Failure {
+async fn refused(response: Response<Incoming>, api: &dyn ProviderApi, until: Instant) -> Failure {
     let status = response.status();
     let (head, mut body) = response.into_parts();
     let mut bytes = BytesMut::new();
@@ -200,7 +201,7 @@ async fn refused(response: Response<Incoming>, target: &Target, until: Instant) 
         }
     }
     let answer = ErrorAnswer { status, headers: &head.headers, body: &bytes };
-    let error = target.api().decode_error(&answer);
+    let error = api.decode_error(&answer);
     // A redirect is nothing that an API does: following one would carry the key elsewhere.
     let status = if status.is_redirection() { StatusCode::BAD_GATEWAY } else { status };
     let retry_after = retry_after(status, &head.headers, error.as_ref(), SystemTime::now());

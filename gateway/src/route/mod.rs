@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Uri};
 
+use crate::client_api::Format;
 use crate::config::{AwsSection, Config, DropParams, ProviderConfig};
 use crate::error::ApiError;
 use crate::keys::Caller;
@@ -55,6 +56,8 @@ pub struct Provider {
     pub base_url: String,
     /// How it speaks, but for models that have a way of their own ([`Target::api`]).
     pub api: &'static dyn ProviderApi,
+    /// How it speaks as well, with clients whose format that is.
+    pub also: Vec<&'static dyn ProviderApi>,
     /// In what it differs from others of its API.
     pub quirks: Quirks,
     /// What is said of it beside its address, by name.
@@ -81,6 +84,15 @@ impl Provider {
         self.credentials.get(0)
     }
 
+    /// How it is asked for a model by a client of this format: as the client speaks, where it speaks so, too.
+    fn api_for(&self, format: Format, model: &str) -> &'static dyn ProviderApi {
+        let find = |format| self.also.iter().copied().find(|api| api.format() == Some(format));
+        let alone = self.quirks.responses_models.iter().any(|prefix| model.starts_with(prefix.as_str()));
+        let own = if self.api.format() == Some(format) { None } else { find(format) };
+        let own = own.or_else(|| find(Format::OpenAiResponses).filter(|_| alone));
+        own.or_else(|| self.api.of_model(model)).unwrap_or(self.api)
+    }
+
     /// What encoding a request for it has to know.
     pub fn encoding<'a>(&'a self, model: &'a str, stream: bool, drop_params: DropParams) -> Encoding<'a> {
         Encoding { model, stream, quirks: &self.quirks, settings: &self.settings, drop_params }
@@ -104,9 +116,9 @@ impl Target {
         format!("{}/{}", self.provider.name, self.model)
     }
 
-    /// How it speaks.
-    pub fn api(&self) -> &'static dyn ProviderApi {
-        self.provider.api.of_model(&self.model).unwrap_or(self.provider.api)
+    /// How it is asked by a client of this format.
+    pub fn api(&self, format: Format) -> &'static dyn ProviderApi {
+        self.provider.api_for(format, &self.model)
     }
 
     /// Whether the other one is the same.
@@ -301,9 +313,12 @@ fn build_provider(
         problems.push(format!("{field}.kind: {}", catalogue.unknown(&config.kind)));
         return Err(problems);
     };
-    let Some(api) = provider_api::find(&kind.api) else {
-        problems.push(format!("{field}.kind: there is no provider API '{}'", kind.api));
-        return Err(problems);
+    let (api, also) = match apis(config, kind) {
+        Ok(apis) => apis,
+        Err(problem) => {
+            problems.push(format!("{field}.api: {problem}"));
+            return Err(problems);
+        }
     };
     let settings = settings_of(&field, config, kind, env, &mut problems);
     let default = if config.kind == MOCK { mock } else { kind.base_url.as_deref() };
@@ -337,6 +352,7 @@ fn build_provider(
         kind: kind_name.to_owned(),
         base_url,
         api,
+        also,
         quirks: config.quirks.clone().unwrap_or_else(|| kind.quirks.clone()),
         settings,
         in_house: config.in_house,
@@ -353,6 +369,35 @@ fn google_host(base_url: &str) -> String {
         .replace(&host("us"), "//aiplatform.us.rep.googleapis.com")
         .replace(&host("eu"), "//aiplatform.eu.rep.googleapis.com")
 }
+
+/// How a provider speaks, and how as well. What a kind speaks beside its usual API is known of the catalogue's address alone, and a path
+/// of one's own leads to one API.
+fn apis(config: &ProviderConfig, kind: &Kind) -> Result<Apis, String> {
+    let (named, of_kind) = (config.api.as_slice(), kind.api.as_slice());
+    let chosen = if named.is_empty() { of_kind } else { named };
+    let family = |name: &String| ["openai", "responses"].contains(&name.as_str());
+    if !named.iter().all(|name| of_kind.contains(name) || (of_kind.iter().all(family) && family(name))) {
+        let possible =
+            if of_kind.iter().all(family) { "openai, responses".to_owned() } else { of_kind.join(", ") };
+        return Err(format!("expected what the kind '{}' speaks: {possible}", config.kind));
+    }
+    if kind.quirks.path.is_some() && config.quirks.is_none() && chosen.first() != of_kind.first() {
+        return Err(format!(
+            "the kind '{}' has a path of its own, which is that of {}",
+            config.kind,
+            of_kind.join(", ")
+        ));
+    }
+    let found: Vec<_> = chosen.iter().filter_map(|name| provider_api::find(name)).collect();
+    let Some((api, also)) = found.split_first() else {
+        return Err("there is no such provider API".to_owned());
+    };
+    let has_path = config.quirks.as_ref().unwrap_or(&kind.quirks).path.is_some();
+    let alone = has_path || (named.is_empty() && config.base_url.is_some());
+    Ok((*api, if alone { Vec::new() } else { also.to_vec() }))
+}
+
+type Apis = (&'static dyn ProviderApi, Vec<&'static dyn ProviderApi>);
 
 /// The one credential of a provider that is not among several keys.
 fn own_credential(
@@ -591,6 +636,7 @@ pub(crate) fn test_target() -> Target {
         kind: MOCK.to_owned(),
         base_url: "http://127.0.0.1:1/v1".to_owned(),
         api: &OpenAi,
+        also: Vec::new(),
         quirks: Quirks::default(),
         settings: BTreeMap::new(),
         in_house: false,
@@ -664,7 +710,10 @@ mod tests {
         let address = |name: &str| {
             let target = routes.resolve(name).unwrap().swap_remove(0);
             let how = target.provider.encoding(&target.model, false, DropParams::Drop);
-            target.api().path(&how).map(|path| format!("{}{path}", target.provider.base_url))
+            target
+                .api(Format::OpenAiChat)
+                .path(&how)
+                .map(|path| format!("{}{path}", target.provider.base_url))
         };
         assert_eq!(
             address("a/gpt-5").unwrap(),
@@ -688,7 +737,7 @@ mod tests {
             );
             let target = build(&yaml, &[]).unwrap().0.resolve(&format!("v/{model}")).unwrap().swap_remove(0);
             let how = target.provider.encoding(&target.model, true, DropParams::Drop);
-            format!("{}{}", target.provider.base_url, target.api().path(&how).unwrap())
+            format!("{}{}", target.provider.base_url, target.api(Format::OpenAiChat).path(&how).unwrap())
         };
         let claude = "publishers/anthropic/models/claude-opus-4-8:streamRawPredict";
         let gemini = "publishers/google/models/gemini-2.5-flash:streamGenerateContent?alt=sse";
@@ -706,6 +755,30 @@ mod tests {
         let (routes, _) = build(own, &[]).unwrap();
         let provider = &routes.resolve("v/m").unwrap()[0].provider;
         assert_eq!(provider.base_url, "http://127.0.0.1:1/v1/projects/p/locations/r");
+    }
+
+    #[test]
+    fn the_client_s_format_chooses_among_the_apis_and_some_models_have_but_one() {
+        let yaml = "providers:\n  openai: {kind: openai, api_key: k}\n  chat: {kind: openai, api: openai, api_key: k}\n  items: {kind: openai, api: responses, api_key: k}\n  own: {kind: openai, base_url: 'http://h:1/v1', api_key: k}\n  vllm: {kind: vllm, api: [openai, responses], base_url: 'http://h:1/v1'}\n  path: {kind: vllm, api: [openai, responses], quirks: {path: /x}}\n  claude: {kind: anthropic, api_key: k}\n";
+        let (routes, _) = build(yaml, &[]).unwrap();
+        let asked = |model: &str| {
+            let target = routes.resolve(model).unwrap().swap_remove(0);
+            Format::ALL.iter().map(|f| target.api(*f).name()).collect::<Vec<_>>()
+        };
+        let (chat, items) = (vec!["openai"; 3], vec!["responses"; 3]);
+        let both = vec!["openai", "responses", "openai"];
+        for (model, apis) in [
+            ("openai/gpt-5", &both),
+            ("openai/o3-pro-2025-06-10", &items),
+            ("chat/o3-pro", &chat),
+            ("items/gpt-5", &items),
+            ("own/gpt-5", &chat),
+            ("vllm/m", &both),
+            ("path/m", &chat),
+            ("claude/m", &vec!["anthropic"; 3]),
+        ] {
+            assert_eq!(asked(model), *apis, "{model}");
+        }
     }
 
     #[test]
@@ -736,6 +809,10 @@ mod tests {
                 "providers.a.api_key: the environment variable NONE",
             ),
             ("providers: {a/b: {kind: ollama}}", "must not be empty or hold a '/'"),
+            (
+                "providers: {a: {kind: azure, resource: x, api_key: x, api: responses}}",
+                "providers.a.api: the kind 'azure' has a path of its own",
+            ),
             (
                 "providers: {a: {kind: openai, api_key: x, in_house: true}}",
                 "providers.a.in_house: https://api.openai.com/v1 is its vendor's: name the 'base_url'",

@@ -3,6 +3,7 @@
 pub mod anthropic;
 pub mod chat;
 pub mod json;
+pub mod responses;
 pub mod sse;
 pub mod tokens;
 pub mod usage;
