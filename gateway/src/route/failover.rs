@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Target;
-use super::answer::{Answer, Asking, Chunks};
+use super::answer::{Answer, Chunks};
+use super::asking::Asking;
 use super::credentials::Choice;
 use super::failure::{Blame, Failure, Next};
 use super::health::Attempt;

@@ -1,6 +1,7 @@
 //! Which providers there are, and which targets answer for a model.
 
 pub mod answer;
+pub mod asking;
 mod budget;
 pub mod catalogue;
 mod conditions;
