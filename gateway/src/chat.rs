@@ -49,6 +49,7 @@ use tokio::sync::mpsc;
 use crate::body::{Body, Part};
 use crate::client_api::{Format, openai_chat};
 use crate::config::Phase;
+use crate::config::TimeoutSection;
 use crate::error::ApiError;
 use crate::gateway::{Core, Gateway};
 use crate::keys::Caller;
@@ -240,16 +241,21 @@ async fn first_answer(
     let gateway = &core.gateway;
     let mut timeouts = gateway.timeouts.clone();
     timeouts.total.0 = timeouts.total.0.saturating_sub(waited);
-    let asking = Asking {
+    asking(core, &timeouts).first_answer(targets, request).await
+}
+
+/// What asking needs to know of the gateway.
+fn asking<'a>(core: &'a Core, timeouts: &'a TimeoutSection) -> Asking<'a> {
+    let gateway = &core.gateway;
+    Asking {
         routes: &gateway.routes,
         upstream: &core.upstream,
-        timeouts: &timeouts,
+        timeouts,
         retry: &gateway.retry,
         max_answer: gateway.limits.max_answer.0,
         metrics: &gateway.metrics,
         audit: gateway.audit.as_deref(),
-    };
-    asking.first_answer(targets, request).await
+    }
 }
 
 /// Fetches a fresh answer for the cache, unless somebody is at it. Its client has a stale one already.

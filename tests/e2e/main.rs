@@ -96,6 +96,8 @@ mod policy_trial;
 mod postcondition;
 // A provider's own API behind our keys and guards.
 mod passthrough;
+// It is asked with one of its keys after the other.
+mod passthrough_keys;
 // Programs that speak Presidio's REST API switch by URL.
 mod presidio;
 // What the README shows of a request is what happens.

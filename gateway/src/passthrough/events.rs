@@ -347,14 +347,19 @@ impl StreamDecoder for Document {
     }
 
     fn finish(&mut self, events: &mut Vec<StreamEvent>) {
-        let bytes = std::mem::take(&mut self.0);
-        let read = serde_json::from_slice(&bytes).ok();
-        let text = || std::str::from_utf8(&bytes).ok().map(|text| Value::String(text.to_owned()));
-        // Neither can be read: then it counts as cut.
-        let Some(event) = read.or_else(text) else { return };
-        events.push(StreamEvent::Chunk(Chunk { choices: vec![choice(0, event, true)], ..Chunk::default() }));
+        // What is neither counts as cut.
+        let Some(chunk) = document(&std::mem::take(&mut self.0)) else { return };
+        events.push(StreamEvent::Chunk(chunk));
         events.push(StreamEvent::Done);
     }
+}
+
+/// A JSON document, or a text, as a chunk; none if it is neither.
+pub(super) fn document(bytes: &[u8]) -> Option<Chunk> {
+    let read = serde_json::from_slice(bytes).ok();
+    let text = || std::str::from_utf8(bytes).ok().map(|text| Value::String(text.to_owned()));
+    let event = read.or_else(text)?;
+    Some(Chunk { choices: vec![choice(0, event, true)], ..Chunk::default() })
 }
 
 #[cfg(test)]

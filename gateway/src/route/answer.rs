@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use super::Target;
 use super::failure::{CONTENT_FILTER, Failure};
 use super::health::Attempt;
+use super::passed::Watched;
 use crate::error::ApiError;
 use crate::provider_api::{StreamDecoder, StreamEvent};
 use crate::upstream::Incoming;
@@ -119,13 +120,16 @@ impl Chunks {
     }
 
     /// An answer that is read without waiting for content, by a decoder that may be any: `limit` bytes of it at most.
-    pub fn passing(
+    pub(crate) fn passing(
         body: Incoming,
         decoder: Box<dyn StreamDecoder>,
         (idle, deadline): (Duration, Instant),
         limit: u64,
+        watched: Watched,
     ) -> Self {
-        Self::stream(Source { body, decoder, idle: Some(idle), deadline, left: limit })
+        let mut chunks = Self::stream(Source { body, decoder, idle: Some(idle), deadline, left: limit });
+        chunks.attempt = watched.take();
+        chunks
     }
 
     /// An answer that comes by and by.

@@ -1,8 +1,10 @@
 //! One attempt at a target: what is sent, and how its answer begins.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
+use http::response::Parts;
 use http::{Response, StatusCode, header};
 use http_body_util::BodyExt;
 use sluice_guardrails::Leak;
@@ -10,12 +12,14 @@ use sluice_guardrails::proof::Spot;
 use tokio::time::{Instant, timeout_at};
 
 use super::answer::{Chunks, Source};
+use super::failover::{Failed, Question};
 use super::failure::Failure;
+use super::health::Attempt;
 use super::retry_after::retry_after;
 use super::{Routes, Target};
 use crate::audit::Audit;
 use crate::chat::LARGE_BODY;
-use crate::chat::request::ChatRequest;
+use crate::chat::request::{ChatRequest, Secured};
 use crate::config::{RetrySection, TimeoutSection};
 use crate::provider_api::{Encoded, ErrorAnswer, ProviderApi, Sent};
 use crate::telemetry::metrics::Metrics;
@@ -73,38 +77,50 @@ impl Asking<'_> {
         let ready = credential.ready(self.upstream).await.map_err(Failure::Connection)?;
         let to = Destination::of(provider, &path, ready).map_err(|e| Failure::Connection(e.to_string()))?;
         let to = to.with_headers(headers);
-        let (api, secured) = (provider.api, request.secured().cloned());
-        let accept = if request.stream { api.stream_type() } else { "application/json" };
-        let is_large = secured.is_some() && body.len() >= LARGE_BODY;
+        let secured = request.secured().cloned();
+        let accept = if request.stream { provider.api.stream_type() } else { "application/json" };
+        let size = body.len();
+        let make = move |check: &Check<'_>| Outgoing::json(to, accept, &body, check);
+        let outgoing = self.make(target, secured, size, make).await?;
+        Ok(Ready { outgoing, sent, dropped })
+    }
+
+    /// Makes what is sent, with a body of this size, if nothing stands in it that is not to go there.
+    pub(super) async fn make(
+        &self,
+        target: &Target,
+        secured: Option<Arc<Secured>>,
+        size: usize,
+        make: impl FnOnce(&Check<'_>) -> Result<Outgoing, Unsent> + Send + 'static,
+    ) -> Result<Outgoing, Failure> {
+        let (api, checked) = (target.provider.api, secured.clone());
         let make = move || {
             let protocol = |spot: &Spot<'_>| api.is_protocol(spot);
-            Outgoing::json(to, accept, &body, &Check { secured: secured.as_deref(), protocol: &protocol })
+            make(&Check { secured: checked.as_deref(), protocol: &protocol })
         };
-        let made = if is_large {
+        let made = if secured.is_some() && size >= LARGE_BODY {
             // As with reading it.
             let making = tokio::task::spawn_blocking(make).await;
             making.map_err(|_| Failure::Connection("the request could not be made".to_owned()))?
         } else {
             make()
         };
-        let outgoing = made.map_err(|unsent| match unsent {
+        made.map_err(|unsent| match unsent {
             Unsent::Malformed(error) => Failure::Connection(error.to_string()),
             Unsent::Unsigned(words) => Failure::Connection(words),
             Unsent::Leak(Leak { entity }) => {
-                self.unsent(target, request, entity);
+                self.unsent(target, secured.as_deref(), entity);
                 Failure::Leak(Leak { entity })
             }
             Unsent::OutOfHouse(entity) => {
-                self.unsent(target, request, entity);
+                self.unsent(target, secured.as_deref(), entity);
                 Failure::OutOfHouse(entity)
             }
-        })?;
-        Ok(Ready { outgoing, sent, dropped })
+        })
     }
 
     /// Tells that nothing was sent.
-    fn unsent(&self, target: &Target, request: &ChatRequest, entity: &'static str) {
-        let secured = request.secured();
+    fn unsent(&self, target: &Target, secured: Option<&Secured>, entity: &'static str) {
         self.metrics.postcondition();
         tracing::error!(
             request_id = secured.map(|secured| secured.subject.request_id.as_str()),
@@ -133,7 +149,7 @@ impl Asking<'_> {
             .map_err(|_| Failure::Timeout("first_byte"))?
             .map_err(|e| Failure::Connection(e.to_string()))?;
         if !response.status().is_success() {
-            return Err(refused(response, target, first).await);
+            return Err(refused(response, target, MAX_ERROR_BODY, first).await.0);
         }
         let idle = self.timeouts.idle.0;
         if !(request.stream && is_stream(&response, provider.api)) {
@@ -163,30 +179,80 @@ impl Asking<'_> {
     }
 }
 
+impl Question for ChatRequest {
+    /// With what of the request was dropped.
+    type Answer = (Chunks, Vec<String>);
+    type Kept = ();
+
+    fn stream(&self) -> bool {
+        self.stream
+    }
+
+    fn rounds(&self, configured: u32) -> u32 {
+        self.rounds(configured)
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        self.patience()
+    }
+
+    async fn ask(
+        &self,
+        asking: &Asking<'_>,
+        asked: (&Target, usize),
+        until: (Instant, Instant),
+    ) -> Result<Self::Answer, Failed<()>> {
+        let answer = asking.attempt(asked, self, until).await;
+        answer.map_err(|failure| Failed { failure, kept: (), last: false })
+    }
+
+    fn began((chunks, _): &mut Self::Answer, mut attempt: Attempt) -> String {
+        attempt.began(std::time::Instant::now());
+        chunks.watch(attempt);
+        "ok".to_owned()
+    }
+}
+
 fn is_stream(response: &Response<Incoming>, api: &dyn ProviderApi) -> bool {
     let kind = response.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     kind.trim_start().to_ascii_lowercase().starts_with(api.stream_type())
 }
 
-/// An answer with an error status: what it says, as far as it can be read in time.
-async fn refused(response: Response<Incoming>, target: &Target, until: Instant) -> Failure {
+/// An answer that says what is wrong, as it came. No `Debug`: it may quote what was asked.
+pub(crate) struct Refused {
+    /// Its status and headers.
+    pub(crate) head: Parts,
+    /// Its body.
+    pub(crate) body: Bytes,
+}
+
+/// An answer with an error status: what it says, as far as it can be read in time and within the limit, and if that is all of it,
+/// the answer itself.
+pub(super) async fn refused(
+    response: Response<Incoming>,
+    target: &Target,
+    limit: usize,
+    until: Instant,
+) -> (Failure, Option<Refused>) {
     let status = response.status();
     let (head, mut body) = response.into_parts();
     let mut bytes = BytesMut::new();
-    while let Ok(Some(Ok(frame))) = timeout_at(until, body.frame()).await {
-        if let Ok(data) = frame.into_data() {
-            bytes.extend_from_slice(&data);
+    let whole = loop {
+        match timeout_at(until, body.frame()).await {
+            Ok(Some(Ok(frame))) => bytes.extend_from_slice(&frame.into_data().unwrap_or_default()),
+            ended => break matches!(ended, Ok(None)),
         }
-        if bytes.len() > MAX_ERROR_BODY {
-            break;
+        if bytes.len() > limit {
+            break false;
         }
-    }
+    };
     let answer = ErrorAnswer { status, headers: &head.headers, body: &bytes };
     let error = target.provider.api.decode_error(&answer);
     // A redirect is nothing that an API does: following one would carry the key elsewhere.
     let status = if status.is_redirection() { StatusCode::BAD_GATEWAY } else { status };
     let retry_after = retry_after(status, &head.headers, error.as_ref(), SystemTime::now());
-    Failure::Status { status, error, retry_after }
+    let refused = whole.then(|| Refused { head, body: bytes.freeze() });
+    (Failure::Status { status, error, retry_after }, refused)
 }
 
 async fn read_whole(

@@ -11,6 +11,7 @@ mod explain;
 mod failover;
 mod failure;
 mod health;
+pub(crate) mod passed;
 mod plan;
 mod refusal;
 mod retry_after;
@@ -74,11 +75,6 @@ impl Provider {
     /// Never for a provider that [`Routes::build`] made: it checked the base URL.
     pub fn uri(&self, path: &str) -> Result<Uri, http::uri::InvalidUri> {
         format!("{}{path}", self.base_url).parse()
-    }
-
-    /// What shows it that a request is ours, where nothing is known of how its credentials fare.
-    pub fn credential(&self) -> &Credential {
-        self.credentials.get(0)
     }
 
     /// What encoding a request for it has to know.
@@ -172,7 +168,7 @@ impl Routes {
             }
             match build_provider((name, provider), catalogue, mock, &caution, env) {
                 Ok(provider) => {
-                    if provider.credential().is_some() && !is_private(&provider.base_url) {
+                    if provider.credentials.get(0).is_some() && !is_private(&provider.base_url) {
                         notes.open_keys.push(name.clone());
                     }
                     providers.insert(name.clone(), Arc::new(provider));
