@@ -222,8 +222,10 @@ pub enum ApiError {
     /// Every target failed.
     #[error("{message}")]
     TargetsFailed {
-        /// The provider's own 429 or 5xx, else 502, or 504 where none answered in time.
+        /// The provider's own 429 or 5xx, else 502, 504 where none answered in time, or 503 where none can be asked.
         status: StatusCode,
+        /// `all_targets_failed`, or why none of them can be asked.
+        code: &'static str,
         /// One sentence.
         message: String,
         /// One line per attempt: target and outcome.
@@ -312,7 +314,7 @@ impl ApiError {
                 row(StatusCode::SERVICE_UNAVAILABLE, "server_error", "dependency_unavailable")
             }
             Self::Provider { status, .. } => Row { status: *status, kind: request, code: None },
-            Self::TargetsFailed { status, .. } => row(*status, "upstream_error", "all_targets_failed"),
+            Self::TargetsFailed { status, code, .. } => row(*status, "upstream_error", code),
             Self::NotCached => row(StatusCode::GATEWAY_TIMEOUT, request, "not_cached"),
             Self::CacheOff => row(StatusCode::CONFLICT, request, "cache_off"),
             Self::CacheUnavailable => {

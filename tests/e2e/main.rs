@@ -106,6 +106,7 @@ mod readme;
 mod routing;
 // Targets that fail are left alone, and their failures go unnoticed.
 mod routing_health;
+mod routing_rests;
 // Personal data never reaches a provider, and comes back to its owner.
 mod redaction;
 // Acceptance scenarios by their numbers.

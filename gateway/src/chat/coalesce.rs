@@ -96,6 +96,7 @@ async fn wait(follow: Follow<Arc<Live>>, stream: bool) -> Waited {
 fn too_late() -> ApiError {
     ApiError::TargetsFailed {
         status: StatusCode::GATEWAY_TIMEOUT,
+        code: "all_targets_failed",
         message: "no target answered: timeout_total, waiting for the same request's answer".to_owned(),
         attempts: Vec::new(),
         retry_after: None,

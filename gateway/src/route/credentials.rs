@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::cooldown::{Cooldown, Cooldowns};
+use super::cooldown::{Cooldown, Cooldowns, Rest};
 use super::health::TargetState;
 use super::strategy::draw;
 use crate::config::ApiKeyConfig;
@@ -73,9 +73,9 @@ impl Credentials {
         let left = (0..self.weights.len()).filter(|at| !asked.contains(at));
         let (mut ready, mut soonest) = (Vec::new(), None::<Instant>);
         for at in left {
-            match self.until(state, at, now) {
+            match self.rest(state, at, now) {
                 None => ready.push(at),
-                Some(until) => soonest = Some(soonest.map_or(until, |other| other.min(until))),
+                Some(rest) => soonest = Some(soonest.map_or(rest.until, |other| other.min(rest.until))),
             }
         }
         if !ready.is_empty() {
@@ -85,13 +85,20 @@ impl Credentials {
         soonest.map_or(Choice::Nothing, Choice::Wait)
     }
 
-    fn until(&self, state: &TargetState, at: usize, now: Instant) -> Option<Instant> {
-        self.everywhere.until(at, now).max(state.cooldowns.until(at, now))
+    fn rest(&self, state: &TargetState, at: usize, now: Instant) -> Option<Rest> {
+        let both = [self.everywhere.rest(at, now), state.cooldowns.rest(at, now)];
+        both.into_iter().flatten().max_by_key(|rest| rest.until)
+    }
+
+    /// Until when and why a target is left alone with all of them, if it is: of several, what tells the most.
+    pub(super) fn rests(&self, state: &TargetState, now: Instant) -> Option<Rest> {
+        let rests: Option<Vec<Rest>> = (0..self.weights.len()).map(|at| self.rest(state, at, now)).collect();
+        rests?.into_iter().reduce(Rest::or)
     }
 
     /// Whether a target is to be left alone with all of them.
     pub(super) fn are_cooling(&self, state: &TargetState, now: Instant) -> bool {
-        (0..self.weights.len()).all(|at| self.until(state, at, now).is_some())
+        self.rests(state, now).is_some()
     }
 
     /// Changes what holds for a credential everywhere.
@@ -114,6 +121,7 @@ impl Credentials {
 mod tests {
     use std::time::Duration;
 
+    use super::super::cooldown::Why;
     use super::super::health::tests::state;
     use super::*;
 
@@ -137,8 +145,8 @@ mod tests {
     #[test]
     fn one_that_is_left_alone_or_was_asked_with_is_not_chosen() {
         let (credentials, state, now) = (of_weights(&[1, 1, 1]), state(), Instant::now());
-        state.cooldowns.change(0, |cooldown| cooldown.asked(SECOND, now));
-        credentials.change(1, |cooldown| cooldown.asked(2 * SECOND, now));
+        state.cooldowns.change(0, |cooldown| cooldown.asked(SECOND, Why::RateLimited, now));
+        credentials.change(1, |cooldown| cooldown.asked(2 * SECOND, Why::Refused, now));
         let choose = |asked: &[usize], now| credentials.choose(&state, asked, now, 0.0);
         assert_eq!(choose(&[], now), Choice::Use(2));
         assert_eq!(choose(&[2], now), Choice::Wait(now + SECOND));
@@ -146,5 +154,17 @@ mod tests {
         assert_eq!(choose(&[0, 2], now + SECOND), Choice::Wait(now + 2 * SECOND));
         assert_eq!(choose(&[0, 1, 2], now), Choice::Nothing);
         assert!(!credentials.are_cooling(&state, now));
+    }
+
+    #[test]
+    fn a_target_rests_for_the_reason_that_passes_by_itself_if_any_of_its_credentials_does() {
+        let (credentials, state, now) = (of_weights(&[1, 1]), state(), Instant::now());
+        credentials.change(0, |cooldown| cooldown.asked(SECOND, Why::Refused, now));
+        assert_eq!(credentials.rests(&state, now), None, "the other one is of use");
+        state.cooldowns.change(1, |cooldown| cooldown.asked(9 * SECOND, Why::RateLimited, now));
+        let rest = |now| credentials.rests(&state, now).map(|rest| rest.why);
+        assert_eq!(rest(now), Some(Why::RateLimited));
+        credentials.change(1, |cooldown| cooldown.asked(20 * SECOND, Why::Spent, now));
+        assert_eq!(rest(now), Some(Why::Refused), "the longer of two rests of one credential counts");
     }
 }

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::Target;
 use super::answer::Answer;
 use super::asking::Asking;
+use super::cooldown::{Rest, Why};
 use super::credentials::Choice;
 use super::failure::{Blame, Failure, Next};
 use super::health::Attempt;
@@ -167,7 +168,7 @@ impl Asking<'_> {
             }
             run.pause(round).await?;
         }
-        Err(run.end(None))
+        Err(run.end())
     }
 
     /// Exponential with jitter: between half of the pause and all of it, so that clients do not come back in step.
@@ -228,7 +229,11 @@ impl<'a, Q: Question> Run<'a, Q> {
                 continue;
             };
             if Instant::now() >= self.deadline {
-                return Err(self.end_with(Failure::Timeout("total"), None));
+                let (failure, kept) = match self.telling.take() {
+                    Some((failure, kept)) => (failure, Some(kept)),
+                    None => (Failure::Timeout("total"), None),
+                };
+                return Err(self.end_with(failure, kept, None));
             }
             match self.attempt(at, credential, attempt).await {
                 Ok(begun) => return Ok(Some(begun)),
@@ -344,13 +349,15 @@ impl<'a, Q: Question> Run<'a, Q> {
                 .collect();
             self.entries = steps.into_iter().map(Entry::from).collect();
             self.entries.retain(|entry| !refused.iter().any(|target| target.is(&entry.step.target)));
+            if self.entries.is_empty() {
+                return Err(self.end_with(failure, Some(kept), None));
+            }
             self.telling = Some((failure, kept));
-            return if self.entries.is_empty() { Err(self.end(None)) } else { Ok(Then::Anew) };
+            return Ok(Then::Anew);
         }
         let next = failure.next();
         if next == Next::Stop || last {
-            self.telling = Some((failure, kept));
-            return Err(self.end(None));
+            return Err(self.end_with(failure, Some(kept), None));
         }
         let of_credential = failure.blame() == Blame::Credential;
         let another = of_credential && {
@@ -379,31 +386,48 @@ impl<'a, Q: Question> Run<'a, Q> {
                 Choice::Use(_) | Choice::Nothing => Duration::ZERO,
             }
         });
-        let Some(left_alone) = left_alone.min() else { return Err(self.end(None)) };
+        let Some(left_alone) = left_alone.min() else { return Err(self.end()) };
         let pause = left_alone.max(self.asking.backoff(round));
         let too_long = pause > self.asking.retry.max_backoff.0 || now + pause >= self.deadline;
         if too_long || round == self.question.rounds(self.asking.retry.rounds) {
-            return Err(self.end((!left_alone.is_zero()).then_some(left_alone)));
+            return Err(self.end());
         }
         tokio::time::sleep(pause).await;
         Ok(())
     }
 
     /// No target answered.
-    fn end(&mut self, wait: Option<Duration>) -> Box<End<Q::Kept>> {
-        if self.log.is_empty() {
-            let names = self.entries.iter().map(|entry| entry.step.target.name());
-            self.log.extend(names.map(|name| format!("{name}: left_alone")));
+    fn end(&mut self) -> Box<End<Q::Kept>> {
+        let now = std::time::Instant::now();
+        let left = || self.entries.iter().filter(|entry| !entry.never);
+        let rest = left().filter_map(|entry| entry.step.rest(now)).reduce(Rest::or);
+        let is_ready =
+            |entry: &Entry| entry.step.rest(now).is_none() && entry.step.breaker(now) != Standing::Open;
+        // Of use only where nobody could be asked sooner, and where time alone mends it.
+        let wait = rest.filter(|rest| rest.why.passes() && !left().any(is_ready));
+        let wait = wait.map(|rest| rest.until.saturating_duration_since(now));
+        let resting = Failure::LeftAlone(rest.map_or(Why::Busy, |rest| rest.why));
+        match self.telling.take() {
+            Some((failure, kept)) if rest.is_none() || failure.weight() >= resting.weight() => {
+                self.end_with(failure, Some(kept), wait)
+            }
+            _ => {
+                let lines = self.entries.iter().filter(|entry| !entry.asked).map(|entry| {
+                    let why = entry.step.rest(now).map_or("", |rest| rest.why.word());
+                    format!("{}: left_alone {why}", entry.step.target.name()).trim_end().to_owned()
+                });
+                self.log.extend(lines);
+                self.end_with(resting, None, wait)
+            }
         }
-        self.end_with(Failure::LeftAlone, wait)
     }
 
-    /// It ends with what tells the client most; with this failure if nobody was asked.
-    fn end_with(&mut self, unasked: Failure, wait: Option<Duration>) -> Box<End<Q::Kept>> {
-        let (failure, kept) = match self.telling.take() {
-            Some((failure, kept)) => (failure, Some(kept)),
-            None => (unasked, None),
-        };
+    fn end_with(
+        &mut self,
+        failure: Failure,
+        kept: Option<Q::Kept>,
+        wait: Option<Duration>,
+    ) -> Box<End<Q::Kept>> {
         Box::new(End { failure, kept, log: std::mem::take(&mut self.log), wait })
     }
 }

@@ -6,8 +6,9 @@ use http::StatusCode;
 use serde_json::Value;
 use sluice_guardrails::Leak;
 
+use super::cooldown::Why;
 use super::plan::{Refusal, Step};
-use super::refusal::refusal;
+use super::refusal::{is_unknown_model, refusal};
 use crate::error::ApiError;
 use crate::provider_api::EncodeError;
 
@@ -27,8 +28,8 @@ pub(super) enum Failure {
     OutOfHouse(&'static str),
     /// The provider sent an error, or an end, where the answer should begin.
     NoAnswer(String),
-    /// Nothing was sent: every target wants to be left alone.
-    LeftAlone,
+    /// Nothing was sent: every target is left alone, for this reason that tells the most.
+    LeftAlone(Why),
 }
 
 /// Of whom a failure tells something.
@@ -43,6 +44,9 @@ pub(super) enum Blame {
     /// Nobody out there.
     Nobody,
 }
+
+/// The code of a request for which no target answered.
+const ALL_FAILED: &str = "all_targets_failed";
 
 /// The code of a refusal by a provider's content policy.
 pub(super) const CONTENT_FILTER: &str = "content_filter";
@@ -74,10 +78,11 @@ impl Failure {
             // It may be working on the answer still: asking again would be billed twice.
             Self::Timeout(_) | Self::Unsayable(_) => Next::Never,
             Self::Leak(_) | Self::OutOfHouse(_) => Next::Stop,
-            Self::LeftAlone => Next::Again,
-            Self::Status { .. } if self.is_spent() => Next::Never,
-            // Google says 400 where others say 401.
-            Self::Status { error: Some(error), .. } if error["code"] == "invalid_api_key" => Next::Never,
+            Self::LeftAlone(why) if why.passes() => Next::Again,
+            Self::LeftAlone(_) => Next::Never,
+            Self::Status { .. } if self.is_spent() || self.is_refused_key() || self.is_unknown_model() => {
+                Next::Never
+            }
             Self::Status { status, .. } => match status.as_u16() {
                 408 | 409 | 425 | 429 | 500..=599 => Next::Again,
                 400 | 413 | 422 => Next::Stop,
@@ -94,6 +99,20 @@ impl Failure {
         *status == StatusCode::PAYMENT_REQUIRED || is("code") || is("type")
     }
 
+    /// The credential is none there. Google says 400 where others say 401, AWS 403.
+    fn is_refused_key(&self) -> bool {
+        let Self::Status { status, error, .. } = self else { return false };
+        let named = error.as_ref().is_some_and(|error| error["code"] == "invalid_api_key");
+        *status == StatusCode::UNAUTHORIZED || named
+    }
+
+    /// The model is none there, however that is said.
+    fn is_unknown_model(&self) -> bool {
+        let Self::Status { status, error, .. } = self else { return false };
+        *status == StatusCode::NOT_FOUND
+            || error.as_ref().is_some_and(|error| is_unknown_model(*status, error))
+    }
+
     /// Why the target does not want the request, if others may.
     pub(super) fn refusal(&self) -> Option<Refusal> {
         match self {
@@ -106,9 +125,10 @@ impl Failure {
     pub(super) fn blame(&self) -> Blame {
         match self {
             Self::Connection(_) | Self::NoAnswer(_) | Self::Timeout(_) => Blame::Target,
-            Self::Leak(_) | Self::OutOfHouse(_) | Self::Unsayable(_) | Self::LeftAlone => Blame::Nobody,
+            Self::Leak(_) | Self::OutOfHouse(_) | Self::Unsayable(_) | Self::LeftAlone(_) => Blame::Nobody,
             Self::Status { .. } if self.refusal().is_some() => Blame::Request,
-            Self::Status { .. } if self.is_spent() => Blame::Credential,
+            Self::Status { .. } if self.is_spent() || self.is_refused_key() => Blame::Credential,
+            Self::Status { .. } if self.is_unknown_model() => Blame::Target,
             Self::Status { status, .. } => match status.as_u16() {
                 400 | 413 | 422 => Blame::Request,
                 401 | 403 | 429 => Blame::Credential,
@@ -125,15 +145,21 @@ impl Failure {
         let asked = retry_after.map(|wait| wait.min(waits.longest));
         if self.is_spent() {
             let wait = asked.unwrap_or_default().max(waits.quota).min(waits.longest);
-            return everywhere.change(credential, |cooldown| cooldown.asked(wait, now));
+            return everywhere.change(credential, |cooldown| cooldown.asked(wait, Why::Spent, now));
+        }
+        if self.is_refused_key() {
+            return everywhere
+                .change(credential, |cooldown| cooldown.asked(waits.refused, Why::Refused, now));
         }
         match (status.as_u16(), asked) {
-            (401, _) => everywhere.change(credential, |cooldown| cooldown.asked(waits.refused, now)),
             // It may be this model alone that it is not for.
             (403, _) if self.blame() == Blame::Credential => {
-                here.change(credential, |cooldown| cooldown.asked(waits.refused, now));
+                here.change(credential, |cooldown| cooldown.asked(waits.refused, Why::Refused, now));
             }
-            (_, Some(wait)) => here.change(credential, |cooldown| cooldown.asked(wait, now)),
+            (status, Some(wait)) => {
+                let why = if status == 429 { Why::RateLimited } else { Why::Busy };
+                here.change(credential, |cooldown| cooldown.asked(wait, why, now));
+            }
             (429, None) => here.change(credential, |cooldown| {
                 cooldown.again(waits.rate_limited, waits.longest, now);
             }),
@@ -149,7 +175,7 @@ impl Failure {
             Self::Leak(_) | Self::OutOfHouse(_) => "guardrail_postcondition".to_owned(),
             Self::Status { status, .. } => status.as_u16().to_string(),
             Self::NoAnswer(_) => "no_answer".to_owned(),
-            Self::LeftAlone => "left_alone".to_owned(),
+            Self::LeftAlone(_) => "left_alone".to_owned(),
             Self::Unsayable(_) => "unsupported".to_owned(),
         }
     }
@@ -158,7 +184,8 @@ impl Failure {
     pub(super) fn detail(&self) -> &str {
         match self {
             Self::Connection(words) | Self::NoAnswer(words) => words,
-            Self::Timeout(_) | Self::LeftAlone | Self::Unsayable(EncodeError::Model) => "",
+            Self::LeftAlone(why) => why.word(),
+            Self::Timeout(_) | Self::Unsayable(EncodeError::Model) => "",
             Self::Unsayable(EncodeError::Unsupported { param, .. } | EncodeError::Invalid { param, .. }) => {
                 param
             }
@@ -175,19 +202,21 @@ impl Failure {
         match (self.next(), self) {
             (Next::Stop, _) => 3,
             (Next::Again, _) | (Next::Never, Self::Timeout(_)) => 2,
-            (Next::Never, Self::Status { status, .. }) if *status != StatusCode::NOT_FOUND => 1,
+            (Next::Never, Self::LeftAlone(_)) => 1,
+            (Next::Never, Self::Status { .. }) if !self.is_unknown_model() => 1,
             (Next::Never, _) => 0,
         }
     }
 
     /// What the client is told if this was the last one.
     pub(super) fn into_error(self, attempts: Vec<String>, retry_after: Option<Duration>) -> ApiError {
-        let next = self.next();
+        let (next, unknown_model) = (self.next(), self.is_unknown_model());
+        let retry_after = retry_after.map(|d| d.as_secs_f64().ceil() as u64);
         let status = match self {
             Self::Leak(Leak { entity }) => return ApiError::Postcondition { entity },
             Self::OutOfHouse(entity) => return ApiError::OutOfHouse { entity },
             Self::Unsayable(error) => return error.into(),
-            Self::Status { status, error, .. } if next == Next::Stop || status == StatusCode::NOT_FOUND => {
+            Self::Status { status, error, .. } if next == Next::Stop || unknown_model => {
                 let error = error.unwrap_or_else(|| {
                     serde_json::json!({ "message": format!("the provider refused the request with status {}", status.as_u16()),
                         "type": "invalid_request_error", "param": null, "code": null })
@@ -195,15 +224,35 @@ impl Failure {
                 return ApiError::Provider { status, error };
             }
             Self::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
-            Self::LeftAlone => StatusCode::TOO_MANY_REQUESTS,
+            Self::LeftAlone(why) => return left_alone(why, attempts, retry_after),
             // Our key was refused there: never a 401 or 403 to a client whose own key is fine.
             Self::Status { status, .. } if next == Next::Again && status.as_u16() >= 429 => status,
             _ => StatusCode::BAD_GATEWAY,
         };
         let message = format!("no target answered: {}", attempts.join(", "));
-        let retry_after = retry_after.map(|d| d.as_secs_f64().ceil() as u64);
-        ApiError::TargetsFailed { status, message, attempts, retry_after }
+        ApiError::TargetsFailed { status, code: ALL_FAILED, message, attempts, retry_after }
     }
+}
+
+/// What the client is told if nobody was asked. That it asked too often is said only where that is so; the rest is between the
+/// provider and whoever runs this gateway.
+fn left_alone(why: Why, attempts: Vec<String>, retry_after: Option<u64>) -> ApiError {
+    let (status, code, reason) = match why {
+        Why::RateLimited => (StatusCode::TOO_MANY_REQUESTS, ALL_FAILED, "their rate limits are reached"),
+        Why::Busy => (StatusCode::SERVICE_UNAVAILABLE, ALL_FAILED, "they want no requests for a while"),
+        Why::Refused => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "provider_key_refused",
+            "the provider refused this gateway's own key, not the client's: whoever runs the gateway has to look at it",
+        ),
+        Why::Spent => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "provider_quota_spent",
+            "what this gateway may spend there is spent: whoever runs the gateway has to look at it",
+        ),
+    };
+    let message = format!("no target can be asked just now: {reason} ({})", attempts.join(", "));
+    ApiError::TargetsFailed { status, code, message, attempts, retry_after }
 }
 
 /// A word of an API, and no sentence that could quote a prompt.
@@ -242,6 +291,29 @@ mod tests {
         assert_eq!(Failure::Timeout("first_byte").into_error(vec![], None).status(), 504);
     }
 
+    #[test]
+    fn that_the_client_asked_too_often_is_said_only_where_that_is_why_nobody_is_asked() {
+        for (why, status, code) in [
+            (Why::RateLimited, 429, "all_targets_failed"),
+            (Why::Busy, 503, "all_targets_failed"),
+            (Why::Refused, 503, "provider_key_refused"),
+            (Why::Spent, 503, "provider_quota_spent"),
+        ] {
+            let error = Failure::LeftAlone(why).into_error(vec![], None);
+            assert_eq!((error.status().as_u16(), error.code()), (status, code));
+        }
+    }
+
+    #[test]
+    fn a_model_that_is_none_there_leads_to_the_next_target_whatever_the_status() {
+        for status in [400, 404, 422] {
+            let failure = answered(status, "model_not_found", None);
+            assert_eq!((failure.next(), failure.weight()), (Next::Never, 0), "{status}");
+            assert_eq!(failure.into_error(vec![], None).status(), status, "the provider's own words");
+        }
+        assert_eq!(answered(400, "invalid_value", None).next(), Next::Stop);
+    }
+
     fn answered(status: u16, code: &str, retry_after: Option<Duration>) -> Failure {
         let status = StatusCode::from_u16(status).unwrap();
         Failure::Status {
@@ -264,6 +336,7 @@ mod tests {
             (answered(429, "insufficient_quota", Some(Duration::from_secs(1))), minutes(10), true),
             (answered(402, "", None), minutes(10), true),
             (answered(401, "invalid_api_key", None), minutes(1), true),
+            (answered(400, "invalid_api_key", None), minutes(1), true),
             (answered(403, "", None), minutes(1), false),
             (answered(503, "", Some(minutes(600))), minutes(60), false),
         ];
@@ -295,6 +368,8 @@ mod tests {
             (answered(429, "", None), Blame::Credential),
             (answered(401, "", None), Blame::Credential),
             (answered(400, "", None), Blame::Request),
+            (answered(400, "invalid_api_key", None), Blame::Credential),
+            (answered(400, "model_not_found", None), Blame::Target),
             (answered(403, "content_filter", None), Blame::Request),
             (Failure::Timeout("first_byte"), Blame::Target),
             (Failure::Leak(Leak { entity: "US_SSN" }), Blame::Nobody),

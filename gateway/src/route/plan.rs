@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::budget::Budget;
 use super::conditions::Facts;
+use super::cooldown::Rest;
 use super::health::{Attempt, Shown, TargetState};
 use super::strategy::{Asked, Building, Node};
 use super::{Routes, Target};
@@ -61,6 +62,11 @@ impl Step {
             return Standing::Open;
         }
         self.state.standing(now)
+    }
+
+    /// Until when and why it is left alone with every credential, if it is.
+    pub(super) fn rest(&self, now: Instant) -> Option<Rest> {
+        self.target.provider.credentials.rests(&self.state, now)
     }
 
     /// How its breaker stands.

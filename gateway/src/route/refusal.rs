@@ -1,4 +1,5 @@
 //! Refusals of a request that another target may take, told from the words of the vendors. Most of them have no code for it.
+//! And how they say that they have no such model, which some do with the status of a wrong request.
 
 use http::StatusCode;
 use serde_json::Value;
@@ -77,17 +78,72 @@ const UNWANTED: [&str; 8] = [
     "blocked by our content filters",
 ];
 
+/// Codes and types by which vendors say that they have no such model, or not in this way.
+const NO_MODEL_CODES: [&str; 9] = [
+    "model_not_found",
+    "deploymentnotfound",
+    // Groq.
+    "model_decommissioned",
+    // Mistral and Perplexity.
+    "invalid_model",
+    // Together.
+    "model_not_available",
+    // Hugging Face.
+    "model_not_supported",
+    // Azure.
+    "unknown_model",
+    "unavailable_model",
+    // Older deployments of models that left.
+    "deprecated_model",
+];
+
+/// Words by which others do, in small letters, each with all that must stand there.
+const NO_MODEL: [&[&str]; 10] = [
+    // DeepSeek.
+    &["model not exist"],
+    // OpenRouter.
+    &["is not a valid model id"],
+    // Mistral.
+    &["invalid model:"],
+    // vLLM, OpenAI and those who speak like them.
+    &["the model", "does not exist"],
+    &["the requested model", "not supported"],
+    // Bedrock, also of models that are to be had by an inference profile alone.
+    &["model identifier is invalid"],
+    &["invocation of model id", "on-demand throughput"],
+    // Vertex: where the model is not to be had in this region.
+    &["publisher model", "not servable in region"],
+    &["publisher model", "not found"],
+    // Azure: a deployment of another kind of model.
+    &["does not work with the specified model"],
+];
+
+/// Whether an error with this status says that the target has no such model: it is the configuration's mistake, not the client's.
+pub(super) fn is_unknown_model(status: StatusCode, error: &Value) -> bool {
+    if !matches!(status.as_u16(), 400 | 404 | 422) {
+        return false;
+    }
+    let (codes, message) = words(error);
+    codes.iter().any(|code| NO_MODEL_CODES.contains(&code.as_str()))
+        || NO_MODEL.iter().any(|all| all.iter().all(|words| message.contains(words)))
+}
+
+/// The codes and the message of an error, in small letters.
+fn words(error: &Value) -> (Vec<String>, String) {
+    let word = |value: &Value| value.as_str().map(str::to_ascii_lowercase);
+    let codes = ["/code", "/type", "/innererror/code", "/metadata/error_type"]
+        .into_iter()
+        .filter_map(|pointer| word(error.pointer(pointer)?))
+        .collect();
+    (codes, word(&error["message"]).unwrap_or_default())
+}
+
 /// The refusal that an error with this status is, if it is one.
 pub(super) fn refusal(status: StatusCode, error: &Value) -> Option<Refusal> {
     if !matches!(status.as_u16(), 400 | 403 | 413 | 422) {
         return None;
     }
-    let word = |value: &Value| value.as_str().map(str::to_ascii_lowercase);
-    let codes: Vec<String> = ["/code", "/type", "/innererror/code", "/metadata/error_type"]
-        .into_iter()
-        .filter_map(|pointer| word(error.pointer(pointer)?))
-        .collect();
-    let message = word(&error["message"]).unwrap_or_default();
+    let (codes, message) = words(error);
     let coded = |known: &[&str]| codes.iter().any(|code| known.contains(&code.as_str()));
     let says = |known: &[&str]| known.iter().any(|words| message.contains(words));
     if coded(&TOO_LONG_CODES) || says(&TOO_LONG) {
@@ -143,6 +199,34 @@ mod tests {
         }
         let moderated = json!({ "message": "This model requires moderation and your input was flagged" });
         assert_eq!(told(403, &moderated), Some(Refusal::ContentPolicy));
+    }
+
+    #[test]
+    fn that_there_is_no_such_model_is_known_from_every_vendor_s_words() {
+        let unknown = |error: &Value| is_unknown_model(StatusCode::BAD_REQUEST, error);
+        let errors = [
+            json!({ "message": "no", "code": "model_not_found" }),
+            json!({ "message": "The API deployment for this resource does not exist.", "code": "DeploymentNotFound" }),
+            json!({ "message": "The model `x` has been decommissioned", "type": "invalid_request_error", "code": "model_decommissioned" }),
+            json!({ "message": "Invalid model: x", "type": "invalid_model", "code": "1500" }),
+            json!({ "message": "Model Not Exist", "type": "invalid_request_error", "code": "invalid_request_error" }),
+            json!({ "message": "a/b is not a valid model ID", "code": 400 }),
+            json!({ "message": "The model `x` does not exist.", "type": "NotFoundError", "code": 404 }),
+            json!({ "message": "Invocation of model ID x with on-demand throughput isn't supported.", "code": "ValidationException" }),
+            json!({ "message": "Publisher Model `p/x` is not servable in region us-east5.", "code": "failed_precondition" }),
+        ];
+        for error in errors {
+            assert!(unknown(&error), "{error}");
+        }
+        for error in [
+            json!({ "message": "The model does not support images", "code": "invalid_value" }),
+            json!({ "message": "messages[0].file_id does not exist", "code": "file_not_found" }),
+            json!({ "message": "temperature is out of range", "code": "ValidationException" }),
+        ] {
+            assert!(!unknown(&error), "{error}");
+        }
+        let forbidden = json!({ "message": "no access", "code": "model_not_found" });
+        assert!(!is_unknown_model(StatusCode::FORBIDDEN, &forbidden), "it may be this key alone");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::super::cooldown::Why;
 use super::super::health::Attempt;
 use super::super::health::tests::{answered, failed};
 use super::super::test_target;
@@ -73,7 +74,7 @@ fn who_is_left_alone_goes_last_and_who_may_be_tried_again_goes_first() {
         let targets = ["dead", "limited", "well", "good"].map(target);
         (0..5).for_each(|_| failed(&state(&targets[0]), now, 0));
         let hour = Duration::from_secs(3600);
-        state(&targets[1]).cooldowns.change(0, |cooldown| cooldown.asked(hour, now));
+        state(&targets[1]).cooldowns.change(0, |cooldown| cooldown.asked(hour, Why::RateLimited, now));
         let node = strategy(nodes(&targets));
         for explain in [false, true] {
             let facts = Facts::default();
