@@ -4,6 +4,7 @@ mod address;
 mod answer;
 mod errors;
 mod events;
+mod frames;
 mod headers;
 mod usage;
 

@@ -11,8 +11,9 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
-use super::errors::Shape;
+use super::errors::{self, Shape};
 use super::events::{Document, Events, Writer, document, written};
+use super::frames::{self, FrameEvents};
 use super::headers::told;
 use super::usage::Tally;
 use crate::body::{Body, Part};
@@ -20,12 +21,13 @@ use crate::chat::Call;
 use crate::chat::foreign::{self, Answering, Cleared, Open};
 use crate::error::ApiError;
 use crate::gateway::Core;
-use crate::provider_api::{Sent, StreamDecoder, StreamEvent};
+use crate::provider_api::StreamDecoder;
 use crate::route::Target;
 use crate::route::answer::{Broken, Chunks};
 use crate::route::asking::Refused;
 use crate::route::passed::{Answered, Watched};
 use crate::upstream::Incoming;
+use crate::wire::frames::Frames;
 use crate::wire::sse::SseDecoder;
 
 /// Parts of an answer that may wait for a slow client; the provider waits with them.
@@ -95,7 +97,7 @@ impl Way<'_> {
             let (idle, deadline, limit) =
                 (gateway.timeouts.idle.0, self.deadline, gateway.limits.max_answer.0);
             let forwarding = Forwarding { parts, open, watched, idle, deadline, limit };
-            tokio::spawn(forwarding.run(body, Side::new(kind, self.target, limit)));
+            tokio::spawn(forwarding.run(body, Side::new(kind, limit)));
             Body::Stream(stream)
         } else {
             self.read((body, watched), cleared, kind, open).await?
@@ -136,15 +138,17 @@ impl Way<'_> {
         let gateway = &self.core.gateway;
         let decoder: Box<dyn StreamDecoder> = match kind {
             Kind::Events => Box::<Events>::default(),
+            Kind::Frames => Box::<FrameEvents>::default(),
             _ => Box::<Document>::default(),
         };
         let times = (gateway.timeouts.idle.0, self.deadline);
         let limit = gateway.limits.max_answer.0;
         let answering = cleared.answer(Chunks::passing(body, decoder, times, limit, watched));
-        if kind == Kind::Events {
+        if kind != Kind::Json {
             let (parts, stream) = mpsc::channel(PARTS_IN_FLIGHT);
             let (shape, id) = (self.shape, self.call.id.clone());
-            let telling = Telling { parts, patience: gateway.timeouts.idle.0, shape, id };
+            let (patience, framed) = (gateway.timeouts.idle.0, kind == Kind::Frames);
+            let telling = Telling { parts, patience, shape, id, framed };
             tokio::spawn(telling.run(answering, open));
             return Ok(Body::Stream(stream));
         }
@@ -169,7 +173,7 @@ impl Way<'_> {
 
 impl Kind {
     fn is_readable(self) -> bool {
-        matches!(self, Self::Events | Self::Json)
+        self != Self::Other
     }
 
     /// Whether an answer of this kind goes on as it comes.
@@ -222,6 +226,8 @@ struct Telling {
     patience: Duration,
     shape: Shape,
     id: String,
+    /// Whether its events go in frames.
+    framed: bool,
 }
 
 impl Telling {
@@ -235,15 +241,16 @@ impl Telling {
             let (out, ended) = match next {
                 Ok(Some(chunk)) => {
                     let events = writer.push(chunk);
-                    events.iter().for_each(|event| tally.read(event));
-                    let out = events.iter().map(written).fold(BytesMut::new(), |mut out, event| {
-                        out.extend_from_slice(&event);
-                        out
-                    });
-                    (out.freeze(), None)
+                    events.iter().for_each(|event| tally.read(frames::said(event)));
+                    let written =
+                        |event| if self.framed { frames::written(event) } else { Some(written(event)) };
+                    match events.iter().map(written).collect::<Option<Vec<_>>>() {
+                        Some(events) => (Bytes::from(events.concat()), None),
+                        None => (self.ended_by(Broken::TooLarge), Some("broken")),
+                    }
                 }
                 Ok(None) => (Bytes::new(), Some("complete")),
-                Err(broken) => (written(&self.shape.body(&broken.into(), &self.id)), Some("broken")),
+                Err(broken) => (self.ended_by(broken), Some("broken")),
             };
             if !out.is_empty() && self.parts.send_timeout(Part::Bytes(out), self.patience).await.is_err() {
                 break "client_gone";
@@ -255,22 +262,29 @@ impl Telling {
         };
         open.close(tally.finish().as_ref(), outcome);
     }
+
+    /// The last event of a stream that ends before its time.
+    fn ended_by(&self, broken: Broken) -> Bytes {
+        let error = broken.into();
+        let body = self.shape.body(&error, &self.id);
+        if self.framed { frames::exception(errors::exception(&error), &body) } else { written(&body) }
+    }
 }
 
 /// Reads along what is forwarded, for what it took.
 enum Side {
     Events(SseDecoder, Tally),
     Document(BytesMut, usize),
-    Frames(Box<dyn StreamDecoder>, Tally),
+    Frames(Frames, Tally),
     Nothing,
 }
 
 impl Side {
-    fn new(kind: Kind, target: &Target, limit: u64) -> Self {
+    fn new(kind: Kind, limit: u64) -> Self {
         match kind {
             Kind::Events => Self::Events(SseDecoder::default(), Tally::default()),
             Kind::Json => Self::Document(BytesMut::new(), usize::try_from(limit).unwrap_or(usize::MAX)),
-            Kind::Frames => Self::Frames(target.provider.api.stream(Sent::default()), Tally::default()),
+            Kind::Frames => Self::Frames(Frames::default(), Tally::default()),
             Kind::Other => Self::Nothing,
         }
     }
@@ -290,15 +304,8 @@ impl Side {
                 }
             }
             Self::Document(all, limit) if all.len() + bytes.len() <= *limit => all.extend_from_slice(bytes),
-            Self::Frames(decoder, tally) => {
-                let mut events = Vec::new();
-                let pushed = decoder.push(bytes, &mut events);
-                for event in events {
-                    if let StreamEvent::Chunk(chunk) = event {
-                        chunk.usage.into_iter().for_each(|usage| tally.take(usage));
-                    }
-                }
-                if pushed.is_err() {
+            Self::Frames(frames, tally) => {
+                if frames::along(frames, bytes, |said| tally.read(said)).is_err() {
                     *self = Self::Nothing;
                 }
             }
