@@ -38,6 +38,8 @@ pub struct Chunks {
     source: Option<Source>,
     broken: Option<Broken>,
     done: bool,
+    /// It came at once.
+    whole: bool,
     /// Learns how the target does until the answer's end.
     attempt: Option<Attempt>,
 }
@@ -116,7 +118,14 @@ impl From<Broken> for ApiError {
 impl Chunks {
     /// An answer that is there at once.
     pub fn whole(chunk: Chunk) -> Self {
-        Self { held: VecDeque::from([chunk]), source: None, broken: None, done: true, attempt: None }
+        Self {
+            held: VecDeque::from([chunk]),
+            source: None,
+            broken: None,
+            done: true,
+            whole: true,
+            attempt: None,
+        }
     }
 
     /// An answer that is read without waiting for content, by a decoder that may be any: `limit` bytes of it at most.
@@ -134,7 +143,14 @@ impl Chunks {
 
     /// An answer that comes by and by.
     pub(super) fn stream(source: Source) -> Self {
-        Self { held: VecDeque::new(), source: Some(source), broken: None, done: false, attempt: None }
+        Self {
+            held: VecDeque::new(),
+            source: Some(source),
+            broken: None,
+            done: false,
+            whole: false,
+            attempt: None,
+        }
     }
 
     /// From now on the attempt learns how it ends.
@@ -194,6 +210,15 @@ impl Chunks {
                 return Err(Failure::Timeout("first_byte"));
             }
         }
+    }
+
+    /// Whether its vendor did not want to give it: by policy it ends as a whole, or as a stream before it has words.
+    pub(super) fn is_filtered(&self) -> bool {
+        let choices = self.held.iter().flat_map(|chunk| &chunk.choices);
+        let mut ends = choices.filter_map(|choice| choice.finish_reason.as_deref()).peekable();
+        ends.peek().is_some()
+            && ends.all(|end| end == CONTENT_FILTER)
+            && (self.whole || !self.held.iter().any(Chunk::has_words))
     }
 
     /// From now on it may be silent for no longer than this.

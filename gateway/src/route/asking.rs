@@ -211,6 +211,10 @@ impl Question for ChatRequest {
         chunks.watch(attempt);
         "ok".to_owned()
     }
+
+    fn is_filtered((chunks, _): &Self::Answer) -> bool {
+        chunks.is_filtered()
+    }
 }
 
 fn is_stream(response: &Response<Incoming>, api: &dyn ProviderApi) -> bool {

@@ -11,9 +11,9 @@ use super::answer::Answer;
 use super::asking::Asking;
 use super::cooldown::{Rest, Why};
 use super::credentials::Choice;
-use super::failure::{Blame, Failure, Next};
+use super::failure::{Blame, CONTENT_FILTER, Failure, Next};
 use super::health::Attempt;
-use super::plan::{Plan, Step};
+use super::plan::{Plan, Refusal, Step};
 use crate::breaker::Standing;
 use crate::chat::request::ChatRequest;
 use crate::error::ApiError;
@@ -44,6 +44,11 @@ pub(super) trait Question {
 
     /// Its answer begins: from now on the attempt learns how it fares. In one word, what it is.
     fn began(answer: &mut Self::Answer, attempt: Attempt) -> String;
+
+    /// Whether its vendor did not want to give the answer, of which nothing was passed on yet.
+    fn is_filtered(_answer: &Self::Answer) -> bool {
+        false
+    }
 
     /// Where a share of all requests, by weight, is asked with each credential: which share this one is of.
     fn chance(&self) -> f64 {
@@ -124,6 +129,8 @@ struct Run<'a, Q: Question> {
     /// The budget for asking again was spent.
     denied: bool,
     telling: Option<(Failure, Q::Kept)>,
+    /// An answer that a vendor's policy ended: others are asked instead, but it is better than none.
+    aside: Option<Begun<Q::Answer>>,
 }
 
 /// What to do after an attempt.
@@ -156,19 +163,11 @@ impl Asking<'_> {
         plan: Plan,
     ) -> Result<Begun<Q::Answer>, Box<End<Q::Kept>>> {
         let mut run = Run::new(self, question, plan);
-        for round in 0..=question.rounds(self.retry.rounds) {
-            let before = run.attempts;
-            for last_resort in [false, true] {
-                if let Some(begun) = run.pass(last_resort, round > 0).await? {
-                    return Ok(begun);
-                }
-            }
-            if run.denied && run.attempts == before {
-                break;
-            }
-            run.pause(round).await?;
+        let ended = run.rounds().await;
+        match run.aside.take() {
+            Some(aside) if ended.is_err() => Ok(Begun { attempts: run.attempts, ..aside }),
+            _ => ended,
         }
-        Err(run.end())
     }
 
     /// Exponential with jitter: between half of the pause and all of it, so that clients do not come back in step.
@@ -212,7 +211,24 @@ impl<'a, Q: Question> Run<'a, Q> {
             last: None,
             denied: false,
             telling: None,
+            aside: None,
         }
+    }
+
+    async fn rounds(&mut self) -> Result<Begun<Q::Answer>, Box<End<Q::Kept>>> {
+        for round in 0..=self.question.rounds(self.asking.retry.rounds) {
+            let before = self.attempts;
+            for last_resort in [false, true] {
+                if let Some(begun) = self.pass(last_resort, round > 0).await? {
+                    return Ok(begun);
+                }
+            }
+            if self.denied && self.attempts == before {
+                break;
+            }
+            self.pause(round).await?;
+        }
+        Err(self.end())
     }
 
     /// Asks those that can be asked. `last_resort`: those whose breaker is open and that were not asked yet. `again`: they all
@@ -236,7 +252,15 @@ impl<'a, Q: Question> Run<'a, Q> {
                 return Err(self.end_with(failure, kept, None));
             }
             match self.attempt(at, credential, attempt).await {
-                Ok(begun) => return Ok(Some(begun)),
+                Ok(begun) => {
+                    let others = Q::is_filtered(&begun.answer) && self.instead(Refusal::ContentPolicy);
+                    if !others || self.entries.is_empty() {
+                        return Ok(Some(begun));
+                    }
+                    self.log.push(format!("{}: {CONTENT_FILTER}", begun.target.name()));
+                    self.aside = Some(begun);
+                    at = 0;
+                }
                 Err(failed) => match self.after(at, credential, failed)? {
                     Then::Same => {}
                     Then::Next => at += 1,
@@ -337,18 +361,7 @@ impl<'a, Q: Question> Run<'a, Q> {
         if self.question.cools(&failure) {
             failure.cool(&entry.step, credential, std::time::Instant::now());
         }
-        if let Some(refusal) = failure.refusal()
-            && let Some(steps) = take(&mut self.plan, refusal)
-        {
-            // Those that refused it are not asked again, nor are their like.
-            let refused: Vec<Target> = self
-                .entries
-                .iter()
-                .filter(|entry| entry.asked)
-                .map(|entry| entry.step.target.clone())
-                .collect();
-            self.entries = steps.into_iter().map(Entry::from).collect();
-            self.entries.retain(|entry| !refused.iter().any(|target| target.is(&entry.step.target)));
+        if failure.refusal().is_some_and(|refusal| self.instead(refusal)) {
             if self.entries.is_empty() {
                 return Err(self.end_with(failure, Some(kept), None));
             }
@@ -359,6 +372,7 @@ impl<'a, Q: Question> Run<'a, Q> {
         if next == Next::Stop || last {
             return Err(self.end_with(failure, Some(kept), None));
         }
+        let entry = &mut self.entries[at];
         let of_credential = failure.blame() == Blame::Credential;
         let another = of_credential && {
             let credentials = &entry.step.target.provider.credentials;
@@ -370,6 +384,20 @@ impl<'a, Q: Question> Run<'a, Q> {
             self.telling = Some((failure, kept));
         }
         Ok(if another { Then::Same } else { Then::Next })
+    }
+
+    /// Whether there is somebody to ask after this refusal: then they are the ones who are asked. Those that refused it are not asked
+    /// again, nor are their like, so that nobody may be left.
+    fn instead(&mut self, refusal: Refusal) -> bool {
+        let Some(at) = self.plan.instead.iter().position(|(other, _)| *other == refusal) else {
+            return false;
+        };
+        let steps = self.plan.instead.swap_remove(at).1;
+        let before = std::mem::take(&mut self.entries);
+        let refused =
+            |step: &Step| before.iter().any(|entry| entry.asked && entry.step.target.is(&step.target));
+        self.entries = steps.into_iter().filter(|step| !refused(step)).map(Entry::from).collect();
+        true
     }
 
     /// Waits for the next round.
@@ -430,12 +458,6 @@ impl<'a, Q: Question> Run<'a, Q> {
     ) -> Box<End<Q::Kept>> {
         Box::new(End { failure, kept, log: std::mem::take(&mut self.log), wait })
     }
-}
-
-/// Who is asked after this refusal; once.
-fn take(plan: &mut Plan, refusal: super::plan::Refusal) -> Option<Vec<Step>> {
-    let at = plan.instead.iter().position(|(other, _)| *other == refusal)?;
-    Some(plan.instead.swap_remove(at).1)
 }
 
 #[cfg(test)]
