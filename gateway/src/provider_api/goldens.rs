@@ -324,3 +324,30 @@ fn a_refusal_means_the_same_whoever_says_it_and_keeps_its_words() {
     }
     findings.none();
 }
+
+#[test]
+fn tools_that_another_vendor_runs_are_left_out_or_an_error_as_the_route_says() {
+    let tools = json!([{ "type": "function", "name": "look", "parameters": { "type": "object", "properties": { "q": {} } } },
+        { "type": "web_search" }, { "type": "namespace", "name": "helpers", "tools": [] }]);
+    let asked = json!({ "model": "m", "input": "Hi", "tools": tools });
+    let request = parse(Format::OpenAiResponses, &asked);
+    for api in APIS {
+        let (quirks, settings) = (Quirks::default(), BTreeMap::new());
+        let how = |drop_params| Encoding {
+            model: "claude-haiku-4-5",
+            stream: false,
+            quirks: &quirks,
+            settings: &settings,
+            drop_params,
+        };
+        let encoded = api.encode(&request, &how(DropParams::Drop)).unwrap();
+        assert_eq!(encoded.dropped, ["tools[1]", "tools[2]"], "{}", api.name());
+        let body = String::from_utf8_lossy(&encoded.body).into_owned();
+        assert!(
+            body.contains("look") && !body.contains("web_search") && !body.contains("namespace"),
+            "{body}"
+        );
+        let strict = api.encode(&request, &how(DropParams::Strict)).unwrap_err();
+        assert_eq!(strict, super::EncodeError::unsupported("tools[1]"), "{}", api.name());
+    }
+}

@@ -118,6 +118,12 @@ impl Encoding<'_> {
     }
 }
 
+/// Whether a tool is one that its vendor runs, such as a search of the web: neither a function nor one of the client's own.
+pub(crate) fn is_hosted(tool: &Value) -> bool {
+    let kind = tool.get("type").and_then(Value::as_str);
+    kind.is_some_and(|kind| !["function", "custom"].contains(&kind))
+}
+
 /// A model's name as one segment of a path.
 ///
 /// # Errors
