@@ -99,6 +99,8 @@ pub struct Call {
     pub headers: HeaderMap,
     /// The format in which it asks.
     pub format: Format,
+    /// What its client calls the model, where that is not what the body says that is read.
+    pub called: Option<Arc<str>>,
     /// When it came in.
     pub started: Instant,
     /// What was in force then.
@@ -124,7 +126,7 @@ pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Raw<Bytes>) -> Resul
     let asks_others = gateway.external.is_asked(Phase::Input);
     // Who is asked about each request is asked about a repeated one as well.
     // What headers ask for beside the body is told apart once it is read.
-    let plain = !call.headers.contains_key("anthropic-beta");
+    let plain = !call.headers.contains_key("anthropic-beta") && call.called.is_none();
     let repeat = memory.filter(|_| small && plain && !asks_others);
     let repeat =
         repeat.map(|memory| memory.repeat_key(call, &wishes, gateway.attacks.generation(), body.expose()));
@@ -316,6 +318,9 @@ fn read(
 ) -> Result<(ChatRequest, Vec<Target>, Inspected), ApiError> {
     let mut request = call.format.api().parse(body.expose())?;
     request.passed = passed(call);
+    if let (Some(called), Some(other)) = (&mut request.called, &call.called) {
+        *called = Arc::clone(other);
+    }
     let mut targets = gateway.routes.resolve_for(&call.caller, &request.model)?;
     let inspected = guards::input(gateway, call, &mut request, &mut targets)?;
     Ok((request, targets, inspected))

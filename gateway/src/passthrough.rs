@@ -21,7 +21,7 @@ use crate::aliases;
 use crate::body::{self, Body};
 use crate::chat::foreign::{self, Asked};
 use crate::chat::{self, Call};
-use crate::client_api::Format;
+use crate::client_api::{Format, anthropic_messages};
 use crate::config::DropParams;
 use crate::endpoints::refuse_foreign_pages;
 use crate::error::ApiError;
@@ -118,16 +118,17 @@ pub async fn answer(
     let chat = passage.chat(&head.method, &address);
     let format = chat.map_or(Format::OpenAiChat, |(format, _)| format);
     let policy = gateway.policy.current();
-    let call = Arc::new(Call { caller, id, headers: head.headers, format, started, policy });
-    match chat {
-        Some((format, counts)) => {
-            let body = addressed(&passage.provider, format, &body)?;
+    let addressed = chat.map(|chat| addressed(&passage.provider, chat, &body)).transpose()?;
+    let (called, addressed) = addressed.unzip();
+    let call = Arc::new(Call { caller, id, headers: head.headers, format, called, started, policy });
+    match (chat, addressed) {
+        (Some((_, counts)), Some(body)) => {
             if counts {
                 return Box::pin(chat::count::count(core, &call, body)).await;
             }
             chat::chat(core, &call, body).await
         }
-        None => pass(core, &call, passage, (head.method, address), body).await,
+        _ => pass(core, &call, passage, (head.method, address), body).await,
     }
 }
 
@@ -142,11 +143,17 @@ fn with_key(headers: &mut HeaderMap, query: &str) {
     }
 }
 
-/// The same chat for the model of this provider.
-fn addressed(provider: &Provider, format: Format, body: &Raw<Bytes>) -> Result<Raw<Bytes>, ApiError> {
-    let request = format.api().parse(body.expose())?;
+/// What the client calls the model, and the same chat for that model of this provider.
+fn addressed(
+    provider: &Provider,
+    (format, counts): (Format, bool),
+    body: &Raw<Bytes>,
+) -> Result<(Arc<str>, Raw<Bytes>), ApiError> {
+    let body = body.expose();
+    let request = if counts { anthropic_messages::parse(body, false) } else { format.api().parse(body) }?;
     let model = format!("{}/{}", provider.name, request.model);
-    Ok(Raw::new(request.respelled(Some(&model), &Map::new(), &|_| true)))
+    let body = Raw::new(request.respelled(Some(&model), &Map::new(), &|_| true));
+    Ok((request.model.into(), body))
 }
 
 async fn pass(

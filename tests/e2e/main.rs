@@ -7,6 +7,9 @@
 mod answers;
 // Anthropic's format, with clients and with providers.
 mod anthropic;
+mod anthropic_guards;
+// What Claude Code asks, before Claude and before others.
+mod claude_code;
 // Attacks that an operator knows.
 mod attack_bank;
 // What the guards decided is written down, and changes of it show.

@@ -112,6 +112,8 @@ pub struct Routes {
     routes: BTreeMap<String, Route>,
     /// Models of the price table by their bare name.
     bare: BTreeMap<String, Target>,
+    /// Who is meant by the name of a model that nobody lists, by how it begins.
+    own: Vec<(String, Arc<Provider>)>,
     /// For asking again where there is no route.
     budget: Arc<Budget>,
 }
@@ -203,11 +205,13 @@ impl Routes {
             return Err(problems);
         }
         let bare = bare_names(&providers, prices);
+        let own = own_names(&providers, catalogue);
         let budget = Arc::new(Budget::new(budget.ratio, budget.per_second));
-        Ok((Self { providers, routes, bare, budget }, notes))
+        Ok((Self { providers, routes, bare, own, budget }, notes))
     }
 
-    /// The targets that may answer for a model: of a route, else `PROVIDER/MODEL`, else a bare name that the price table knows.
+    /// The targets that may answer for a model: of a route, else `PROVIDER/MODEL`, else a bare name that the price table knows, else
+    /// one that begins like those of a provider's own models.
     ///
     /// # Errors
     /// [`ApiError::ModelNotFound`].
@@ -226,6 +230,10 @@ impl Routes {
         }
         if let Some(target) = self.bare.get(model) {
             return Ok(vec![target.clone()]);
+        }
+        if let Some((_, provider)) = self.own.iter().find(|(beginning, _)| model.starts_with(beginning)) {
+            let (provider, drop_params) = (Arc::clone(provider), DropParams::default());
+            return Ok(vec![Target { provider, model: model.to_owned(), drop_params }]);
         }
         let names: Vec<&str> = self.providers.keys().map(String::as_str).collect();
         let routes: Vec<&str> = self.routes.keys().map(String::as_str).take(20).collect();
@@ -537,6 +545,22 @@ fn bare_names(providers: &BTreeMap<String, Arc<Provider>>, prices: &Prices) -> B
     bare
 }
 
+/// How names of providers' own models begin, and the first provider of each kind.
+fn own_names(
+    providers: &BTreeMap<String, Arc<Provider>>,
+    catalogue: &Catalogue,
+) -> Vec<(String, Arc<Provider>)> {
+    let mut own: Vec<(String, Arc<Provider>)> = Vec::new();
+    for provider in providers.values() {
+        for beginning in catalogue.get(&provider.kind).into_iter().flat_map(|(_, kind)| &kind.models) {
+            if !own.iter().any(|(other, _)| other == beginning) {
+                own.push((beginning.clone(), Arc::clone(provider)));
+            }
+        }
+    }
+    own
+}
+
 /// A target that nobody asks.
 #[cfg(test)]
 pub(crate) fn test_target() -> Target {
@@ -579,6 +603,16 @@ mod tests {
             "https://api.openai.com/v1/chat/completions"
         );
         assert_eq!(routes.resolve("gpt-4o").unwrap()[0].name(), "openai/gpt-4o");
+    }
+
+    #[test]
+    fn a_model_that_nobody_lists_is_its_vendor_s_by_its_name() {
+        let yaml = "providers:\n  a: {kind: anthropic, api_key: k}\n  b: {kind: anthropic, api_key: k}\n  c: {kind: ollama}\nroutes: [{model: claude-work, targets: [c/m]}]\n";
+        let (routes, _) = build(yaml, &[]).unwrap();
+        let of = |model: &str| routes.resolve(model).map(|targets| targets[0].name()).ok();
+        assert_eq!(of("claude-later-9").as_deref(), Some("a/claude-later-9"));
+        assert_eq!(of("claude-work").as_deref(), Some("c/m"), "a route has the first word");
+        assert_eq!((of("gpt-9"), of("llama")), (None, None), "nobody of that kind is there");
     }
 
     #[test]
