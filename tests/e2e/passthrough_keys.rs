@@ -12,6 +12,9 @@ const LATER: &[(&str, &str)] = &[("content-type", "application/json"), ("retry-a
 const SLOW_DOWN: &str = r#"{"error":{"code":429,"message":"slow down","status":"RESOURCE_EXHAUSTED"}}"#;
 const BROKEN: &str = r#"{"error":{"code":503,"message":"I am broken","status":"UNAVAILABLE"}}"#;
 
+/// Method, path, body and headers of a request, and how often it is asked if that fails.
+type Case = (Method, &'static str, &'static str, &'static [(&'static str, &'static str)], usize);
+
 /// A gateway in front of a provider with two keys, which is Google's and OpenAI's at once.
 fn gate(url: &str, more: &str) -> Gate {
     let keys = "api_keys: [{key: 'env:TEST_ONE'}, {key: 'env:TEST_TWO'}]";
@@ -145,14 +148,12 @@ async fn a_key_that_may_not_do_everything_is_not_put_to_rest_for_what_it_may() {
 
 #[tokio::test]
 async fn what_may_be_done_twice_is_asked_again_and_the_rest_only_if_nothing_was_done() {
-    let keyed = [("idempotency-key", "k-1")];
-    let model = json!({ "contents": [{ "parts": [{ "text": "Hi" }] }] }).to_string();
-    let cases: [(Method, &str, &str, &[(&str, &str)], usize); 6] = [
+    let cases: [Case; 6] = [
         (Method::GET, "/google/files", "", &[], 3),
         (Method::DELETE, "/google/files/abc", "", &[], 3),
-        (Method::POST, CHAT, &model, &[], 3),
+        (Method::POST, CHAT, r#"{"contents":[{"parts":[{"text":"Hi"}]}]}"#, &[], 3),
         (Method::POST, "/google/cachedContents", "{}", &[], 1),
-        (Method::POST, "/google/cachedContents", "{}", &keyed, 3),
+        (Method::POST, "/google/cachedContents", "{}", &[("idempotency-key", "k-1")], 3),
         (Method::GET, "/google/files", "", &[("x-sluice-retries", "0")], 1),
     ];
     for (method, path, body, headers, attempts) in cases {

@@ -74,7 +74,7 @@ impl<'a> Names<'a> {
         for (field, tool, function) in self.defined() {
             match function {
                 Some(function) => {
-                    all.push(self.function(&field, (tool, function), (how, strict), dropped)?)
+                    all.push(self.function(&field, (tool, function), (how, strict), dropped)?);
                 }
                 None if !is_own(tool) && is_hosted(tool) => {
                     if how.leave_out(&field, dropped)? {
