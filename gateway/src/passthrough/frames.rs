@@ -26,7 +26,7 @@ pub(super) struct FrameEvents {
 impl StreamDecoder for FrameEvents {
     fn push(&mut self, bytes: &[u8], events: &mut Vec<StreamEvent>) -> Result<(), DecodeError> {
         self.frames.push(bytes);
-        while let Some(frame) = self.frames.next()? {
+        while let Some(frame) = self.frames.take()? {
             events.push(StreamEvent::Chunk(self.events.event(event(&frame)?)));
         }
         Ok(())
@@ -95,7 +95,7 @@ pub(super) fn along(
     mut told: impl FnMut(&Value),
 ) -> Result<(), DecodeError> {
     frames.push(bytes);
-    while let Some(frame) = frames.next()? {
+    while let Some(frame) = frames.take()? {
         if let Ok((said, _)) = read(&frame) {
             told(&said);
         }

@@ -271,6 +271,12 @@ pub trait StreamDecoder: Send {
 
     /// The body ended: appends what that means, if it means anything. Without [`StreamEvent::Done`] the answer counts as cut.
     fn finish(&mut self, _events: &mut Vec<StreamEvent>) {}
+
+    /// The same once more, as far as it has come: for the tests that go on from many places. None reads everything anew there.
+    #[cfg(test)]
+    fn fork(&self) -> Option<Box<dyn StreamDecoder>> {
+        None
+    }
 }
 
 /// What a stream says.

@@ -42,7 +42,7 @@ impl Frame {
 }
 
 /// Cuts bytes into frames.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Frames(BytesMut);
 
 impl Frames {
@@ -61,7 +61,7 @@ impl Frames {
     ///
     /// # Errors
     /// [`FrameError`]. After that nothing more can be read.
-    pub fn next(&mut self) -> Result<Option<Frame>, FrameError> {
+    pub fn take(&mut self) -> Result<Option<Frame>, FrameError> {
         let wrong = |words: String| Err(FrameError(words));
         let Some(mut prelude) = self.0.get(..PRELUDE) else { return Ok(None) };
         let expected = crc32fast::hash(&prelude[..8]);
@@ -135,9 +135,9 @@ mod tests {
         for cut in 0..bytes.len() {
             let mut frames = Frames::default();
             frames.push(&bytes[..cut]);
-            assert!(frames.next().unwrap().is_none(), "cut at {cut}");
+            assert!(frames.take().unwrap().is_none(), "cut at {cut}");
             frames.push(&bytes[cut..]);
-            let read = frames.next().unwrap().unwrap();
+            let read = frames.take().unwrap().unwrap();
             assert_eq!((read.header(":event-type"), read.payload()), (Some("metadata"), &b"{}"[..]));
             assert_eq!(read.headers(), head);
             assert!(frames.is_empty());

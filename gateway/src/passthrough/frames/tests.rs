@@ -42,7 +42,7 @@ fn restored(pieces: &[&[u8]]) -> Vec<(String, Value)> {
     relay.finish().0.into_iter().for_each(|rest| out.extend(writer.push(rest)));
     let mut frames = Frames::default();
     out.iter().for_each(|event| frames.push(&written(event).unwrap()));
-    let read = std::iter::from_fn(|| frames.next().unwrap());
+    let read = std::iter::from_fn(|| frames.take().unwrap());
     let kind = |frame: &Frame| {
         let name = frame.header(":event-type").or_else(|| frame.header(":exception-type"));
         name.unwrap_or_default().to_owned()

@@ -10,6 +10,7 @@ use crate::wire::chat::{Choice, Chunk, Delta, Function, ToolCall};
 use crate::wire::frames::{Frame, FrameError, Frames};
 
 /// A call that is being written.
+#[cfg_attr(test, derive(Clone))]
 struct Call {
     /// Which of the client's calls; none for the answer that comes as one.
     index: Option<u32>,
@@ -18,6 +19,7 @@ struct Call {
 }
 
 /// Reads one stream.
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct ConverseStream {
     sent: Sent,
     frames: Frames,
@@ -165,7 +167,7 @@ impl From<FrameError> for DecodeError {
 impl StreamDecoder for ConverseStream {
     fn push(&mut self, bytes: &[u8], events: &mut Vec<StreamEvent>) -> Result<(), DecodeError> {
         self.frames.push(bytes);
-        while let Some(frame) = self.frames.next()? {
+        while let Some(frame) = self.frames.take()? {
             let before = events.len();
             let read = self.frame(&frame, events);
             for event in &mut events[before..] {
@@ -183,6 +185,11 @@ impl StreamDecoder for ConverseStream {
         if self.stopped && self.counted && self.frames.is_empty() {
             events.push(StreamEvent::Done);
         }
+    }
+
+    #[cfg(test)]
+    fn fork(&self) -> Option<Box<dyn StreamDecoder>> {
+        Some(Box::new(self.clone()))
     }
 }
 
