@@ -6,6 +6,7 @@ mod bank;
 mod cache;
 mod connections;
 mod decide;
+mod entra;
 mod external;
 mod file;
 mod presidio;
@@ -30,6 +31,7 @@ pub use bank::BankSection;
 pub use cache::{JudgeSection, RouteCacheSection};
 pub use connections::{ConnectionSection, Http, Roots, TlsSection};
 pub use decide::{CachePolicy, Shadow};
+pub use entra::EntraSection;
 pub use external::{
     BreakerSection, ExternalKind, ExternalMode, ExternalSection, GuardrailSection, Phase, Sees,
 };
@@ -151,7 +153,7 @@ pub struct ProviderConfig {
     #[serde(default)]
     pub api_keys: Vec<ApiKeyConfig>,
     /// The account that gets its tokens, for kinds of Google Cloud (`vertex`) without an `api_key`: `file:PATH` or `env:NAME` of a
-    /// service account's key or of a user's credentials, or `metadata` for the account of the machine. By default
+    /// service account's key, of a user's credentials or of workload identity federation, or `metadata` for the account of the machine. By default
     /// GOOGLE_APPLICATION_CREDENTIALS, or what `gcloud auth application-default login` left.
     #[serde(default)]
     pub credentials: Option<SecretSource>,
@@ -173,6 +175,9 @@ pub struct ProviderConfig {
     /// With what requests are signed, for kinds that sign them (`bedrock`), where there is no `api_key`.
     #[serde(default)]
     pub aws: Option<AwsSection>,
+    /// The identity of Microsoft Entra ID that gets its tokens, for kinds of Azure (`azure`, `azure_v1`), where there is no `api_key`.
+    #[serde(default)]
+    pub entra: Option<EntraSection>,
     /// True: it is in the house. Requests with something in them that `guardrails` routes go to such providers alone, and it
     /// stays in them as it is. Such a provider names its `base_url`, unless its kind is served on this machine.
     #[serde(default)]
@@ -236,6 +241,7 @@ impl ProviderConfig {
             api_version: None,
             quirks: None,
             aws: None,
+            entra: None,
             in_house: false,
             http: Http::default(),
             ca_file: None,

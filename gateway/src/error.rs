@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use sluice_guardrails::{Blocked, Class};
 
 use crate::provider_api::EncodeError;
+use crate::route::LEFT_ALONE;
 
 /// Why a request got no answer. Messages name fields, models and targets; never content, never a secret.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -333,6 +334,14 @@ impl ApiError {
     /// A short name for logs and metrics.
     pub fn code(&self) -> &'static str {
         self.row().code.unwrap_or("provider_error")
+    }
+
+    /// How often a target was asked; none if it is not about that.
+    pub fn asked(&self) -> Option<usize> {
+        let Self::TargetsFailed { attempts, .. } = self else { return None };
+        let was_asked =
+            |line: &&String| !line.rsplit(": ").next().is_some_and(|end| end.starts_with(LEFT_ALONE));
+        Some(attempts.iter().filter(was_asked).count())
     }
 
     /// Seconds to wait, for the `Retry-After` header.

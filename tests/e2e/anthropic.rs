@@ -378,6 +378,43 @@ async fn tokens_are_counted_by_the_provider_or_estimated() {
 }
 
 #[tokio::test]
+async fn claude_on_vertex_is_asked_and_counts_by_an_address_of_its_own() {
+    let provider =
+        Provider::saying(Say::Json(json!({ "id": "msg_vrtx_1", "type": "message", "role": "assistant",
+        "model": "claude-haiku-4-5-20251001", "content": [{ "type": "text", "text": "Hello" }],
+        "stop_reason": "end_turn", "usage": { "input_tokens": 9, "output_tokens": 1 } })))
+        .await;
+    let gate = Gate::start(&format!(
+        "
+providers: {{google: {{kind: vertex, base_url: '{}', api_key: 'env:TEST_GOOGLE'}}}}
+routes: [{{model: claude, targets: ['google/claude-haiku-4-5@20251001']}}]
+cache: {{enabled: false}}
+retry: {{rounds: 0}}
+",
+        provider.url()
+    ));
+    let beta = gate.client.with("anthropic-beta", "x-2026-01-01").with("anthropic-version", "2023-06-01");
+    let said = json!([{ "role": "user", "content": format!("Write to {EMAIL}") }]);
+    let reply = beta.messages(&json!({ "model": "claude", "max_tokens": 9, "messages": said })).await;
+    assert_eq!((reply.status, reply.json()["id"].as_str()), (200, Some("msg_vrtx_1")), "{:?}", reply.body);
+    let seen = provider.heard().pop().unwrap();
+    assert_eq!(seen.path, "/guard/publishers/anthropic/models/claude-haiku-4-5@20251001:rawPredict");
+    assert_eq!(
+        (&seen.headers["anthropic-beta"], seen.headers.get("anthropic-version")),
+        (&"x-2026-01-01".parse().unwrap(), None)
+    );
+    assert_eq!(seen.json()["anthropic_version"], "vertex-2023-10-16");
+    assert!(seen.json().get("model").is_none() && !holds(&seen.body, EMAIL));
+    provider.answer_by(|_| Say::Json(json!({ "input_tokens": 42 })));
+    let body = json!({ "model": "claude", "messages": said }).to_string();
+    let reply = gate.client.post("/v1/messages/count_tokens", body).await;
+    assert_eq!((reply.status, reply.json()), (200, json!({ "input_tokens": 42 })));
+    let seen = provider.heard().pop().unwrap();
+    assert_eq!(seen.path, "/guard/publishers/anthropic/models/count-tokens:rawPredict");
+    assert_eq!(seen.json()["model"], "claude-haiku-4-5@20251001");
+    assert!(!holds(&seen.body, EMAIL));
+}
+
 async fn models_are_listed_in_the_shape_that_the_client_reads() {
     let gate = gate(&answering(says("x")).await, "").await;
     let client = gate.client.with("anthropic-version", "2023-06-01");

@@ -73,6 +73,8 @@ mod gemini;
 mod goldens;
 // What comes over the wire and is no clean request.
 mod hardening;
+// Providers of clouds are asked by identities in the place of keys.
+mod identities;
 // What is for in-house targets alone goes to no other.
 mod in_house;
 // What tries to turn the model is told or refused by where it stands.
@@ -109,6 +111,7 @@ mod readme;
 mod routing;
 // Targets that fail are left alone, and their failures go unnoticed.
 mod routing_health;
+// What is said, and who is asked, when targets rest, have no such model or are silent.
 mod routing_rests;
 // Personal data never reaches a provider, and comes back to its owner.
 mod redaction;

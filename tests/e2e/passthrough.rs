@@ -301,3 +301,31 @@ async fn a_stream_goes_on_while_the_provider_speaks_and_is_cut_where_it_is() {
     stub.release();
     raw.read_until("data: {}").await;
 }
+
+/// As Anthropic's own libraries for Vertex AI ask: the whole path of Google's, below the gateway's for the provider.
+#[tokio::test]
+async fn claude_on_vertex_is_passed_through_by_its_own_path() {
+    let provider = Guard::start(|asked| {
+        let text = asked.pointer("/messages/0/content").cloned().unwrap_or_default();
+        Say::Json(
+            json!({ "id": "msg_vrtx_1", "type": "message", "role": "assistant", "model": "claude-haiku-4-5",
+            "content": [{ "type": "text", "text": text }], "stop_reason": "end_turn",
+            "usage": { "input_tokens": 61, "output_tokens": 9 } }),
+        )
+    })
+    .await;
+    let place = "/v1/projects/harbour-1/locations/us-east5";
+    let url = provider.url().replace("/guard", place);
+    let gate = Gate::start(&format!(
+        "providers: {{vertex: {{kind: vertex, base_url: '{url}', api_key: 'env:TEST_GOOGLE'}}}}\ncache: {{enabled: false}}\n"
+    ));
+    let path = format!("{place}/publishers/anthropic/models/claude-haiku-4-5@20251001:rawPredict");
+    let body = json!({ "anthropic_version": "vertex-2023-10-16", "max_tokens": 9,
+        "messages": [{ "role": "user", "content": EMAIL_TEXT }] });
+    let reply = gate.client.post(&format!("/vertex{path}"), body.to_string()).await;
+    assert_eq!((reply.status, &reply.json()["content"][0]["text"]), (200, &json!(EMAIL_TEXT)));
+    let heard = last(&provider);
+    assert_eq!(heard.path, path);
+    assert_eq!(heard.json()["anthropic_version"], "vertex-2023-10-16");
+    assert!(!holds(&heard.body, EMAIL));
+}

@@ -24,6 +24,7 @@ async fn after_its_key_was_refused_nobody_is_told_that_they_asked_too_often() {
     let reply = gate.ask("Hello").await;
     assert_eq!(told(&reply), error(503, "provider_key_refused"));
     assert_eq!(reply.header("retry-after"), "", "time alone does not mend it");
+    assert_eq!(reply.header("x-sluice-attempts"), "0");
     let lines = json!(["primary/model-a: left_alone key_refused", "backup/model-b: left_alone key_refused"]);
     assert_eq!(reply.error()["attempts"], lines);
     let body = json!({ "model": "chat", "max_tokens": 9, "messages": question("Hello")["messages"] });

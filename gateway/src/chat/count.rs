@@ -19,7 +19,7 @@ use crate::config::Phase;
 use crate::endpoints::json_response;
 use crate::error::ApiError;
 use crate::gateway::{Core, Gateway};
-use crate::provider_api::{Encoded, ErrorAnswer};
+use crate::provider_api::{EncodeError, Encoded, ErrorAnswer};
 use crate::raw::Raw;
 use crate::route::Target;
 use crate::route::asking::Refused;
@@ -27,9 +27,6 @@ use crate::route::passed::{About, Answered, Passed};
 
 /// Larger answers are none.
 const MAX_ANSWER: usize = 64 * 1024;
-
-/// The provider API that counts.
-const COUNTS: &str = "anthropic";
 
 /// Counts the tokens of a request.
 ///
@@ -50,8 +47,10 @@ pub async fn count(core: &Arc<Core>, call: &Arc<Call>, body: Raw<Bytes>) -> Resu
         request = Box::pin(asked).await?.request;
     }
     let until = Instant::now() + core.gateway.timeouts.until_first_byte(false);
-    for target in targets.iter().filter(|target| target.provider.api.name() == COUNTS) {
-        match ask(core, &request, target, until).await {
+    for target in &targets {
+        let how = target.provider.encoding(&target.model, false, target.drop_params);
+        let Some(counting) = target.api().count(&request, &how) else { continue };
+        match ask(core, &request, (target, counting), until).await {
             Ok(counted) => return Ok(json_response(&counted)),
             Err(Uncounted::Refused(error)) => return Err(*error),
             Err(Uncounted::Failed(why)) => {
@@ -84,14 +83,17 @@ enum Uncounted {
     Failed(&'static str),
 }
 
+/// Where and what a target is asked.
+type Counting = Result<(String, Encoded), EncodeError>;
+
 async fn ask(
     core: &Core,
     request: &ChatRequest,
-    target: &Target,
+    (target, counting): (&Target, Counting),
     until: Instant,
 ) -> Result<Value, Uncounted> {
     let failed = Uncounted::Failed;
-    let question = question(request, target, until)?;
+    let question = question(request, (target, counting), until)?;
     let asking = super::asking(core, &core.gateway.timeouts);
     let outcome = asking.pass(&question).await.map_err(|_| failed("no_answer"))?;
     let (status, headers, body) = match outcome.answered {
@@ -106,7 +108,7 @@ async fn ask(
     };
     if matches!(status, StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE) {
         let answer = ErrorAnswer { status, headers: &headers, body: &body };
-        if let Some(error) = target.provider.api.decode_error(&answer) {
+        if let Some(error) = target.api().decode_error(&answer) {
             return Err(Uncounted::Refused(Box::new(ApiError::Provider { status, error })));
         }
     }
@@ -116,19 +118,18 @@ async fn ask(
 }
 
 /// The request as its provider counts it, asked by this time and in one round: an estimate is there at once.
-fn question(request: &ChatRequest, target: &Target, until: Instant) -> Result<Passed, Uncounted> {
-    let failed = Uncounted::Failed;
-    let provider = &target.provider;
-    let how = provider.encoding(&target.model, false, target.drop_params);
-    let path = provider.api.path(&how).map_err(|_| failed("unsupported"))? + "/count_tokens";
-    let Encoded { body, mut headers, .. } =
-        provider.api.encode(request, &how).map_err(|_| failed("unsupported"))?;
+fn question(
+    request: &ChatRequest,
+    (target, counting): (&Target, Counting),
+    until: Instant,
+) -> Result<Passed, Uncounted> {
+    let (path, Encoded { body, mut headers, .. }) = counting.map_err(|_| Uncounted::Failed("unsupported"))?;
     let json = HeaderValue::from_static("application/json");
     headers.extend([(header::CONTENT_TYPE, json.clone()), (header::ACCEPT, json)]);
     Ok(Passed {
         target: target.clone(),
         method: Method::POST,
-        address: (format!("{}{path}", provider.base_url), String::new()),
+        address: (format!("{}{path}", target.provider.base_url), String::new()),
         headers,
         body,
         secured: request.secured().cloned(),

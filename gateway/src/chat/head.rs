@@ -53,8 +53,8 @@ pub fn error_in(format: Format, error: &ApiError, id: &str) -> Response<Body> {
     if let Some(seconds) = error.retry_after() {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
-    if let ApiError::TargetsFailed { attempts, .. } = error {
-        headers.insert(&ATTEMPTS, HeaderValue::from(attempts.len()));
+    if let Some(asked) = error.asked() {
+        headers.insert(&ATTEMPTS, HeaderValue::from(asked));
     }
     if matches!(error, ApiError::NotCached) {
         // Its status alone would make OpenAI's clients ask again.

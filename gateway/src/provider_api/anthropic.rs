@@ -10,6 +10,8 @@ mod tests;
 mod tools;
 pub mod words;
 
+pub(super) use encode::{Host, VERSION_IN_BODY, VERTEX_VERSION, encode_for};
+
 use serde_json::{Value, json};
 use sluice_guardrails::proof::Spot;
 
@@ -30,7 +32,16 @@ impl ProviderApi for Anthropic {
     }
 
     fn encode(&self, request: &ChatRequest, how: &Encoding<'_>) -> Result<Encoded, EncodeError> {
-        encode::encode(request, how)
+        encode_for(request, how, Host::Anthropic)
+    }
+
+    fn count(
+        &self,
+        request: &ChatRequest,
+        how: &Encoding<'_>,
+    ) -> Option<Result<(String, Encoded), EncodeError>> {
+        let path = self.path(how).map(|path| path + "/count_tokens");
+        Some(path.and_then(|path| Ok((path, self.encode(request, how)?))))
     }
 
     fn is_protocol(&self, spot: &Spot<'_>) -> bool {
@@ -51,7 +62,7 @@ impl ProviderApi for Anthropic {
 }
 
 /// The error that a body or an event reports: `{"type": "error", "error": {"type", "message"}}`.
-fn error_of(body: &Value) -> Option<Value> {
+pub(super) fn error_of(body: &Value) -> Option<Value> {
     let error = body.get("error").filter(|error| error.is_object())?;
     let text = |name: &str| error.get(name).and_then(Value::as_str).unwrap_or_default();
     let (kind, message) = (text("type"), text("message"));

@@ -2,11 +2,13 @@
 
 mod fetched;
 mod profile;
+mod sts;
 #[cfg(test)]
 mod tests;
+mod xml;
 
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant, SystemTime};
 
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
@@ -19,11 +21,15 @@ use crate::config::AwsSection;
 use crate::secret::{Secret, SecretSource};
 use crate::upstream::Upstream;
 use fetched::Place;
+use sts::Role;
 
 /// What requests to Bedrock are signed for.
 const SERVICE: &str = "bedrock";
 /// Credentials that expire are fetched anew so long before.
 const EARLY: Duration = Duration::from_secs(5 * 60);
+
+/// After a failure so long passes before the next attempt.
+const BACKOFF: Duration = Duration::from_secs(1);
 
 type Env<'e> = &'e dyn Fn(&str) -> Option<String>;
 
@@ -35,6 +41,8 @@ pub struct Aws {
     held: RwLock<Option<Credentials>>,
     /// Held by whoever fetches.
     fetching: tokio::sync::Mutex<()>,
+    /// When it failed last, and why: nobody is asked again at once.
+    failed: Mutex<Option<(Instant, String)>>,
 }
 
 /// Where credentials come from.
@@ -62,20 +70,57 @@ pub fn find(
     region: Option<&str>,
     env: Env<'_>,
 ) -> Result<Credential, String> {
-    let source = source(section, env).map_err(|problem| format!("{field}.aws{problem}"))?;
+    let source = source(section, region, env).map_err(|problem| format!("{field}.aws{problem}"))?;
     let Some(region) = region else {
         return Err(format!("{field}.region: missing: requests are signed for a region"));
     };
-    let (held, fetching) = (RwLock::default(), tokio::sync::Mutex::default());
-    Ok(Credential::Aws(Arc::new(Aws { region: region.to_owned(), source, held, fetching })))
+    let (held, fetching, failed) = (RwLock::default(), tokio::sync::Mutex::default(), Mutex::default());
+    Ok(Credential::Aws(Arc::new(Aws { region: region.to_owned(), source, held, fetching, failed })))
 }
 
 /// Problems begin with `: ` or with the field below the section.
-fn source(section: &AwsSection, env: Env<'_>) -> Result<Source, String> {
-    let ways = [section.access_key_id.is_some(), section.profile.is_some(), section.instance_role];
+fn source(section: &AwsSection, region: Option<&str>, env: Env<'_>) -> Result<Source, String> {
+    let ways = [
+        section.access_key_id.is_some(),
+        section.profile.is_some(),
+        section.instance_role,
+        section.web_identity_token_file.is_some(),
+    ];
     if ways.iter().filter(|way| **way).count() > 1 {
-        return Err(": give a key, a profile or 'instance_role', and only one of them".to_owned());
+        return Err(
+            ": give a key, a profile, 'instance_role' or 'web_identity_token_file', and only one of them"
+                .to_owned(),
+        );
     }
+    // That there is none is told where it is missing.
+    let region = region.unwrap_or_default();
+    if section.web_identity_token_file.is_some() {
+        if section.external_id.is_some() {
+            return Err(".external_id: a web identity has none".to_owned());
+        }
+        let role = Role::of_web_identity(section, region, env).transpose()?;
+        return role.map(of_role).ok_or_else(|| ".web_identity_token_file: is empty".to_owned());
+    }
+    let Some(arn) = &section.role_arn else {
+        for (name, value) in
+            [("role_session_name", &section.role_session_name), ("external_id", &section.external_id)]
+        {
+            if value.is_some() {
+                return Err(format!(".{name}: wants a 'role_arn' beside it"));
+            }
+        }
+        return own(section, region, env);
+    };
+    let own = own(section, region, env)?;
+    Role::of_keys(arn, section, (region, env), own).map(of_role)
+}
+
+fn of_role(role: Role) -> Source {
+    Source::At(Place::Role(Box::new(role)))
+}
+
+/// Credentials that are no role which is assumed on their account.
+fn own(section: &AwsSection, region: &str, env: Env<'_>) -> Result<Source, String> {
     if let Some(id) = &section.access_key_id {
         return keys(id, section, env).map(Source::Known);
     }
@@ -97,6 +142,10 @@ fn source(section: &AwsSection, env: Env<'_>) -> Result<Source, String> {
         let made = known(&id, &secret, set("AWS_SESSION_TOKEN").as_deref());
         return made.map(Source::Known).ok_or_else(|| format!(": AWS_ACCESS_KEY_ID and its secret: {UNFIT}"));
     }
+    let found = Role::of_web_identity(&AwsSection::default(), region, env);
+    if let Some(role) = found {
+        return role.map(of_role);
+    }
     match set("AWS_PROFILE") {
         Some(name) => {
             return profile::read(&name, env).map(Source::Known).map_err(|problem| format!(": {problem}"));
@@ -110,7 +159,7 @@ fn source(section: &AwsSection, env: Env<'_>) -> Result<Source, String> {
     if let Some(place) = Place::of_container(env) {
         return place.map(Source::At).map_err(|problem| format!(": {problem}"));
     }
-    Err(": missing: set AWS_BEARER_TOKEN_BEDROCK, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a key, a profile or 'instance_role' here".to_owned())
+    Err(": missing: set AWS_BEARER_TOKEN_BEDROCK, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a key, a profile, 'instance_role' or 'web_identity_token_file' here".to_owned())
 }
 
 fn keys(id: &SecretSource, section: &AwsSection, env: Env<'_>) -> Result<Credentials, String> {
@@ -170,7 +219,12 @@ impl Aws {
         if let Some(credentials) = self.held(SystemTime::now() + EARLY) {
             return Ok(self.signing(credentials));
         }
+        if let Some(problem) = self.failed_just_now() {
+            return usable.map(|credentials| self.signing(credentials)).ok_or(problem);
+        }
         let fetched = place.fetch(upstream).await;
+        let failed = fetched.as_ref().err().map(|problem| (Instant::now(), problem.clone()));
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
         let outcome = match (fetched, usable) {
             (Ok(credentials), _) => {
                 *self.held.write().unwrap_or_else(PoisonError::into_inner) = Some(credentials.clone());
@@ -184,6 +238,12 @@ impl Aws {
         };
         drop(guard);
         outcome
+    }
+
+    fn failed_just_now(&self) -> Option<String> {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = failed.as_ref().filter(|(at, _)| at.elapsed() < BACKOFF);
+        recent.map(|(_, problem)| problem.clone())
     }
 
     /// What was fetched, if it still holds then.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 
 use super::aws_auth::{Aws, Signing};
-use super::google_auth::Google;
+use super::tokens::Tokens;
 use crate::secret::Secret;
 use crate::upstream::Upstream;
 
@@ -17,8 +17,8 @@ pub enum Credential {
     None,
     /// The same headers with every request.
     Headers(HeaderMap),
-    /// An account of Google Cloud, whose tokens end and are renewed.
-    Google(Arc<Google>),
+    /// An account of Google Cloud or Entra ID, whose tokens end and are renewed.
+    Tokens(Arc<Tokens>),
     /// A signature of each request by AWS credentials.
     Aws(Arc<Aws>),
 }
@@ -57,7 +57,7 @@ impl Credential {
         Ok(match self {
             Self::None => Authorization::default(),
             Self::Headers(headers) => headers.clone().into(),
-            Self::Google(account) => account.ready(upstream).await?.into(),
+            Self::Tokens(account) => account.ready(upstream).await?.into(),
             Self::Aws(aws) => {
                 Authorization { signing: Some(aws.ready(upstream).await?), ..Authorization::default() }
             }

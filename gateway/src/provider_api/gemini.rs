@@ -21,13 +21,14 @@ mod tests;
 use serde_json::Value;
 use sluice_guardrails::proof::Spot;
 
+use super::vertex_anthropic::VertexAnthropic;
 use super::{
     DecodeError, EncodeError, Encoded, Encoding, ErrorAnswer, ProviderApi, Sent, StreamDecoder, segment,
 };
 use crate::chat::request::ChatRequest;
 use crate::wire::chat::Chunk;
 
-/// `POST {base}/models/{model}:generateContent` and `:streamGenerateContent`.
+/// `POST {base}/models/{model}:generateContent` and `:streamGenerateContent`, on Vertex AI below `/publishers/google`.
 pub struct Gemini {
     name: &'static str,
     /// Whether calls and their results have a place for an id: in Vertex's `v1` they have not, order and name tell them.
@@ -39,6 +40,10 @@ impl Gemini {
     pub const STUDIO: Self = Self { name: "gemini", ids: true };
     /// Vertex AI.
     pub const VERTEX: Self = Self { name: "vertex", ids: false };
+
+    fn is_vertex(&self) -> bool {
+        self.name == Self::VERTEX.name
+    }
 }
 
 impl ProviderApi for Gemini {
@@ -54,7 +59,12 @@ impl ProviderApi for Gemini {
         }
         let model = segment(model)?;
         let method = if how.stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
-        Ok(format!("/models/{model}:{method}"))
+        let publisher = if self.is_vertex() { "/publishers/google" } else { "" };
+        Ok(format!("{publisher}/models/{model}:{method}"))
+    }
+
+    fn of_model(&self, model: &str) -> Option<&'static dyn ProviderApi> {
+        (self.is_vertex() && VertexAnthropic::makes(model)).then_some(&VertexAnthropic)
     }
 
     fn encode(&self, request: &ChatRequest, how: &Encoding<'_>) -> Result<Encoded, EncodeError> {
@@ -75,8 +85,13 @@ impl ProviderApi for Gemini {
 
     fn decode_error(&self, answer: &ErrorAnswer<'_>) -> Option<Value> {
         let body = serde_json::from_slice(answer.body).ok()?;
-        error::reported(&body).or_else(|| error::refused_prompt(&body))
+        error_of(&body).or_else(|| error::refused_prompt(&body))
     }
+}
+
+/// The error that a body of Google's reports.
+pub(super) fn error_of(body: &Value) -> Option<Value> {
+    error::reported(body)
 }
 
 /// The model's name as it stands in the path: lists of models spell it with a prefix.

@@ -62,7 +62,7 @@ fn parse(format: Format, body: &Value) -> ChatRequest {
 /// What a provider gets for this conversation. Nothing of it may be lost but how much to think, for which not all have a word.
 fn encode(api: &dyn ProviderApi, case: &Case, request: &ChatRequest) -> Result<Encoded, String> {
     let (quirks, settings) = (Quirks::default(), BTreeMap::new());
-    let own = case.request(api.name());
+    let own = case.request(cases::provider_files(api.name()));
     // Converse has it in the address, and leaves to each model what it takes; this one takes all of it.
     let standard =
         if api.name() == "bedrock" { "anthropic.claude-sonnet-4-5-20250929-v1:0" } else { "golden-model" };

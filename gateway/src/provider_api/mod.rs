@@ -4,12 +4,17 @@ pub mod anthropic;
 pub mod aws_auth;
 pub mod bedrock;
 pub mod credential;
+pub mod entra_auth;
 pub mod fields;
 pub mod gemini;
 #[cfg(test)]
 mod goldens;
 pub mod google_auth;
+#[cfg(test)]
+mod office;
 pub mod openai;
+pub mod tokens;
+pub mod vertex_anthropic;
 
 use std::collections::BTreeMap;
 
@@ -40,6 +45,21 @@ pub trait ProviderApi: Send + Sync {
     /// # Errors
     /// [`EncodeError`] where it says something that this format can't.
     fn encode(&self, request: &ChatRequest, how: &Encoding<'_>) -> Result<Encoded, EncodeError>;
+
+    /// The API by which a model is asked here, if it is not this one: some providers have models of others in their own formats.
+    fn of_model(&self, _model: &str) -> Option<&'static dyn ProviderApi> {
+        None
+    }
+
+    /// Where the tokens of a request are counted, below the provider's base URL, and what is sent there; none where nobody counts.
+    /// The error is that of encoding.
+    fn count(
+        &self,
+        _request: &ChatRequest,
+        _how: &Encoding<'_>,
+    ) -> Option<Result<(String, Encoded), EncodeError>> {
+        None
+    }
 
     /// Whether this in a body is a word of the format, or a number that means nothing to people, whoever asks.
     fn is_protocol(&self, spot: &Spot<'_>) -> bool;
@@ -301,6 +321,7 @@ pub static APIS: &[&dyn ProviderApi] = &[
     &gemini::Gemini::STUDIO,
     &gemini::Gemini::VERTEX,
     &bedrock::Bedrock,
+    &vertex_anthropic::VertexAnthropic,
 ];
 
 /// The provider API of this name.

@@ -70,15 +70,15 @@ impl Asking<'_> {
     ) -> Result<Ready, Failure> {
         let provider = &target.provider;
         let how = provider.encoding(&target.model, request.stream, target.drop_params);
-        let path = provider.api.path(&how).map_err(Failure::Unsayable)?;
+        let path = target.api().path(&how).map_err(Failure::Unsayable)?;
         let Encoded { body, headers, sent, dropped } =
-            provider.api.encode(request, &how).map_err(Failure::Unsayable)?;
+            target.api().encode(request, &how).map_err(Failure::Unsayable)?;
         let credential = provider.credentials.get(credential);
-        let ready = credential.ready(self.upstream).await.map_err(Failure::Connection)?;
+        let ready = credential.ready(self.upstream).await.map_err(Failure::NoCredential)?;
         let to = Destination::of(provider, &path, ready).map_err(|e| Failure::Connection(e.to_string()))?;
         let to = to.with_headers(headers);
         let secured = request.secured().cloned();
-        let accept = if request.stream { provider.api.stream_type() } else { "application/json" };
+        let accept = if request.stream { target.api().stream_type() } else { "application/json" };
         let size = body.len();
         let make = move |check: &Check<'_>| Outgoing::json(to, accept, &body, check);
         let outgoing = self.make(target, secured, size, make).await?;
@@ -93,7 +93,7 @@ impl Asking<'_> {
         size: usize,
         make: impl FnOnce(&Check<'_>) -> Result<Outgoing, Unsent> + Send + 'static,
     ) -> Result<Outgoing, Failure> {
-        let (api, checked) = (target.provider.api, secured.clone());
+        let (api, checked) = (target.api(), secured.clone());
         let make = move || {
             let protocol = |spot: &Spot<'_>| api.is_protocol(spot);
             make(&Check { secured: checked.as_deref(), protocol: &protocol })
@@ -107,7 +107,7 @@ impl Asking<'_> {
         };
         made.map_err(|unsent| match unsent {
             Unsent::Malformed(error) => Failure::Connection(error.to_string()),
-            Unsent::Unsigned(words) => Failure::Connection(words),
+            Unsent::Unsigned(words) => Failure::NoCredential(words),
             Unsent::Leak(Leak { entity }) => {
                 self.unsent(target, secured.as_deref(), entity);
                 Failure::Leak(Leak { entity })
@@ -141,7 +141,7 @@ impl Asking<'_> {
         request: &ChatRequest,
         (first, deadline): (Instant, Instant),
     ) -> Result<(Chunks, Vec<String>), Failure> {
-        let provider = &target.provider;
+        let api = target.api();
         let Ready { outgoing, sent, dropped } = self.outgoing((target, credential), request).await?;
         let sending = self.upstream.send(outgoing);
         let response = timeout_at(first, sending)
@@ -152,22 +152,20 @@ impl Asking<'_> {
             return Err(refused(response, target, MAX_ERROR_BODY, first).await.0);
         }
         let idle = self.timeouts.idle.0;
-        if !(request.stream && is_stream(&response, provider.api)) {
+        if !(request.stream && is_stream(&response, api)) {
             // Also for a provider that answers whole where a stream was asked for.
             let (head, body) = response.into_parts();
             let body = read_whole(body, self.max_answer, idle, deadline).await?;
             let answer = ErrorAnswer { status: head.status, headers: &head.headers, body: &body };
-            let chunk = match provider.api.decode_error(&answer) {
+            let chunk = match api.decode_error(&answer) {
                 Some(error) => return Err(Failure::reported(error)),
-                None => {
-                    provider.api.decode_whole(&body, &sent).map_err(|e| Failure::NoAnswer(e.to_string()))?
-                }
+                None => api.decode_whole(&body, &sent).map_err(|e| Failure::NoAnswer(e.to_string()))?,
             };
             return Ok((Chunks::whole(chunk), dropped));
         }
         let source = Source {
             body: response.into_body(),
-            decoder: provider.api.stream(sent),
+            decoder: api.stream(sent),
             idle: None,
             deadline,
             left: self.max_answer,
@@ -251,7 +249,7 @@ pub(super) async fn refused(
         }
     };
     let answer = ErrorAnswer { status, headers: &head.headers, body: &bytes };
-    let error = target.provider.api.decode_error(&answer);
+    let error = target.api().decode_error(&answer);
     // A redirect is nothing that an API does: following one would carry the key elsewhere.
     let status = if status.is_redirection() { StatusCode::BAD_GATEWAY } else { status };
     let retry_after = retry_after(status, &head.headers, error.as_ref(), SystemTime::now());

@@ -16,8 +16,8 @@ use crate::config::{AwsSection, Config, DropParams, ProviderConfig};
 use crate::ledger::Prices;
 use crate::local::is_loopback_name;
 use crate::provider_api::credential::Credential;
-use crate::provider_api::google_auth::Google;
-use crate::provider_api::{self, aws_auth, fill_in, google_auth};
+use crate::provider_api::tokens::Tokens;
+use crate::provider_api::{self, aws_auth, entra_auth, fill_in, google_auth};
 use crate::secret::SecretSource;
 
 /// What [`Routes::build`] found out on its way, for the start-up message.
@@ -136,9 +136,12 @@ fn build_provider(
     let settings = settings_of(&field, config, kind, env, &mut problems);
     let default = if config.kind == MOCK { mock } else { kind.base_url.as_deref() };
     let base_url = config.base_url.as_deref().or(default).unwrap_or_default();
-    // Google's one region that is none has a host without a region.
-    let base_url =
-        fill_in(base_url.trim_end_matches('/'), &settings).replace("//global-aiplatform.", "//aiplatform.");
+    let base_url = google_host(&fill_in(base_url.trim_end_matches('/'), &settings));
+    // Whose models they are stands in the path: an address that names Google is good for all.
+    let base_url = match base_url.strip_suffix("/publishers/google").filter(|_| api.name() == "vertex") {
+        Some(base_url) => base_url.to_owned(),
+        None => base_url,
+    };
     if let Err(problem) = check_url(&base_url, &config.kind) {
         problems.push(format!("{field}.base_url: {problem}"));
     } else if config.in_house && config.base_url.is_none() && !is_local(&base_url) {
@@ -170,6 +173,15 @@ fn build_provider(
     })
 }
 
+/// Google's hosts of regions that are none, or several, are called otherwise.
+fn google_host(base_url: &str) -> String {
+    let host = |region: &str| format!("//{region}-aiplatform.googleapis.com");
+    base_url
+        .replace(&host("global"), "//aiplatform.googleapis.com")
+        .replace(&host("us"), "//aiplatform.us.rep.googleapis.com")
+        .replace(&host("eu"), "//aiplatform.eu.rep.googleapis.com")
+}
+
 /// The one credential of a provider that is not among several keys.
 fn own_credential(
     field: &str,
@@ -183,18 +195,24 @@ fn own_credential(
         (Some(source), _) => Some(source.read(env).map_err(|e| format!("{field}.api_key: {e}"))),
         (None, Auth::None) => None,
         (None, _) if !config.api_keys.is_empty() => None,
+        (None, Auth::Azure) if config.entra.is_some() => None,
         (None, Auth::Aws) if config.aws.is_some() || kind.key(env).is_none() => None,
         // The key in the environment is for the catalogue's address. Another one gets a key only if one is named for it.
         (None, _) if config.base_url.is_some() || kind.env.is_empty() => None,
         (None, _) => match kind.key(env) {
             Some((_, key)) => Some(Ok(key)),
-            None => Some(Err(format!(
-                "{field}.api_key: missing: give env:NAME or file:PATH, or set {}",
-                kind.env.join(" or ")
-            ))),
+            None => {
+                let or =
+                    if kind.auth == Auth::Azure { ", or say in 'entra' whose tokens are sent" } else { "" };
+                let variables = kind.env.join(" or ");
+                Some(Err(format!(
+                    "{field}.api_key: missing: give env:NAME or file:PATH, or set {variables}{or}"
+                )))
+            }
         },
     };
     let account = account(config, kind, env).map_err(|e| format!("{field}.credentials: {e}"));
+    let account = account.and_then(|account| Ok(account.or(identity(field, config, kind, env)?)));
     let credential = match key.transpose() {
         Err(problem) => {
             problems.push(problem);
@@ -207,7 +225,7 @@ fn own_credential(
         }),
     };
     let credential = match account {
-        Ok(account) => account.map_or(credential, Credential::Google),
+        Ok(account) => account.map_or(credential, Credential::Tokens),
         Err(problem) => {
             problems.push(problem);
             credential
@@ -228,7 +246,7 @@ fn account(
     config: &ProviderConfig,
     kind: &Kind,
     env: &dyn Fn(&str) -> Option<String>,
-) -> Result<Option<Arc<Google>>, String> {
+) -> Result<Option<Arc<Tokens>>, String> {
     match (&config.credentials, kind.auth == Auth::Google) {
         (Some(_), false) => Err(format!("the kind '{}' has none", config.kind)),
         (Some(_), true) if config.api_key.is_some() => {
@@ -240,6 +258,23 @@ fn account(
         }
         (None, _) => Ok(None),
     }
+}
+
+/// The identity of Entra ID that gets the tokens of a provider, for kinds of Azure whose operator says so.
+fn identity(
+    field: &str,
+    config: &ProviderConfig,
+    kind: &Kind,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Option<Arc<Tokens>>, String> {
+    let Some(section) = &config.entra else { return Ok(None) };
+    if kind.auth != Auth::Azure {
+        return Err(format!("{field}.entra: the kind '{}' has none", config.kind));
+    }
+    if config.api_key.is_some() || !config.api_keys.is_empty() {
+        return Err(format!("{field}.entra: there is an 'api_key' as well, and only one of them is sent"));
+    }
+    entra_auth::find(section, env).map(Some).map_err(|problem| format!("{field}.entra{problem}"))
 }
 
 /// What requests are signed with, for kinds that sign them and where no key is sent instead. At another address than the

@@ -77,6 +77,8 @@ pub enum Auth {
     XGoogApiKey,
     /// `Authorization: Bearer TOKEN` of an account of Google Cloud; a key that the operator gives goes in `x-goog-api-key`.
     Google,
+    /// `api-key: KEY`, or `Authorization: Bearer TOKEN` of an identity of Microsoft Entra ID.
+    Azure,
     /// `Authorization: Bearer KEY`, or without a key a signature by AWS credentials.
     Aws,
     /// Not by itself; a key that the operator gives is still sent.
@@ -89,7 +91,7 @@ impl Auth {
         match self {
             Self::Bearer | Self::Aws | Self::None => Presented::Bearer,
             Self::XApiKey => Presented::In("x-api-key"),
-            Self::ApiKey => Presented::In("api-key"),
+            Self::ApiKey | Self::Azure => Presented::In("api-key"),
             Self::XGoogApiKey | Self::Google => Presented::In("x-goog-api-key"),
         }
     }

@@ -11,7 +11,7 @@ use super::answer::Answer;
 use super::asking::Asking;
 use super::cooldown::{Rest, Why};
 use super::credentials::Choice;
-use super::failure::{Blame, CONTENT_FILTER, Failure, Next};
+use super::failure::{Blame, CONTENT_FILTER, Failure, LEFT_ALONE, Next};
 use super::health::Attempt;
 use super::plan::{Plan, Refusal, Step};
 use crate::breaker::Standing;
@@ -442,7 +442,7 @@ impl<'a, Q: Question> Run<'a, Q> {
             _ => {
                 let lines = self.entries.iter().filter(|entry| !entry.asked).map(|entry| {
                     let why = entry.step.rest(now).map_or("", |rest| rest.why.word());
-                    format!("{}: left_alone {why}", entry.step.target.name()).trim_end().to_owned()
+                    format!("{}: {LEFT_ALONE} {why}", entry.step.target.name()).trim_end().to_owned()
                 });
                 self.log.extend(lines);
                 self.end_with(resting, None, wait)

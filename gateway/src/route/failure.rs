@@ -16,6 +16,8 @@ use crate::provider_api::EncodeError;
 pub(super) enum Failure {
     /// No connection, or it broke before content.
     Connection(String),
+    /// Nothing was sent, since whoever gives out tokens or credentials gave none.
+    NoCredential(String),
     /// Nothing came in time: which time.
     Timeout(&'static str),
     /// The provider answered with an error status.
@@ -48,6 +50,9 @@ pub(super) enum Blame {
 /// The code of a request for which no target answered.
 const ALL_FAILED: &str = "all_targets_failed";
 
+/// What stands, with why, in the place of the outcome of a target that was not asked.
+pub(crate) const LEFT_ALONE: &str = "left_alone";
+
 /// The code of a refusal by a provider's content policy.
 pub(super) const CONTENT_FILTER: &str = "content_filter";
 
@@ -74,7 +79,7 @@ impl Failure {
     /// What follows from it.
     pub(super) fn next(&self) -> Next {
         match self {
-            Self::Connection(_) | Self::NoAnswer(_) => Next::Again,
+            Self::Connection(_) | Self::NoCredential(_) | Self::NoAnswer(_) => Next::Again,
             // It may be working on the answer still: asking again would be billed twice.
             Self::Timeout(_) | Self::Unsayable(_) => Next::Never,
             Self::Leak(_) | Self::OutOfHouse(_) => Next::Stop,
@@ -124,7 +129,9 @@ impl Failure {
     /// Of whom it tells something.
     pub(super) fn blame(&self) -> Blame {
         match self {
-            Self::Connection(_) | Self::NoAnswer(_) | Self::Timeout(_) => Blame::Target,
+            Self::Connection(_) | Self::NoCredential(_) | Self::NoAnswer(_) | Self::Timeout(_) => {
+                Blame::Target
+            }
             Self::Leak(_) | Self::OutOfHouse(_) | Self::Unsayable(_) | Self::LeftAlone(_) => Blame::Nobody,
             Self::Status { .. } if self.refusal().is_some() => Blame::Request,
             Self::Status { .. } if self.is_spent() || self.is_refused_key() => Blame::Credential,
@@ -171,11 +178,12 @@ impl Failure {
     pub(super) fn outcome(&self) -> String {
         match self {
             Self::Connection(_) => "no_connection".to_owned(),
+            Self::NoCredential(_) => "no_credential".to_owned(),
             Self::Timeout(which) => format!("timeout_{which}"),
             Self::Leak(_) | Self::OutOfHouse(_) => "guardrail_postcondition".to_owned(),
             Self::Status { status, .. } => status.as_u16().to_string(),
             Self::NoAnswer(_) => "no_answer".to_owned(),
-            Self::LeftAlone(_) => "left_alone".to_owned(),
+            Self::LeftAlone(_) => LEFT_ALONE.to_owned(),
             Self::Unsayable(_) => "unsupported".to_owned(),
         }
     }
@@ -183,7 +191,7 @@ impl Failure {
     /// For the log alone: what the system said, or the code of the provider's error. Nothing of the content.
     pub(super) fn detail(&self) -> &str {
         match self {
-            Self::Connection(words) | Self::NoAnswer(words) => words,
+            Self::Connection(words) | Self::NoCredential(words) | Self::NoAnswer(words) => words,
             Self::LeftAlone(why) => why.word(),
             Self::Timeout(_) | Self::Unsayable(EncodeError::Model) => "",
             Self::Unsayable(EncodeError::Unsupported { param, .. } | EncodeError::Invalid { param, .. }) => {

@@ -32,6 +32,7 @@ use budget::Budget;
 pub use build::{RouteNotes, needs_mock};
 pub use conditions::Facts;
 use credentials::Credentials;
+pub(crate) use failure::LEFT_ALONE;
 pub use health::Shown;
 use health::States;
 use plan::Route;
@@ -50,7 +51,7 @@ pub struct Provider {
     pub kind: String,
     /// Base URL without a slash at the end.
     pub base_url: String,
-    /// How it speaks.
+    /// How it speaks, but for models that have a way of their own ([`Target::api`]).
     pub api: &'static dyn ProviderApi,
     /// In what it differs from others of its API.
     pub quirks: Quirks,
@@ -94,6 +95,11 @@ impl Target {
     /// `PROVIDER/MODEL`.
     pub fn name(&self) -> String {
         format!("{}/{}", self.provider.name, self.model)
+    }
+
+    /// How it speaks.
+    pub fn api(&self) -> &'static dyn ProviderApi {
+        self.provider.api.of_model(&self.model).unwrap_or(self.provider.api)
     }
 
     /// Whether the other one is the same.

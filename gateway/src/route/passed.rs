@@ -241,7 +241,7 @@ impl Passed {
         credential: usize,
     ) -> Result<Outgoing, Failure> {
         let credential = target.provider.credentials.get(credential);
-        let ready = credential.ready(asking.upstream).await.map_err(Failure::Connection)?;
+        let ready = credential.ready(asking.upstream).await.map_err(Failure::NoCredential)?;
         let (fixed, rest) = (&self.address.0, &self.address.1);
         let to = Destination::within(&target.provider, (fixed, rest), ready);
         let to = to.map_err(|e| Failure::Connection(e.to_string()))?.with_headers(self.headers.clone());

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+/// Anthropic's models on Vertex AI, of which requests alone have another form.
+const VERTEX: &str = "vertex_anthropic";
+
 /// A conversation.
 pub struct Case {
     /// Its folder's name.
@@ -46,8 +49,10 @@ pub fn refusals(format: &str) -> Vec<Refusal> {
     let mut refusals: Vec<Refusal> = entries(&root().join("errors"))
         .into_iter()
         .filter_map(|path| {
-            let name =
-                name_of(&path).strip_prefix(&format!("{format}.error."))?.strip_suffix(".json")?.to_owned();
+            let name = name_of(&path)
+                .strip_prefix(&format!("{}.error.", provider_files(format)))?
+                .strip_suffix(".json")?
+                .to_owned();
             let said = json(&path)?;
             let headers = said["headers"].as_object().into_iter().flatten();
             let headers =
@@ -68,7 +73,12 @@ impl Case {
 
     /// The request in this format.
     pub fn request(&self, format: &str) -> Value {
-        self.read(format, "request.json")
+        let mut request = self.read(format, "request.json");
+        if let (VERTEX, Some(request)) = (format, request.as_object_mut()) {
+            request.remove("model");
+            request.insert("anthropic_version".to_owned(), "vertex-2023-10-16".into());
+        }
+        request
     }
 
     /// The whole answer in this format.
@@ -97,7 +107,7 @@ impl Case {
     }
 
     fn path(&self, format: &str, part: &str) -> PathBuf {
-        self.folder.join(format!("{format}.{part}"))
+        self.folder.join(format!("{}.{part}", provider_files(format)))
     }
 }
 
@@ -108,6 +118,11 @@ pub fn client_files(api: &str) -> &str {
         "messages" => "anthropic",
         other => other,
     }
+}
+
+/// The format in which this provider API's files are written: Anthropic's models speak it wherever they are.
+pub fn provider_files(api: &str) -> &str {
+    if api == VERTEX { "anthropic" } else { api }
 }
 
 fn root() -> PathBuf {

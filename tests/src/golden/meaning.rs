@@ -17,7 +17,7 @@ pub fn request(format: &str, body: &Value) -> Value {
             }
             forget(&mut body, &["thinking"]);
         }
-        "anthropic" => anthropic(&mut body),
+        "anthropic" | "vertex_anthropic" => anthropic(&mut body),
         "responses" => responses(&mut body),
         "gemini" => gemini(&mut body),
         "bedrock" => bedrock(&mut body),

@@ -19,6 +19,11 @@ static BETA: HeaderName = HeaderName::from_static("anthropic-beta");
 const DEFAULT_VERSION: &str = "2023-06-01";
 /// How long an answer may be where neither client nor catalogue says: the API wants a number.
 const DEFAULT_MAX_TOKENS: u64 = 4096;
+/// The same on Vertex AI, whose kind says nothing of it: as the catalogue has it for Anthropic's own.
+const VERTEX_MAX_TOKENS: u64 = 8192;
+/// Where the version stands on Vertex AI, and which it is.
+pub(in crate::provider_api) const VERSION_IN_BODY: &str = "anthropic_version";
+pub(in crate::provider_api) const VERTEX_VERSION: &str = "vertex-2023-10-16";
 /// The API takes no smaller budget for thinking.
 const SMALLEST_BUDGET: u64 = 1024;
 /// The tool whose arguments are the answer, for models that keep to no schema by themselves.
@@ -35,12 +40,49 @@ const OWN: &[&str] = &[
     "speed",
 ];
 
+/// Who runs the models: others than Anthropic want some things elsewhere.
+#[derive(Clone, Copy, PartialEq)]
+pub(in crate::provider_api) enum Host {
+    /// Anthropic.
+    Anthropic,
+    /// Google: the model is in the address, and the version in the body.
+    Vertex,
+    /// Google, where it counts tokens: the model is in the body, too.
+    VertexCount,
+}
+
+impl Host {
+    fn has_model_in_body(self) -> bool {
+        self != Self::Vertex
+    }
+
+    /// What its bodies hold that Anthropic's don't.
+    fn own_members(self) -> Option<(&'static str, &'static str)> {
+        (self != Self::Anthropic).then_some((VERSION_IN_BODY, VERTEX_VERSION))
+    }
+
+    /// How long an answer may be where nobody says.
+    fn usual_max_tokens(self, model: Model) -> u64 {
+        match (self, model) {
+            // The first that it had write no more.
+            (Self::Anthropic, _) | (_, Model::Claude(3, 0)) => DEFAULT_MAX_TOKENS,
+            _ => VERTEX_MAX_TOKENS,
+        }
+    }
+}
+
 /// The request in this format: the client's own bytes where it is the client's format.
-pub(super) fn encode(request: &ChatRequest, how: &Encoding<'_>) -> Result<Encoded, EncodeError> {
+pub(in crate::provider_api) fn encode_for(
+    request: &ChatRequest,
+    how: &Encoding<'_>,
+    host: Host,
+) -> Result<Encoded, EncodeError> {
+    let model = host.has_model_in_body().then_some(how.model);
     if request.format == Format::AnthropicMessages {
-        let more = messages::without_unsigned(request.said());
-        let body = request.respelled(Some(how.model), &more, &|_| true);
-        let headers = headers(how, Some(&request.passed), &[])?;
+        let mut more = messages::without_unsigned(request.said());
+        more.extend(host.own_members().map(|(name, value)| (name.to_owned(), json!(value))));
+        let body = request.respelled(model, &more, &|_| true);
+        let headers = headers((how, host), Some(&request.passed), &[])?;
         return Ok(Encoded {
             body,
             headers,
@@ -50,6 +92,7 @@ pub(super) fn encode(request: &ChatRequest, how: &Encoding<'_>) -> Result<Encode
     }
     let mut encoder = Encoder {
         how,
+        host,
         model: Model::of(how.model),
         fields: Fields::new(request.fields()),
         body: Map::new(),
@@ -60,21 +103,26 @@ pub(super) fn encode(request: &ChatRequest, how: &Encoding<'_>) -> Result<Encode
     encoder.all()?;
     let Encoder { body, sent, dropped, betas, .. } = encoder;
     let body = Bytes::from(Value::Object(body).to_string());
-    Ok(Encoded { body, headers: headers(how, None, &betas)?, sent, dropped })
+    Ok(Encoded { body, headers: headers((how, host), None, &betas)?, sent, dropped })
 }
 
 /// The API's version, and features that have to be named: the client's, where it speaks the same format, and ours.
 fn headers(
-    how: &Encoding<'_>,
+    (how, host): (&Encoding<'_>, Host),
     passed: Option<&HeaderMap>,
     betas: &[&'static str],
 ) -> Result<HeaderMap, EncodeError> {
     let version = how.settings.get("api_version").map_or(DEFAULT_VERSION, String::as_str);
     let version = HeaderValue::from_str(version)
         .map_err(|_| EncodeError::invalid("api_version", "'api_version' can't stand in a header"))?;
-    let mut headers = HeaderMap::from_iter([(VERSION.clone(), version)]);
+    let mut headers = HeaderMap::new();
+    if host == Host::Anthropic {
+        headers.insert(VERSION.clone(), version);
+    }
     for (name, value) in passed.into_iter().flatten() {
-        if name == VERSION {
+        if name == VERSION && host != Host::Anthropic {
+            // It stands in the body.
+        } else if name == VERSION {
             headers.insert(name.clone(), value.clone());
         } else {
             headers.append(name.clone(), value.clone());
@@ -88,6 +136,7 @@ fn headers(
 
 struct Encoder<'a> {
     how: &'a Encoding<'a>,
+    host: Host,
     model: Model,
     fields: Fields<'a>,
     body: Map<String, Value>,
@@ -98,7 +147,12 @@ struct Encoder<'a> {
 
 impl Encoder<'_> {
     fn all(&mut self) -> Result<(), EncodeError> {
-        self.put("model", json!(self.how.model));
+        if self.host.has_model_in_body() {
+            self.put("model", json!(self.how.model));
+        }
+        if let Some((name, value)) = self.host.own_members() {
+            self.put(name, json!(value));
+        }
         let names = tools::Names::new(self.fields.take("tools"), self.fields.take("functions"));
         let said = messages::encode(self.fields.take("messages"), &names, self.how, &mut self.dropped)?;
         if !said.system.is_empty() {
@@ -234,7 +288,7 @@ impl Encoder<'_> {
         let given = ["max_completion_tokens", "max_tokens"].map(|name| self.fields.take(name));
         let given = given.into_iter().flatten().next();
         let usual = self.how.quirks.defaults.get("max_tokens").and_then(Value::as_u64);
-        let usual = usual.unwrap_or(DEFAULT_MAX_TOKENS);
+        let usual = usual.unwrap_or_else(|| self.host.usual_max_tokens(self.model));
         let mut max_tokens = given.cloned().unwrap_or_else(|| json!(usual));
         let effort = self.fields.take("reasoning_effort").and_then(Value::as_str);
         let own = self.fields.take("output_config").and_then(Value::as_object).cloned();

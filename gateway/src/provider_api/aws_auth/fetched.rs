@@ -10,6 +10,7 @@ use http::{HeaderName, HeaderValue, Method, Request, Uri, header};
 use http_body_util::Full;
 use serde_json::Value;
 
+use super::sts::Role;
 use super::{Env, UNFIT, made};
 use crate::local::is_loopback_name;
 use crate::upstream::Upstream;
@@ -32,6 +33,8 @@ pub(super) enum Place {
     },
     /// From the machine's own, after asking it for a token (IMDSv2).
     Instance,
+    /// From the token service, which gives them for a role.
+    Role(Box<Role>),
 }
 
 /// What is sent in `Authorization`.
@@ -88,6 +91,7 @@ impl Place {
                 asked(upstream, Method::GET, uri.clone(), headers).await?
             }
             Self::Instance => of_instance(upstream, INSTANCE).await?,
+            Self::Role(role) => return role.fetch(upstream).await,
         };
         read(&answer, SystemTime::now())
     }
@@ -176,7 +180,7 @@ mod tests {
             let env = move |asked: &str| (asked == name).then(|| value.to_owned());
             Place::of_container(&env).map(|place| match place {
                 Ok(Place::Container { uri, .. }) => uri.to_string(),
-                Ok(Place::Instance) => "instance".to_owned(),
+                Ok(_) => "elsewhere".to_owned(),
                 Err(problem) => problem,
             })
         };

@@ -24,7 +24,7 @@ pub(super) fn read(profile: &str, env: Env<'_>) -> Result<Credentials, String> {
     let value = |name: &str| values.iter().find(|(n, _)| *n == name).map(|(_, value)| *value);
     let (Some(id), Some(secret)) = (value("aws_access_key_id"), value("aws_secret_access_key")) else {
         return Err(format!(
-            "{place} has no key of its own; roles, processes and single sign-on are not followed"
+            "{place} has no key of its own; its roles, processes and single sign-on are not followed: name a role in 'role_arn'"
         ));
     };
     known(id, secret, value("aws_session_token")).ok_or_else(|| format!("{place} {UNFIT}"))

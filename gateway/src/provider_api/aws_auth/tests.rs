@@ -4,6 +4,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::provider_api::office::{Office, upstream};
 
 /// The key of AWS's own examples.
 fn example(token: Option<&str>) -> Credentials {
@@ -39,7 +40,7 @@ fn section(yaml: &str) -> AwsSection {
 
 fn found(yaml: &str, env: &[(&str, &str)]) -> Result<Source, String> {
     let lookup = |name: &str| env.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
-    source(&section(yaml), &lookup)
+    source(&section(yaml), Some("eu-west-1"), &lookup)
 }
 
 #[test]
@@ -80,7 +81,7 @@ fn what_is_missing_or_wrong_is_told_by_its_field_and_no_secret_is() {
             "{access_key_id: A, secret_access_key: 'env:NONE'}",
             ".secret_access_key: the environment variable NONE",
         ),
-        ("{access_key_id: A, profile: p}", ": give a key, a profile or 'instance_role'"),
+        ("{access_key_id: A, profile: p}", ": give a key, a profile, 'instance_role' or"),
         ("{profile: p}", ".profile: the file no/such/file can't be read"),
     ];
     for (yaml, words) in cases {
@@ -110,12 +111,6 @@ async fn service(answer: impl Fn(usize, &str) -> Option<String> + Send + Sync + 
         }
     });
     format!("http://{address}")
-}
-
-fn upstream() -> Upstream {
-    // A second installation is the only way to fail.
-    drop(rustls::crypto::ring::default_provider().install_default());
-    Upstream::new(Duration::from_secs(5))
 }
 
 /// Credentials by number that hold for so long.
@@ -186,4 +181,136 @@ async fn a_machines_role_is_asked_for_with_a_token() {
     .await;
     let answer = fetched::of_instance(&upstream(), &format!("{base}/latest")).await.unwrap();
     assert!(String::from_utf8_lossy(&answer).contains("ASIA3"));
+}
+
+/// What the token service says for a role, that holds for so long.
+fn role_given(id: &str, lasting: Duration) -> (u16, String) {
+    let expires = jiff::Timestamp::try_from(SystemTime::now() + lasting).unwrap();
+    let credentials = format!(
+        "<Credentials><AccessKeyId>{id}</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>\
+         <Expiration>{expires}</Expiration></Credentials>"
+    );
+    (200, format!("<?xml version=\"1.0\"?><R xmlns=\"urn:x\"><Result>{credentials}</Result></R>"))
+}
+
+fn aws(yaml: &str, env: &[(&str, &str)]) -> Aws {
+    let lookup = |name: &str| env.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+    match find("providers.a", &section(yaml), Some("eu-west-1"), &lookup) {
+        Ok(Credential::Aws(aws)) => Arc::into_inner(aws).unwrap(),
+        Ok(_) => panic!("no signature"),
+        Err(problem) => panic!("{problem}"),
+    }
+}
+
+async fn used(aws: &Aws, upstream: &Upstream) -> Result<String, String> {
+    aws.ready(upstream).await.map(|signing| signing.credentials.access_key_id().to_owned())
+}
+
+const ROLE: &str = "arn:aws:iam::123456789012:role/gate";
+
+#[tokio::test]
+async fn a_clusters_token_buys_a_role_and_is_read_anew_before_its_credentials_expire() {
+    let answers = vec![role_given("ASIA1", EARLY / 2), role_given("ASIA2", EARLY * 2)];
+    let office = Office::saying(answers, false).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    let at = format!("http://{}/", office.address);
+    let env = [
+        ("AWS_ENDPOINT_URL_STS", at.as_str()),
+        ("AWS_ROLE_ARN", ROLE),
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", file.to_str().unwrap()),
+        ("AWS_ROLE_SESSION_NAME", "pod-1"),
+    ];
+    let (aws, upstream) = (aws("{}", &env), upstream());
+    for (written, id) in [("j.1\n", "ASIA1"), ("j.2\n", "ASIA2"), ("j.3\n", "ASIA2")] {
+        std::fs::write(&file, written).unwrap();
+        assert_eq!(used(&aws, &upstream).await.unwrap(), id);
+    }
+    assert_eq!(office.count(), 2);
+    let question = office.question(0);
+    assert!(question.starts_with("POST / HTTP/1.1\r\n") && !question.contains("authorization"), "{question}");
+    let form = "Action=AssumeRoleWithWebIdentity&Version=2011-06-15&RoleArn=arn%3Aaws%3Aiam%3A%3A123456789012%3Arole%2Fgate&RoleSessionName=pod%2D1&WebIdentityToken=j%2E1";
+    assert!(question.ends_with(&format!("\r\n\r\n{form}")), "{question}");
+    assert!(office.question(1).ends_with("&WebIdentityToken=j%2E2"));
+}
+
+#[tokio::test]
+async fn a_role_is_assumed_by_a_request_that_other_credentials_sign() {
+    let office = Office::saying(vec![role_given("ASIA1", EARLY * 2)], false).await;
+    let at = format!("http://{}/", office.address);
+    let env = [("AWS_ENDPOINT_URL_STS", at.as_str()), ("S", "s4")];
+    let yaml = format!(
+        "{{access_key_id: AKIDOWN, secret_access_key: 'env:S', role_arn: '{ROLE}', external_id: 'x/1'}}"
+    );
+    let (aws, upstream) = (aws(&yaml, &env), upstream());
+    assert_eq!(used(&aws, &upstream).await.unwrap(), "ASIA1");
+    let question = office.question(0);
+    assert!(
+        question.contains("Credential=AKIDOWN/") && question.contains("/eu-west-1/sts/aws4_request"),
+        "{question}"
+    );
+    assert!(
+        question.contains("Action=AssumeRole&")
+            && question.ends_with("&RoleSessionName=sluice&ExternalId=x%2F1"),
+        "{question}"
+    );
+}
+
+#[tokio::test]
+async fn a_clusters_role_may_assume_another_one() {
+    let answers = vec![role_given("ASIAPOD", EARLY * 2), role_given("ASIA1", EARLY * 2)];
+    let office = Office::saying(answers, false).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, "j.1").unwrap();
+    let at = format!("http://{}/", office.address);
+    let env = [
+        ("AWS_ENDPOINT_URL_STS", at.as_str()),
+        ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/pod"),
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", file.to_str().unwrap()),
+    ];
+    let aws = aws(&format!("{{role_arn: '{ROLE}'}}"), &env);
+    assert_eq!(used(&aws, &upstream()).await.unwrap(), "ASIA1");
+    assert!(office.question(0).contains("role%2Fpod") && office.question(1).contains("role%2Fgate"));
+    assert!(office.question(1).contains("Credential=ASIAPOD/"), "{}", office.question(1));
+}
+
+#[tokio::test]
+async fn a_role_that_is_refused_is_told_by_its_word_and_not_asked_for_again_at_once() {
+    let refused =
+        "<ErrorResponse><Error><Code>AccessDenied</Code><Message>hunter2</Message></Error></ErrorResponse>";
+    let office = Office::saying(vec![(403, refused.to_owned())], false).await;
+    let at = format!("http://{}/", office.address);
+    let env = [("AWS_ENDPOINT_URL_STS", at.as_str()), ("S", "s4")];
+    let yaml = format!("{{access_key_id: AKIDOWN, secret_access_key: 'env:S', role_arn: '{ROLE}'}}");
+    let (aws, upstream) = (aws(&yaml, &env), upstream());
+    let problem = used(&aws, &upstream).await.unwrap_err();
+    assert_eq!(
+        problem,
+        format!("no AWS credentials: the role {ROLE}: the token service answers 403 AccessDenied")
+    );
+    // Within a second; on a machine that is slower than that somebody asks again, and is told the same.
+    assert_eq!(used(&aws, &upstream).await.unwrap_err(), problem);
+}
+
+#[test]
+fn a_role_that_can_t_be_meant_is_told_by_its_field() {
+    let safe = ("AWS_SHARED_CREDENTIALS_FILE", "no/such/file");
+    for (yaml, env, words) in [
+        ("{web_identity_token_file: x}", vec![], ".role_arn: missing: a web identity is shown for a role"),
+        ("{}", vec![("AWS_WEB_IDENTITY_TOKEN_FILE", "x")], ": AWS_ROLE_ARN: missing"),
+        ("{web_identity_token_file: x, role_arn: gate}", vec![], ".role_arn: expected arn:aws:iam::"),
+        (
+            "{web_identity_token_file: x, role_arn: 'arn:aws:iam::1:role/g', role_session_name: a b}",
+            vec![],
+            ".role_session_name: expected",
+        ),
+        ("{web_identity_token_file: x, profile: p}", vec![], ": give a key, a profile"),
+        ("{external_id: x}", vec![], ".external_id: wants a 'role_arn'"),
+        ("{role_arn: 'arn:aws:iam::1:role/g'}", vec![], ": missing: set AWS_BEARER_TOKEN_BEDROCK"),
+    ] {
+        let env: Vec<_> = env.into_iter().chain([safe]).collect();
+        let problem = found(yaml, &env).err().unwrap();
+        assert!(problem.starts_with(words), "{yaml}: {problem}");
+    }
 }

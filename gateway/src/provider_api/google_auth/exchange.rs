@@ -17,14 +17,20 @@ use super::source::{ServiceAccount, Source, User};
 use crate::upstream::Upstream;
 
 /// What a token is good for.
-const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
+pub(super) const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 /// The longest that a claim may be good for.
 const CLAIM: u64 = 3600;
 /// No token is good for longer; it also keeps sums of times within their range.
-const LONGEST: u64 = 24 * 3600;
+pub(super) const LONGEST: u64 = 24 * 3600;
 
 /// A fresh token as a header, and how long it is good for.
-pub(super) async fn fetch(source: &Source, upstream: &Upstream) -> Result<(HeaderValue, Duration), String> {
+pub(in crate::provider_api) async fn fetch(
+    source: &Source,
+    upstream: &Upstream,
+) -> Result<(HeaderValue, Duration), String> {
+    if let Source::External(external) = source {
+        return external.fetch(upstream).await;
+    }
     let (status, body) = upstream.credentials(request(source)?).await?;
     read(status, &body)
 }
@@ -54,6 +60,7 @@ fn request(source: &Source) -> Result<Request<Full<Bytes>>, String> {
         Source::Metadata(uri) => {
             Request::get(uri.clone()).header("metadata-flavor", "Google").body(Full::default())
         }
+        Source::External(_) => return Err("it takes two steps".to_owned()),
     };
     request.map_err(|_| "the request can't be made".to_owned())
 }
@@ -87,7 +94,7 @@ struct Refusal {
 }
 
 /// What came back. A word of the protocol may be told, a sentence may quote an account.
-fn read(status: StatusCode, body: &[u8]) -> Result<(HeaderValue, Duration), String> {
+pub(super) fn read(status: StatusCode, body: &[u8]) -> Result<(HeaderValue, Duration), String> {
     if !status.is_success() {
         let refusal: Option<Refusal> = serde_json::from_slice(body).ok();
         let is_word =

@@ -11,8 +11,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::sign::SigningKey;
 use serde::Deserialize;
 
-use super::Google;
+use super::external::{self, External};
 use crate::local::is_loopback_name;
+use crate::provider_api::tokens::{self, Tokens};
 use crate::secret::{Secret, SecretSource};
 
 /// The variable that names the file.
@@ -27,16 +28,18 @@ const WELL_KNOWN: &str = ".config/gcloud/application_default_credentials.json";
 const TOKEN_URI: &str = "https://oauth2.googleapis.com/token";
 
 /// Whose tokens they are.
-pub(super) enum Source {
+pub(in crate::provider_api) enum Source {
     /// A program's account, which signs what it asks with.
     ServiceAccount(ServiceAccount),
     /// A person's, who agreed once.
     User(User),
     /// That of the machine.
     Metadata(Uri),
+    /// One of elsewhere, which Google trusts.
+    External(Box<External>),
 }
 
-pub(super) struct ServiceAccount {
+pub(in crate::provider_api) struct ServiceAccount {
     pub(super) email: String,
     pub(super) key_id: Option<String>,
     pub(super) key: Arc<dyn SigningKey>,
@@ -44,7 +47,7 @@ pub(super) struct ServiceAccount {
     pub(super) token_uri: Uri,
 }
 
-pub(super) struct User {
+pub(in crate::provider_api) struct User {
     pub(super) client_id: String,
     pub(super) client_secret: Secret,
     pub(super) refresh_token: Secret,
@@ -58,6 +61,7 @@ impl fmt::Display for Source {
             Self::ServiceAccount(account) => write!(f, "the service account {}", account.email),
             Self::User(_) => f.write_str("the account of a user"),
             Self::Metadata(_) => f.write_str("the account of this machine"),
+            Self::External(_) => f.write_str("the external account"),
         }
     }
 }
@@ -74,6 +78,8 @@ struct File {
     client_id: Option<String>,
     client_secret: Option<String>,
     refresh_token: Option<String>,
+    #[serde(flatten)]
+    external: external::File,
 }
 
 /// The account that the operator names: a file, a variable that holds a file's content or its path, or `metadata`. Where none is
@@ -84,7 +90,7 @@ struct File {
 pub fn find(
     named: Option<&SecretSource>,
     env: &dyn Fn(&str) -> Option<String>,
-) -> Result<Arc<Google>, String> {
+) -> Result<Arc<Tokens>, String> {
     let machine = || {
         let host = env(METADATA_HOST).unwrap_or_else(|| METADATA.to_owned());
         metadata(&host)
@@ -108,7 +114,7 @@ pub fn find(
             },
         },
     };
-    Ok(Arc::new(Google::new(source)))
+    Ok(Arc::new(Tokens::new(tokens::Source::Google(source))))
 }
 
 fn well_known(env: &dyn Fn(&str) -> Option<String>) -> Option<String> {
@@ -135,8 +141,8 @@ fn parse(text: &str, name: &str) -> Result<Source, String> {
     let needed =
         |field: &str, value: Option<String>| value.ok_or_else(|| format!("{name}: '{field}' is missing"));
     let named = file.token_uri.as_deref().unwrap_or(TOKEN_URI);
-    let token_uri =
-        token_uri(named).ok_or_else(|| format!("{name}: 'token_uri' must begin with https://"))?;
+    let token_uri = named.parse::<Uri>().ok().filter(is_private);
+    let token_uri = token_uri.ok_or_else(|| format!("{name}: 'token_uri' must begin with https://"))?;
     match file.kind.as_str() {
         "service_account" => Ok(Source::ServiceAccount(ServiceAccount {
             email: needed("client_email", file.client_email)?,
@@ -152,15 +158,16 @@ fn parse(text: &str, name: &str) -> Result<Source, String> {
             refresh_token: Secret::new(needed("refresh_token", file.refresh_token)?),
             token_uri,
         })),
-        _ => Err(format!("{name}: 'type' must be service_account or authorized_user")),
+        "external_account" => {
+            External::new(file.external, name).map(|account| Source::External(Box::new(account)))
+        }
+        _ => Err(format!("{name}: 'type' must be service_account, authorized_user or external_account")),
     }
 }
 
 /// What is sent there buys a token: it goes out encrypted, or not at all.
-fn token_uri(text: &str) -> Option<Uri> {
-    let uri: Uri = text.parse().ok()?;
-    let host = uri.host()?;
-    (uri.scheme_str() == Some("https") || is_loopback_name(host)).then_some(uri)
+pub(super) fn is_private(uri: &Uri) -> bool {
+    uri.host().is_some_and(|host| uri.scheme_str() == Some("https") || is_loopback_name(host))
 }
 
 fn key(pem: &str) -> Option<Arc<dyn SigningKey>> {

@@ -1,7 +1,7 @@
 //! Token exchange against a local server that counts how often it is asked.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -9,80 +9,15 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use rustls::SignatureScheme;
 use rustls::crypto::ring;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
 
-use super::{Google, find};
+use super::find;
+use crate::provider_api::office::{Office, upstream};
+use crate::provider_api::tokens::Tokens;
 use crate::secret::SecretSource;
 use crate::upstream::Upstream;
 
 const PRIVATE: &str = include_str!("../../../../fixtures/google/private_key.txt");
 const PUBLIC: &str = include_str!("../../../../fixtures/google/public_key.txt");
-
-/// Who gives out tokens: answers each question with the next of these, the last one again and again.
-struct Office {
-    address: String,
-    asked: Arc<Mutex<Vec<String>>>,
-    count: watch::Receiver<usize>,
-    gate: Arc<Notify>,
-}
-
-impl Office {
-    /// `held`: an answer waits until it is let go.
-    async fn open(answers: Vec<(u16, Value)>, held: bool) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let (asked, gate) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Notify::new()));
-        let (counted, count) = watch::channel(0);
-        let (log, let_go) = (Arc::clone(&asked), Arc::clone(&gate));
-        tokio::spawn(async move {
-            let mut served = 0;
-            while let Ok((mut stream, _)) = listener.accept().await {
-                let (mut bytes, mut part) = (Vec::new(), [0; 4096]);
-                while !is_whole(&bytes) {
-                    match stream.read(&mut part).await {
-                        Ok(read) if read > 0 => bytes.extend_from_slice(&part[..read]),
-                        _ => break,
-                    }
-                }
-                log.lock().unwrap().push(String::from_utf8_lossy(&bytes).into_owned());
-                counted.send_modify(|count| *count += 1);
-                if held {
-                    let_go.notified().await;
-                }
-                let (status, body) = &answers[served.min(answers.len() - 1)];
-                served += 1;
-                let body = body.to_string();
-                let head = format!(
-                    "HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
-                    body.len()
-                );
-                drop(stream.write_all(format!("{head}{body}").as_bytes()).await);
-            }
-        });
-        Self { address, asked, count, gate }
-    }
-
-    async fn asked(&self, times: usize) {
-        self.count.clone().wait_for(|count| *count >= times).await.unwrap();
-    }
-
-    fn count(&self) -> usize {
-        *self.count.borrow()
-    }
-
-    fn question(&self, number: usize) -> String {
-        self.asked.lock().unwrap()[number].clone()
-    }
-}
-
-fn is_whole(bytes: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(bytes).to_ascii_lowercase();
-    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
-    body.len() >= length.unwrap_or(0)
-}
 
 fn token(name: &str, seconds: u64) -> (u16, Value) {
     (200, json!({ "access_token": name, "expires_in": seconds, "token_type": "Bearer" }))
@@ -96,17 +31,12 @@ fn service_account(address: &str) -> Value {
 }
 
 /// The account of these credentials.
-fn account(credentials: &Value) -> Arc<Google> {
+fn account(credentials: &Value) -> Arc<Tokens> {
     let env = BTreeMap::from([("KEY".to_owned(), credentials.to_string())]);
     find(Some(&SecretSource::Env("KEY".to_owned())), &|name| env.get(name).cloned()).unwrap()
 }
 
-fn upstream() -> Upstream {
-    drop(ring::default_provider().install_default());
-    Upstream::new(Duration::from_secs(5))
-}
-
-async fn shown(account: &Arc<Google>, upstream: &Upstream) -> Result<String, String> {
+async fn shown(account: &Arc<Tokens>, upstream: &Upstream) -> Result<String, String> {
     account.ready(upstream).await.map(|headers| headers["authorization"].to_str().unwrap().to_owned())
 }
 
@@ -155,6 +85,109 @@ async fn a_user_asks_with_a_refresh_token_and_the_machine_with_a_header() {
         "{question}"
     );
     assert!(question.contains("metadata-flavor: google"));
+}
+
+/// The file of a workload whose token is in this one.
+fn external(address: &str, token: &std::path::Path) -> Value {
+    json!({ "type": "external_account", "audience": "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/q",
+        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt", "token_url": format!("http://{address}/v1/token"),
+        "credential_source": { "file": token.to_str().unwrap() } })
+}
+
+#[tokio::test]
+async fn a_workload_elsewhere_exchanges_its_token_which_is_read_anew_each_time() {
+    let office = Office::open(vec![token("t1", 1), token("t2", 3600)], false).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    let (account, upstream) = (account(&external(&office.address, &file)), upstream());
+    for (written, expected) in [("j.1\n", "Bearer t1"), ("j.2\n", "Bearer t2")] {
+        std::fs::write(&file, written).unwrap();
+        assert_eq!(shown(&account, &upstream).await.unwrap(), expected);
+    }
+    let question = office.question(0);
+    assert!(
+        question.starts_with("POST /v1/token ") && question.ends_with("&subject_token=j%2E1"),
+        "{question}"
+    );
+    assert!(question.contains(
+        "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant%2Dtype%3Atoken%2Dexchange&audience=%2F%2Fiam"
+    ));
+    assert!(office.question(1).ends_with("&subject_token=j%2E2"));
+}
+
+#[tokio::test]
+async fn a_workload_may_become_a_service_account_by_a_token_from_an_address() {
+    let ends = jiff::Timestamp::now() + Duration::from_secs(3600);
+    let answers = vec![
+        (200, json!({ "access_token": "of-the-other-cloud" })),
+        token("federated", 3600),
+        (200, json!({ "accessToken": "t1", "expireTime": ends.to_string() })),
+    ];
+    let office = Office::open(answers, false).await;
+    let mut file = external(&office.address, std::path::Path::new("x"));
+    let base = format!("http://{}", office.address);
+    file["service_account_impersonation_url"] = json!(format!("{base}/v1/accounts/gate:generateAccessToken"));
+    file["credential_source"] = json!({ "url": format!("{base}/identity?resource=x"), "headers": { "Metadata": "True" },
+        "format": { "type": "json", "subject_token_field_name": "access_token" } });
+    let (account, upstream) = (account(&file), upstream());
+    for _ in 0..2 {
+        assert_eq!(shown(&account, &upstream).await.unwrap(), "Bearer t1");
+    }
+    assert_eq!(office.count(), 3);
+    assert!(
+        office.question(0).starts_with("GET /identity?resource=x ")
+            && office.question(0).contains("metadata: True\r\n")
+    );
+    assert!(
+        office.question(1).ends_with("&subject_token=of%2Dthe%2Dother%2Dcloud"),
+        "{}",
+        office.question(1)
+    );
+    let question = office.question(2);
+    assert!(question.starts_with("POST /v1/accounts/gate:generateAccessToken "), "{question}");
+    assert!(
+        question.contains("authorization: Bearer federated\r\n")
+            && question.contains("\"lifetime\":\"3600s\"")
+    );
+}
+
+#[test]
+fn what_is_wrong_with_a_workloads_file_is_told_by_its_field() {
+    let told = |field: &str, value: Value| {
+        let mut file = external("127.0.0.1:1", std::path::Path::new("x"));
+        file[field] = value;
+        let env = move |name: &str| (name == "KEY").then(|| file.to_string());
+        find(Some(&SecretSource::Env("KEY".to_owned())), &env).err().unwrap()
+    };
+    for (field, value, words) in [
+        ("audience", Value::Null, "KEY: 'audience' is missing"),
+        ("token_url", json!("http://elsewhere.example/"), "KEY: 'token_url' must begin with https://"),
+        (
+            "service_account_impersonation_url",
+            json!("ftp://x/"),
+            "KEY: 'service_account_impersonation_url' must begin",
+        ),
+        ("credential_source", json!({}), "KEY: 'credential_source' must have a 'file' or a 'url'"),
+        (
+            "credential_source",
+            json!({ "environment_id": "aws1", "url": "http://169.254.169.254/x" }),
+            "KEY: 'credential_source' must have a 'file'",
+        ),
+        (
+            "credential_source",
+            json!({ "url": "http://elsewhere.example/" }),
+            "KEY: 'credential_source' 'url' must begin",
+        ),
+        (
+            "credential_source",
+            json!({ "file": "x", "format": { "type": "json" } }),
+            "KEY: 'credential_source.format' names no",
+        ),
+        ("workforce_pool_user_project", json!("p"), "KEY: identities of a workforce are not followed"),
+    ] {
+        let problem = told(field, value);
+        assert!(problem.starts_with(words), "{problem}");
+    }
 }
 
 #[tokio::test]
@@ -234,8 +267,8 @@ fn what_is_wrong_with_credentials_is_told_without_them() {
         told(account)
     };
     assert_eq!(
-        with("type", json!("external_account")),
-        "KEY: 'type' must be service_account or authorized_user"
+        with("type", json!("gdch_service_account")),
+        "KEY: 'type' must be service_account, authorized_user or external_account"
     );
     assert_eq!(with("private_key", json!("hunter2")), "KEY: 'private_key' must be an RSA key in PEM");
     assert_eq!(with("client_email", Value::Null), "KEY: 'client_email' is missing");

@@ -73,7 +73,7 @@ fn settings_stand_in_addresses_and_paths() {
     let address = |name: &str| {
         let target = routes.resolve(name).unwrap().swap_remove(0);
         let how = target.provider.encoding(&target.model, false, DropParams::Drop);
-        target.provider.api.path(&how).map(|path| format!("{}{path}", target.provider.base_url))
+        target.api().path(&how).map(|path| format!("{}{path}", target.provider.base_url))
     };
     assert_eq!(
         address("a/gpt-5").unwrap(),
@@ -87,6 +87,34 @@ fn settings_stand_in_addresses_and_paths() {
     assert!(found.resolve("azure/gpt-5").is_ok());
     let (none, notes) = build("", &[("AZURE_OPENAI_API_KEY", "k")]).unwrap();
     assert!(notes.mock_alone && none.resolve("azure/gpt-5").is_err(), "nobody knows where it is");
+}
+
+#[test]
+fn each_region_of_google_has_its_host_and_each_model_its_publisher() {
+    let address = |region: &str, model: &str| {
+        let yaml = format!(
+            "providers: {{v: {{kind: vertex, project: harbour-1, region: {region}, credentials: metadata}}}}"
+        );
+        let target = build(&yaml, &[]).unwrap().0.resolve(&format!("v/{model}")).unwrap().swap_remove(0);
+        let how = target.provider.encoding(&target.model, true, DropParams::Drop);
+        format!("{}{}", target.provider.base_url, target.api().path(&how).unwrap())
+    };
+    let claude = "publishers/anthropic/models/claude-opus-4-8:streamRawPredict";
+    let gemini = "publishers/google/models/gemini-2.5-flash:streamGenerateContent?alt=sse";
+    for (region, host) in [
+        ("global", "aiplatform.googleapis.com"),
+        ("us", "aiplatform.us.rep.googleapis.com"),
+        ("eu", "aiplatform.eu.rep.googleapis.com"),
+        ("us-east5", "us-east5-aiplatform.googleapis.com"),
+    ] {
+        let base = format!("https://{host}/v1/projects/harbour-1/locations/{region}");
+        assert_eq!(address(region, "claude-opus-4-8"), format!("{base}/{claude}"));
+        assert_eq!(address(region, "gemini-2.5-flash"), format!("{base}/{gemini}"));
+    }
+    let own = "providers: {v: {kind: vertex, base_url: 'http://127.0.0.1:1/v1/projects/p/locations/r/publishers/google', api_key: x}}";
+    let (routes, _) = build(own, &[]).unwrap();
+    let provider = &routes.resolve("v/m").unwrap()[0].provider;
+    assert_eq!(provider.base_url, "http://127.0.0.1:1/v1/projects/p/locations/r");
 }
 
 #[test]
