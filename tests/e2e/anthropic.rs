@@ -415,6 +415,7 @@ retry: {{rounds: 0}}
     assert!(!holds(&seen.body, EMAIL));
 }
 
+#[tokio::test]
 async fn models_are_listed_in_the_shape_that_the_client_reads() {
     let gate = gate(&answering(says("x")).await, "").await;
     let client = gate.client.with("anthropic-version", "2023-06-01");
