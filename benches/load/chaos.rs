@@ -9,6 +9,9 @@
 
 #![forbid(unsafe_code)]
 
+#[expect(unreachable_pub, reason = "the tests have it as well")]
+#[path = "../../tests/src/among.rs"]
+mod among;
 #[expect(dead_code, reason = "what the other load benches need")]
 mod common;
 
@@ -88,17 +91,7 @@ fn run() -> Result<(), AnyError> {
 
 /// A gateway that chooses among these providers by this strategy.
 fn gateway(providers: &[Mock], strategy: &str) -> Result<Arc<Gateway>, AnyError> {
-    let mut yaml = "providers:\n".to_owned();
-    for (at, mock) in providers.iter().enumerate() {
-        yaml.push_str(&format!("  p{at}: {{kind: mock, base_url: '{}'}}\n", mock.base_url()));
-    }
-    let member =
-        |at: usize| if strategy == "weighted" { format!("{{target: p{at}/m}}") } else { format!("p{at}/m") };
-    let members: Vec<String> = (0..providers.len()).map(member).collect();
-    yaml.push_str(&format!(
-        "routes: [{{model: chat, targets: [{{{strategy}: [{}]}}]}}]\n",
-        members.join(", ")
-    ));
+    let mut yaml = among::routed(&providers.iter().collect::<Vec<_>>(), strategy);
     yaml.push_str("timeouts: {first_byte: 1s, idle: 1s}\ncache: {enabled: false}\n");
     let config = config::parse(&yaml, "bench")?;
     let (gateway, _) = Gateway::build(&config, Parts { serving: true, ..Parts::default() }, &|_| None)?;
@@ -109,7 +102,7 @@ fn measure(strategy: &str, seed: u64) -> Result<Outcome, AnyError> {
     let mut rng = fastrand::Rng::with_seed(seed);
     let loopback = ([127, 0, 0, 1], 0).into();
     let script = |text: &str| Script::parse(text);
-    let providers = (0..TARGETS).map(|_| Ok(Mock::start(loopback, script(WELL)?)?));
+    let providers = (0..TARGETS).map(|_| Ok(among::provider(WELL)?));
     let providers = providers.collect::<Result<Vec<Mock>, AnyError>>()?;
     let server = Server::start(gateway(&providers, strategy)?, loopback, loopback)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -49,6 +49,7 @@ use tokio::sync::mpsc;
 use crate::body::{Body, Part};
 use crate::client_api::{Format, openai_chat};
 use crate::config::Phase;
+use crate::config::TimeoutSection;
 use crate::error::ApiError;
 use crate::gateway::{Core, Gateway};
 use crate::keys::Caller;
@@ -56,7 +57,8 @@ use crate::policy::InForce;
 use crate::raw::Raw;
 use crate::relay::{Relay, replay};
 use crate::route::Target;
-use crate::route::answer::{Answer, Asking};
+use crate::route::answer::Answer;
+use crate::route::asking::Asking;
 use crate::wire::chat::{Assembler, Chunk};
 use account::{Account, Bill, Source, Waiting};
 pub(crate) use attack::Attack;
@@ -97,6 +99,8 @@ pub struct Call {
     pub headers: HeaderMap,
     /// The format in which it asks.
     pub format: Format,
+    /// What its client calls the model, where that is not what the body says that is read.
+    pub called: Option<Arc<str>>,
     /// When it came in.
     pub started: Instant,
     /// What was in force then.
@@ -122,7 +126,7 @@ pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Raw<Bytes>) -> Resul
     let asks_others = gateway.external.is_asked(Phase::Input);
     // Who is asked about each request is asked about a repeated one as well.
     // What headers ask for beside the body is told apart once it is read.
-    let plain = !call.headers.contains_key("anthropic-beta");
+    let plain = !call.headers.contains_key("anthropic-beta") && call.called.is_none();
     let repeat = memory.filter(|_| small && plain && !asks_others);
     let repeat =
         repeat.map(|memory| memory.repeat_key(call, &wishes, gateway.attacks.generation(), body.expose()));
@@ -245,16 +249,21 @@ async fn first_answer(
     let gateway = &core.gateway;
     let mut timeouts = gateway.timeouts.clone();
     timeouts.total.0 = timeouts.total.0.saturating_sub(waited);
-    let asking = Asking {
+    asking(core, &timeouts).first_answer(targets, request).await
+}
+
+/// What asking needs to know of the gateway.
+fn asking<'a>(core: &'a Core, timeouts: &'a TimeoutSection) -> Asking<'a> {
+    let gateway = &core.gateway;
+    Asking {
         routes: &gateway.routes,
         upstream: &core.upstream,
-        timeouts: &timeouts,
+        timeouts,
         retry: &gateway.retry,
         max_answer: gateway.limits.max_answer.0,
         metrics: &gateway.metrics,
         audit: gateway.audit.as_deref(),
-    };
-    asking.first_answer(targets, request).await
+    }
 }
 
 /// Fetches a fresh answer for the cache, unless somebody is at it. Its client has a stale one already.
@@ -315,6 +324,9 @@ fn read(
 ) -> Result<(ChatRequest, Vec<Target>, Inspected), ApiError> {
     let mut request = call.format.api().parse(body.expose())?;
     request.passed = passed(call);
+    if let (Some(called), Some(other)) = (&mut request.called, &call.called) {
+        *called = Arc::clone(other);
+    }
     let mut targets = gateway.routes.resolve_for(&call.caller, &request.model)?;
     let inspected = guards::input_with_doubts(gateway, call, &mut request, &mut targets)?;
     Ok((request, targets, inspected))

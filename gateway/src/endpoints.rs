@@ -67,7 +67,8 @@ impl Endpoint {
             "/guardrails/inspect" => Some(Self::Inspect),
             "/models" => Some(Self::Models),
             model if model.starts_with("/models/") => Some(Self::Models),
-            "/health/live" => Some(Self::Live),
+            // Claude Code looks there whether anybody is at home.
+            "/" | "/health/live" => Some(Self::Live),
             "/health/ready" | "/health" => Some(Self::Ready),
             _ => None,
         }
@@ -100,7 +101,7 @@ impl Endpoint {
             Self::Chat(_) | Self::CountTokens | Self::Embeddings | Self::Feedback | Self::Inspect => {
                 (Method::POST, "POST")
             }
-            Self::Models | Self::Live | Self::Ready => (Method::GET, "GET"),
+            Self::Models | Self::Live | Self::Ready => (Method::GET, "GET, HEAD"),
         }
     }
 }
@@ -167,7 +168,8 @@ async fn answer(
         return Err(ApiError::NoSuchEndpoint { method: request.method().to_string(), path });
     };
     let (method, allowed) = endpoint.method();
-    if *request.method() != method {
+    let only_head = method == Method::GET && *request.method() == Method::HEAD;
+    if *request.method() != method && !only_head {
         return Err(ApiError::MethodNotAllowed { allowed });
     }
     let gateway = &core.gateway;
@@ -199,7 +201,7 @@ async fn answer(
     let body = body::read(incoming, gateway.limits.max_body.0, gateway.timeouts.client.0).await?;
     let policy = gateway.policy.current();
     let format = endpoint.format(&head.headers);
-    let call = Arc::new(Call { caller, id, headers: head.headers, format, started, policy });
+    let call = Arc::new(Call { caller, id, headers: head.headers, format, called: None, started, policy });
     match endpoint {
         Endpoint::Chat(_) => chat::chat(core, &call, body).await,
         Endpoint::CountTokens => Box::pin(chat::count::count(core, &call, body)).await,

@@ -351,6 +351,7 @@ mod tests {
             id: String::new(),
             headers: http::HeaderMap::new(),
             format: crate::client_api::Format::OpenAiChat,
+            called: None,
             started: std::time::Instant::now(),
             policy: Arc::new(InForce::of_classes(&Policy::default())),
         };

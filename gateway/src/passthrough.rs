@@ -4,6 +4,7 @@ mod address;
 mod answer;
 mod errors;
 mod events;
+mod frames;
 mod headers;
 mod usage;
 
@@ -11,26 +12,24 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
-use sluice_guardrails::proof::Spot;
-use tokio::time::timeout_at;
 
 use crate::aliases;
 use crate::body::{self, Body};
-use crate::chat::foreign::{self, Asked, Cleared};
+use crate::chat::foreign::{self, Asked};
 use crate::chat::{self, Call};
-use crate::client_api::Format;
+use crate::client_api::{Format, anthropic_messages};
 use crate::config::DropParams;
 use crate::endpoints::refuse_foreign_pages;
 use crate::error::ApiError;
 use crate::gateway::Core;
 use crate::keys::{CREDENTIAL_HEADERS, Caller};
 use crate::raw::Raw;
+use crate::route::passed::{About, Outcome, Passed};
 use crate::route::{Provider, Routes, Target};
-use crate::upstream::{self, Check, Destination, Outgoing, Unsent};
 use crate::wire::json as strict;
 use address::Address;
 use errors::Shape;
@@ -112,20 +111,24 @@ pub async fn answer(
         return Err(ApiError::invalid("content-encoding", message));
     }
     let address = Address::of(&passage.provider.base_url, &passage.rest, query)?;
+    if format!("{}{}", address.fixed, address.rest()).parse::<Uri>().is_err() {
+        return Err(ApiError::invalid("path", "the path can't be sent"));
+    }
     let body = body::read(incoming, gateway.limits.max_body.0, gateway.timeouts.client.0).await?;
     let chat = passage.chat(&head.method, &address);
     let format = chat.map_or(Format::OpenAiChat, |(format, _)| format);
     let policy = gateway.policy.current();
-    let call = Arc::new(Call { caller, id, headers: head.headers, format, started, policy });
-    match chat {
-        Some((format, counts)) => {
-            let body = addressed(&passage.provider, format, &body)?;
+    let addressed = chat.map(|chat| addressed(&passage.provider, chat, &body)).transpose()?;
+    let (called, addressed) = addressed.unzip();
+    let call = Arc::new(Call { caller, id, headers: head.headers, format, called, started, policy });
+    match (chat, addressed) {
+        (Some((_, counts)), Some(body)) => {
             if counts {
                 return Box::pin(chat::count::count(core, &call, body)).await;
             }
             chat::chat(core, &call, body).await
         }
-        None => pass(core, &call, passage, (head.method, address), body).await,
+        _ => pass(core, &call, passage, (head.method, address), body).await,
     }
 }
 
@@ -140,11 +143,17 @@ fn with_key(headers: &mut HeaderMap, query: &str) {
     }
 }
 
-/// The same chat for the model of this provider.
-fn addressed(provider: &Provider, format: Format, body: &Raw<Bytes>) -> Result<Raw<Bytes>, ApiError> {
-    let request = format.api().parse(body.expose())?;
+/// What the client calls the model, and the same chat for that model of this provider.
+fn addressed(
+    provider: &Provider,
+    (format, counts): (Format, bool),
+    body: &Raw<Bytes>,
+) -> Result<(Arc<str>, Raw<Bytes>), ApiError> {
+    let body = body.expose();
+    let request = if counts { anthropic_messages::parse(body, false) } else { format.api().parse(body) }?;
     let model = format!("{}/{}", provider.name, request.model);
-    Ok(Raw::new(request.respelled(Some(&model), &Map::new(), &|_| true)))
+    let body = Raw::new(request.respelled(Some(&model), &Map::new(), &|_| true));
+    Ok((request.model.into(), body))
 }
 
 async fn pass(
@@ -178,33 +187,38 @@ async fn pass(
     };
     let (body, passed) = (body.expose().clone(), headers::sent(&call.headers));
     let asked = Asked { fields, body, stream, passed: passed.clone(), target: target.clone() };
-    let cleared = foreign::guard(core, call, asked).await?;
-    let until = tokio::time::Instant::now() + core.gateway.timeouts.until_first_byte(stream);
-    let deadline = tokio::time::Instant::now() + core.gateway.timeouts.total.0;
-    let outgoing = outgoing(core, &target, (method, &address, passed), &cleared).await?;
-    let asked = Instant::now();
-    let sent = timeout_at(until.min(deadline), core.upstream.send(outgoing)).await;
-    let response = match sent {
-        Err(_) => return Err(failed(core, &target, StatusCode::GATEWAY_TIMEOUT, "timeout_first_byte")),
-        Ok(Err(_)) => return Err(failed(core, &target, StatusCode::BAD_GATEWAY, "no_connection")),
-        Ok(Ok(response)) => response,
+    let mut cleared = foreign::guard(core, call, asked).await?;
+    let (patience, retries) = foreign::limits(call)?;
+    let passed = Passed {
+        about: about(&target, &address, stream),
+        method,
+        address: (address.fixed.clone(), address.rest()),
+        headers: passed,
+        body: std::mem::take(&mut cleared.body),
+        secured: cleared.secured.clone(),
+        stream,
+        patience,
+        retries,
+        target,
     };
-    let status = response.status();
-    // A redirect would lead past us, and a refused credential is not the client's.
-    if status.is_redirection() || status == StatusCode::UNAUTHORIZED {
-        return Err(failed(core, &target, StatusCode::BAD_GATEWAY, status.as_str()));
+    let Outcome { answered, attempts, waited, deadline } = foreign::ask(core, &passed).await?;
+    let (target, shape) = (&passed.target, passage.shape());
+    let way = answer::Way { core, call, target, shape, attempts, waited, deadline };
+    way.back(answered, cleared).await
+}
+
+/// What a request is about, by where it goes.
+fn about(target: &Target, address: &Address, stream: bool) -> About {
+    if target.model == ANY {
+        return About::Account;
     }
-    let outcome = if status.is_success() { "ok" } else { status.as_str() };
-    core.gateway.metrics.attempt(&target.provider.name, outcome);
-    let way = answer::Way {
-        core,
-        call,
-        target: &target,
-        shape: passage.shape(),
-        waited: asked.elapsed(),
-        deadline,
-    };
-    way.back(response, cleared).await
+    let how = target.provider.encoding(&target.model, stream, target.drop_params);
+    let plain = |path: &str| percent_decode_str(path).decode_utf8_lossy().into_owned();
+    let is_chat = Format::ALL.iter().any(|format| {
+        let path = target.api(*format).path(&how).unwrap_or_default();
+        plain(path.split('?').next().unwrap_or_default()) == plain(&address.path)
+    });
+    if is_chat { About::Chat } else { About::Model }
 }
 
 fn read(body: &Raw<Bytes>) -> Result<Said, ApiError> {
@@ -235,51 +249,3 @@ fn target(caller: &Caller, provider: &Arc<Provider>, mut models: Vec<String>) ->
     let model = models.swap_remove(0);
     Ok(Target { provider: Arc::clone(provider), model, drop_params: DropParams::default() })
 }
-
-async fn outgoing(
-    core: &Core,
-    target: &Target,
-    (method, address, passed): (Method, &Address, HeaderMap),
-    cleared: &Cleared,
-) -> Result<Outgoing, ApiError> {
-    let bad = |word: &str| failed(core, target, StatusCode::BAD_GATEWAY, word);
-    let provider = &target.provider;
-    let ready = provider.credential().ready(&core.upstream).await.map_err(|_| bad("no_credential"))?;
-    let to = Destination::within(provider, (&address.fixed, &address.rest()), ready);
-    let to = to.map_err(|_| ApiError::invalid("path", "the path can't be sent"))?.with_headers(passed);
-    let protocol = |spot: &Spot<'_>| provider.api.is_protocol(spot);
-    let secured = cleared.secured.as_deref();
-    let check = Check { secured, protocol: &protocol };
-    Outgoing::passed(method, to, &cleared.body, &check).map_err(|unsent| match unsent {
-        Unsent::Leak(leak) => not_sent(core, secured, ApiError::Postcondition { entity: leak.entity }),
-        Unsent::OutOfHouse(entity) => not_sent(core, secured, ApiError::OutOfHouse { entity }),
-        Unsent::Unsigned(_) => bad("no_credential"),
-        Unsent::Malformed(_) => ApiError::invalid("path", "the path can't be sent"),
-    })
-}
-
-/// Tells that nothing was sent.
-fn not_sent(core: &Core, secured: Option<&chat::request::Secured>, error: ApiError) -> ApiError {
-    let (ApiError::Postcondition { entity } | ApiError::OutOfHouse { entity }) = &error else { return error };
-    core.gateway.metrics.postcondition();
-    tracing::error!(
-        request_id = secured.map(|secured| secured.subject.request_id.as_str()),
-        entity,
-        "a value stood in what was to be passed through that is not to go there, so nothing was: please report how that came about"
-    );
-    if let (Some(audit), Some(secured)) = (&core.gateway.audit, secured) {
-        audit.unsent(secured, entity);
-    }
-    error
-}
-
-fn failed(core: &Core, target: &Target, status: StatusCode, outcome: &str) -> ApiError {
-    core.gateway.metrics.attempt(&target.provider.name, outcome);
-    tracing::warn!(tried = target.name(), outcome, "a target did not answer");
-    let message = format!("the provider did not answer: {outcome}");
-    let attempts = vec![format!("{}: {outcome}", target.name())];
-    ApiError::TargetsFailed { status, code: "all_targets_failed", message, attempts, retry_after: None }
-}
-
-/// An answer whose head is there.
-type Answered = Response<upstream::Incoming>;

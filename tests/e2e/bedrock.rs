@@ -1,8 +1,8 @@
 //! AWS Bedrock behind an OpenAI client: signed, said and read as Converse wants it, and its failures like anybody's.
 
 use serde_json::{Value, json};
-use sluice_tests::bedrock::{Answer, Asked, Bedrock, Shown, event, exception};
-use sluice_tests::{Gate, Reply, question, script, streamed};
+use sluice_tests::bedrock::{Answer, Asked, Bedrock, Shown, event, exception, read_frames};
+use sluice_tests::{Client, Gate, Reply, question, script, streamed};
 
 const MODEL: &str = "anthropic.claude-3-5-sonnet-20241022-v2:0";
 const CONVERSE: &str = "/model/anthropic.claude-3-5-sonnet-20241022-v2%3A0/converse";
@@ -378,4 +378,68 @@ async fn what_was_redacted_stays_here_and_comes_back_in_the_answer() {
         assert_eq!(reply.text(), "To ada@example.org");
     }
     assert!(bedrock.asked().iter().all(|asked| !asked.body.to_string().contains("ada@example.org")));
+}
+
+/// A client of its own API.
+fn own(gate: &Gate) -> Client {
+    let client = gate.client.with("content-type", "application/json");
+    client.with("accept", "application/vnd.amazon.eventstream")
+}
+
+#[tokio::test]
+async fn its_own_stream_is_passed_through_with_what_was_redacted_back_in_its_frames() {
+    let bedrock = Bedrock::start(signature(), |asked: &Asked| {
+        let said = asked.body["messages"][0]["content"][0]["text"].as_str().unwrap();
+        let name = said.rsplit(' ').next().unwrap();
+        let (first, second) = name.split_at(name.len() / 2);
+        let said = [
+            begin(),
+            text("To "),
+            text(first),
+            text(second),
+            event("contentBlockStop", &json!({ "contentBlockIndex": 0 })),
+        ];
+        Answer::Stream([said.concat(), end("end_turn")].concat())
+    })
+    .await;
+    let gate = gate(&bedrock, MODEL, "");
+    let asked =
+        json!({ "messages": [{ "role": "user", "content": [{ "text": "Write to ada@example.org" }] }] });
+    let path = format!("/bedrock{CONVERSE}-stream");
+    let reply = own(&gate).post(&path, asked.to_string()).await;
+    assert_eq!((reply.status, reply.header("content-type")), (200, "application/vnd.amazon.eventstream"));
+    let frames = read_frames(&reply.body);
+    let texts: String = frames.iter().filter_map(|(_, said)| said.pointer("/delta/text")?.as_str()).collect();
+    assert_eq!(texts, "To ada@example.org");
+    assert_eq!(
+        frames.last().map(|(kind, said)| (kind.as_str(), said["usage"].clone())),
+        Some(("metadata", usage()))
+    );
+    assert!(!bedrock.asked()[0].body.to_string().contains("ada@example.org"));
+    gate.until("sluice_tokens_total{provider=\"bedrock\",direction=\"input\"} 20").await;
+    // Nothing to put back, and no rule for answers that acts: the bytes as they came.
+    let asked = json!({ "messages": [{ "role": "user", "content": [{ "text": "Write to nobody" }] }] });
+    let reply = own(&gate).post(&path, asked.to_string()).await;
+    let texts: String = read_frames(&reply.body)
+        .iter()
+        .filter_map(|(_, said)| said.pointer("/delta/text").map(ToString::to_string))
+        .collect();
+    assert_eq!(texts, "\"To \"\"nob\"\"ody\"");
+    gate.until("sluice_tokens_total{provider=\"bedrock\",direction=\"input\"} 40").await;
+}
+
+#[tokio::test]
+async fn a_stream_of_its_own_that_holds_what_must_not_go_on_ends_with_an_exception() {
+    let bedrock =
+        answering(json!({}), [begin(), text("Ask tom.ha"), text("rt@example.org"), end("end_turn")].concat())
+            .await;
+    let yaml = "providers: {bedrock: {kind: bedrock, base_url: 'URL', region: eu-west-1, aws: {access_key_id: 'env:TEST_ID', secret_access_key: 'env:TEST_SECRET', session_token: 'env:TEST_TOKEN'}}}\nguardrails: {output: {pii: block}}\n";
+    let gate = Gate::start(&yaml.replace("URL", &bedrock.base_url()));
+    let asked = json!({ "messages": [{ "role": "user", "content": [{ "text": "Who?" }] }] });
+    let reply = own(&gate).post(&format!("/bedrock{CONVERSE}-stream"), asked.to_string()).await;
+    let frames = read_frames(&reply.body);
+    let (kind, said) = frames.last().unwrap();
+    assert_eq!(kind, "validationException");
+    assert!(said["message"].as_str().unwrap().contains("EMAIL_ADDRESS"), "{said}");
+    assert!(!format!("{frames:?}").contains("example.org"));
 }

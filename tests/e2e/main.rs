@@ -7,6 +7,9 @@
 mod answers;
 // Anthropic's format, with clients and with providers.
 mod anthropic;
+mod anthropic_guards;
+// What Claude Code asks, before Claude and before others.
+mod claude_code;
 // Attacks that an operator knows.
 mod attack_bank;
 // What the guards decided is written down, and changes of it show.
@@ -98,6 +101,8 @@ mod policy_trial;
 mod postcondition;
 // A provider's own API behind our keys and guards.
 mod passthrough;
+// It is asked with one of its keys after the other.
+mod passthrough_keys;
 // Programs that speak Presidio's REST API switch by URL.
 mod presidio;
 // What the README shows of a request is what happens.

@@ -179,6 +179,55 @@ embedding: {{deadline: 5m}}
 }
 
 #[tokio::test]
+async fn an_answer_that_its_vendor_s_policy_ends_before_it_begins_is_asked_for_elsewhere() {
+    let gate = |fallbacks: &str, answer: &str| {
+        let gate = Gate::start(&format!(
+            "
+providers:
+  primary: {{kind: mock, base_url: '{{primary}}'}}
+  backup: {{kind: mock, base_url: '{{backup}}'}}
+routes:
+  - model: chat
+    targets: [primary/a, backup/other]
+{fallbacks}
+retry: {{rounds: 0}}
+cache: {{enabled: false}}
+"
+        ));
+        gate.primary.script(script(&format!("reply: {{answer: '{answer}', finish_reason: content_filter}}")));
+        gate
+    };
+    let to_mild = "    fallbacks: {content_policy: [primary/a, backup/mild]}";
+    for (answer, stream, expected) in [
+        ("", false, "backup/mild"),
+        ("Half of", false, "backup/mild"),
+        ("", true, "backup/mild"),
+        ("Half of", true, "primary/a"),
+    ] {
+        let reply = gate(to_mild, answer).client.chat(&streamed(question("Hello"), stream)).await;
+        assert_eq!(served_by(&reply), expected, "'{answer}', stream: {stream}");
+        let is_mild = expected == "backup/mild";
+        assert_eq!(reply.finish_reason() == "stop", is_mild);
+        assert_eq!(reply.header("x-sluice-attempts"), if is_mild { "2" } else { "1" });
+    }
+    for stream in [false, true] {
+        // Nobody else to ask, or nobody who answers: then what there is.
+        for (fallbacks, attempts) in
+            [("", "1"), ("    fallbacks: {content_policy: [primary/a]}", "1"), (to_mild, "2")]
+        {
+            let gate = gate(fallbacks, "");
+            gate.backup.script(script("reply: {status: 503}"));
+            let reply = gate.client.chat(&streamed(question("Hello"), stream)).await;
+            assert_eq!((reply.status, served_by(&reply).as_str()), (200, "primary/a"), "{fallbacks}");
+            assert_eq!(
+                (reply.finish_reason().as_str(), reply.header("x-sluice-attempts")),
+                ("content_filter", attempts)
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_client_s_own_timeout_shortens_the_deadline_and_is_no_fault_of_the_target() {
     let gate = routed("[primary/a, backup/b]", "breaker: {failures: 1}\ncache: {enabled: false}");
     gate.primary.script(script("reply: {hang: true}"));

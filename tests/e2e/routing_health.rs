@@ -1,29 +1,17 @@
 //! Targets that fail are left alone, and their failures go unnoticed.
 
-use std::net::SocketAddr;
-
 use sluice::mock::{Mock, Script};
-use sluice_tests::{Gate, Reply, Stub, TWO_TARGETS, Then, question, script, streamed};
+use sluice_tests::{Gate, Reply, Stub, TWO_TARGETS, Then, among, question, script, streamed};
 
 const NO_CACHE: &str = "cache: {enabled: false}";
 
 fn provider(reply: &str) -> Mock {
-    Mock::start(SocketAddr::from(([127, 0, 0, 1], 0)), script(reply)).expect("a port for a provider")
+    among::provider(reply).expect("a scripted provider")
 }
 
 /// A gateway whose model `chat` chooses among these providers by this strategy.
 fn among(providers: &[&Mock], strategy: &str, more: &str) -> Gate {
-    let mut yaml = "providers:\n".to_owned();
-    for (at, mock) in providers.iter().enumerate() {
-        yaml.push_str(&format!("  p{at}: {{kind: mock, base_url: '{}'}}\n", mock.base_url()));
-    }
-    let member =
-        |at: usize| if strategy == "weighted" { format!("{{target: p{at}/m}}") } else { format!("p{at}/m") };
-    let members: Vec<String> = (0..providers.len()).map(member).collect();
-    yaml.push_str(&format!(
-        "routes: [{{model: chat, targets: [{{{strategy}: [{}]}}]}}]\n",
-        members.join(", ")
-    ));
+    let yaml = among::routed(providers, strategy);
     Gate::start(&format!("{yaml}embedding: {{deadline: 5m}}\n{NO_CACHE}\n{more}\n"))
 }
 

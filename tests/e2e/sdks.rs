@@ -165,9 +165,11 @@ fn answered(findings: &mut Findings, place: &str, key: &[String; 4], line: &Valu
     let [format, name, how, via] = key.each_ref().map(String::as_str);
     if via == format {
         for part in ["object", "parsed"] {
-            findings.compare(&format!("{place}, {part}"), &line[part], &direct[part]);
+            let parts = [line, direct].map(|line| unnamed(format, &line[part]));
+            findings.compare(&format!("{place}, {part}"), &parts[0], &parts[1]);
         }
-        findings.compare(&format!("{place}, events"), &events(line), &events(direct));
+        let events = [line, direct].map(|line| unnamed(format, &events(line)));
+        findings.compare(&format!("{place}, events"), &events[0], &events[1]);
     }
     let golden = case(name);
     if name == "parsed" {
@@ -195,6 +197,17 @@ fn answered(findings: &mut Findings, place: &str, key: &[String; 4], line: &Valu
         }
         Err(wrong) => findings.hold(false, place, wrong),
     }
+}
+
+/// The same without the model's name, which Anthropic's clients read as they asked for it.
+fn unnamed(format: &str, told: &Value) -> Value {
+    let mut told = told.clone();
+    if format == "anthropic" {
+        let events = told.as_array_mut().into_iter().flatten().filter_map(|event| event.get_mut("message"));
+        events.filter_map(Value::as_object_mut).for_each(|message| drop(message.remove("model")));
+        told.as_object_mut().into_iter().for_each(|object| drop(object.remove("model")));
+    }
+    told
 }
 
 /// The events of a stream, but for pieces of nothing, which the gateway does not pass on.
@@ -225,9 +238,15 @@ fn refused(findings: &mut Findings, place: &str, key: &[String; 4], error: &Valu
     let is_a = |kind: &str| error["kinds"].as_array().unwrap().iter().any(|name| name == kind);
     let status = error["status"].as_u64().unwrap_or_default();
     findings.hold(error["message"].is_string(), place, "no message");
-    // Google's SDK knows two kinds of errors, and the pipe changes none.
+    // Google's SDK knows two kinds of errors, and the pipe changes none but what is between the provider and the operator: a key that
+    // is refused, and that the provider is left alone.
     if format == "gemini" {
-        return findings.compare(place, error, direct.expect("a direct error"));
+        let direct = direct.expect("a direct error");
+        return match refusal {
+            "authentication" if via != "direct" => findings.hold(is_a("ServerError"), place, error),
+            "rate_limit" => findings.compare(place, &error["kinds"], &direct["kinds"]),
+            _ => findings.compare(place, error, direct),
+        };
     }
     match refusal {
         "authentication" if via == "direct" => findings.hold(is_a("AuthenticationError"), place, error),

@@ -263,6 +263,36 @@ pub fn frame(headers: &[(&str, &str)], payload: &[u8]) -> Vec<u8> {
     out
 }
 
+/// The frames of an answer: what each is, and what it says.
+///
+/// # Panics
+/// If a checksum is wrong, or something is missing.
+pub fn read_frames(mut bytes: &[u8]) -> Vec<(String, Value)> {
+    let number = |bytes: &[u8]| u32::from_be_bytes(bytes[..4].try_into().expect("four bytes"));
+    let mut frames = Vec::new();
+    while !bytes.is_empty() {
+        let (total, headers) = (number(bytes) as usize, number(&bytes[4..]) as usize);
+        let (frame, rest) = bytes.split_at(total);
+        assert_eq!(number(&frame[8..]), checksum(&frame[..8]), "the checksum of the lengths");
+        assert_eq!(number(&frame[total - 4..]), checksum(&frame[..total - 4]), "the checksum of the frame");
+        let mut head = &frame[12..12 + headers];
+        let mut kind = String::new();
+        while let [length, tail @ ..] = head {
+            let (name, tail) = tail.split_at(usize::from(*length));
+            let length = usize::from(u16::from_be_bytes([tail[1], tail[2]]));
+            let value = String::from_utf8_lossy(&tail[3..3 + length]);
+            if name == b":event-type" || name == b":exception-type" {
+                kind = value.into_owned();
+            }
+            head = &tail[3 + length..];
+        }
+        let payload = &frame[12 + headers..total - 4];
+        frames.push((kind, serde_json::from_slice(payload).expect("a payload of JSON")));
+        bytes = rest;
+    }
+    frames
+}
+
 /// CRC-32 as zip has it, bit by bit.
 fn checksum(bytes: &[u8]) -> u32 {
     let step = |crc: u32, _| if crc & 1 == 1 { (crc >> 1) ^ 0xEDB8_8320 } else { crc >> 1 };

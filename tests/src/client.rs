@@ -139,6 +139,11 @@ impl Reply {
                 assert_eq!(reply.json()["request_id"], reply.header("x-request-id"));
                 return reply;
             }
+            if !reply.header("x-amzn-errortype").is_empty() {
+                // Amazon's.
+                assert!(reply.json()["message"].is_string(), "{:?}", reply.body);
+                return reply;
+            }
             if error["status"].is_string() {
                 // Google's.
                 assert!(error["message"].is_string() && error["code"] == reply.status, "{error}");

@@ -44,6 +44,11 @@ pub struct Heard {
 }
 
 impl Heard {
+    /// The body, if it is JSON.
+    fn said(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
     /// The body as JSON.
     ///
     /// # Panics
@@ -53,7 +58,7 @@ impl Heard {
     }
 }
 
-type Answers = Box<dyn Fn(&Value) -> Say + Send + Sync>;
+type Answers = Box<dyn Fn(&Heard) -> Say + Send + Sync>;
 
 struct State {
     answers: Mutex<Answers>,
@@ -73,6 +78,14 @@ impl Guard {
     /// # Panics
     /// If the system gives no port.
     pub async fn start(answers: impl Fn(&Value) -> Say + Send + Sync + 'static) -> Self {
+        Self::hearing(move |heard| answers(&heard.said())).await
+    }
+
+    /// Starts one that answers by all that it hears.
+    ///
+    /// # Panics
+    /// If the system gives no port.
+    pub async fn hearing(answers: impl Fn(&Heard) -> Say + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port for a guard");
         let address = listener.local_addr().expect("a bound address");
         let (answers, heard) = (Mutex::new(Box::new(answers) as Answers), Mutex::default());
@@ -98,7 +111,8 @@ impl Guard {
 
     /// From now on it answers by this.
     pub fn answer_by(&self, answers: impl Fn(&Value) -> Say + Send + Sync + 'static) {
-        *self.state.answers.lock().unwrap_or_else(PoisonError::into_inner) = Box::new(answers);
+        *self.state.answers.lock().unwrap_or_else(PoisonError::into_inner) =
+            Box::new(move |heard: &Heard| answers(&heard.said()));
     }
 
     /// Where it is.
@@ -120,11 +134,10 @@ impl Guard {
 async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-    let asked = serde_json::from_slice(&body).unwrap_or_default();
     let (path, query) = (head.uri.path().to_owned(), head.uri.query().unwrap_or_default().to_owned());
     let heard = Heard { path, query, method: head.method, headers: head.headers, body };
-    state.heard.lock().unwrap_or_else(PoisonError::into_inner).push(heard);
-    let say = state.answers.lock().unwrap_or_else(PoisonError::into_inner)(&asked);
+    state.heard.lock().unwrap_or_else(PoisonError::into_inner).push(heard.clone());
+    let say = state.answers.lock().unwrap_or_else(PoisonError::into_inner)(&heard);
     state.count.send_modify(|count| *count += 1);
     let (status, headers, text) = match say {
         Say::Json(value) => (200, &[][..], value.to_string()),

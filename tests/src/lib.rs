@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod among;
 pub mod bedrock;
 pub mod client;
 pub mod faulty;

@@ -4,10 +4,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use serde_json::{Value, json};
-use sluice_guardrails::proof::Spot;
 use tokio::time::{Instant, timeout_at};
 
 use super::external::Guarded;
@@ -23,7 +22,8 @@ use crate::gateway::{Core, Gateway};
 use crate::provider_api::{EncodeError, Encoded, ErrorAnswer};
 use crate::raw::Raw;
 use crate::route::Target;
-use crate::upstream::{Check, Destination, Outgoing};
+use crate::route::asking::Refused;
+use crate::route::passed::{About, Answered, Passed};
 
 /// Larger answers are none.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -93,36 +93,49 @@ async fn ask(
     until: Instant,
 ) -> Result<Value, Uncounted> {
     let failed = Uncounted::Failed;
-    let outgoing = outgoing(core, request, (target, counting)).await?;
-    let sent = timeout_at(until, core.upstream.send(outgoing)).await;
-    let response = sent.map_err(|_| failed("timeout"))?.map_err(|_| failed("no_connection"))?;
-    let (head, body) = response.into_parts();
-    let read = timeout_at(until, Limited::new(body, MAX_ANSWER).collect()).await;
-    let body = read.map_err(|_| failed("timeout"))?.map_err(|_| failed("no_answer"))?.to_bytes();
-    if matches!(head.status, StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE) {
-        let answer = ErrorAnswer { status: head.status, headers: &head.headers, body: &body };
+    let question = question(request, (target, counting), until)?;
+    let asking = super::asking(core, &core.gateway.timeouts);
+    let outcome = asking.pass(&question).await.map_err(|_| failed("no_answer"))?;
+    let (status, headers, body) = match outcome.answered {
+        Answered::Refused(Refused { head, body }) => (head.status, head.headers, body),
+        Answered::Coming(response, mut watched) => {
+            let (head, body) = response.into_parts();
+            let read = timeout_at(until, Limited::new(body, MAX_ANSWER).collect()).await;
+            let body = read.map_err(|_| failed("timeout"))?.map_err(|_| failed("no_answer"))?;
+            watched.succeeded();
+            (head.status, head.headers, body.to_bytes())
+        }
+    };
+    if matches!(status, StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE) {
+        let answer = ErrorAnswer { status, headers: &headers, body: &body };
         if let Some(error) = target.api(request.format).decode_error(&answer) {
-            let status = head.status;
             return Err(Uncounted::Refused(Box::new(ApiError::Provider { status, error })));
         }
     }
     let counted: Option<Value> = serde_json::from_slice(&body).ok();
-    let counted = counted.filter(|counted| head.status.is_success() && counted["input_tokens"].is_u64());
+    let counted = counted.filter(|counted| status.is_success() && counted["input_tokens"].is_u64());
     counted.ok_or(failed("no_answer"))
 }
 
-async fn outgoing(
-    core: &Core,
+/// The request as its provider counts it, asked by this time and in one round: an estimate is there at once.
+fn question(
     request: &ChatRequest,
     (target, counting): (&Target, Counting),
-) -> Result<Outgoing, Uncounted> {
-    let failed = Uncounted::Failed;
-    let (provider, api) = (&target.provider, target.api(request.format));
-    let (path, Encoded { body, headers, .. }) = counting.map_err(|_| failed("unsupported"))?;
-    let ready = provider.credential().ready(&core.upstream).await.map_err(|_| failed("no_credential"))?;
-    let to = Destination::of(provider, &path, ready).map_err(|_| failed("no_address"))?;
-    let protocol = |spot: &Spot<'_>| api.is_protocol(spot);
-    let check = Check { secured: request.secured().map(AsRef::as_ref), protocol: &protocol };
-    Outgoing::json(to.with_headers(headers), "application/json", &body, &check)
-        .map_err(|_| failed("guardrail_postcondition"))
+    until: Instant,
+) -> Result<Passed, Uncounted> {
+    let (path, Encoded { body, mut headers, .. }) = counting.map_err(|_| Uncounted::Failed("unsupported"))?;
+    let json = HeaderValue::from_static("application/json");
+    headers.extend([(header::CONTENT_TYPE, json.clone()), (header::ACCEPT, json)]);
+    Ok(Passed {
+        target: target.clone(),
+        method: Method::POST,
+        address: (format!("{}{path}", target.provider.base_url), String::new()),
+        headers,
+        body,
+        secured: request.secured().cloned(),
+        stream: false,
+        about: About::Model,
+        patience: Some(until.saturating_duration_since(Instant::now())),
+        retries: Some(0),
+    })
 }

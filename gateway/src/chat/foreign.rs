@@ -15,13 +15,14 @@ use super::head::{HEADERS, describe, overhead};
 use super::live::Paid;
 use super::request::{ChatRequest, Secured};
 use super::screened::{Screened, Screening};
-use super::{Call, LARGE_BODY, external, meant};
+use super::{Call, LARGE_BODY, external, meant, steer};
 use crate::config::Phase;
 use crate::error::ApiError;
 use crate::gateway::{Core, Gateway};
 use crate::relay::Relay;
 use crate::route::Target;
 use crate::route::answer::{Broken, Chunks};
+use crate::route::passed::{Outcome, Passed};
 use crate::wire::chat::Chunk;
 use crate::wire::usage::Usage;
 
@@ -37,6 +38,22 @@ pub(crate) struct Asked {
     pub(crate) passed: HeaderMap,
     /// Who is asked.
     pub(crate) target: Target,
+}
+
+/// What its client wants of the asking: how long it waits, and how often is asked again, at most.
+///
+/// # Errors
+/// As for a chat.
+pub(crate) fn limits(call: &Call) -> Result<(Option<Duration>, Option<u32>), ApiError> {
+    steer::limits(&call.headers)
+}
+
+/// Asks the provider.
+///
+/// # Errors
+/// As [`crate::route::asking::Asking::pass`].
+pub(crate) async fn ask(core: &Core, passed: &Passed) -> Result<Outcome, ApiError> {
+    super::asking(core, &core.gateway.timeouts).pass(passed).await
 }
 
 /// A request that the guards let go on.
@@ -241,9 +258,14 @@ impl Open {
 }
 
 /// What the head of an answer tells of who gave it.
-pub(crate) fn head(gateway: &Gateway, call: &Call, target: &Target, waited: Duration) -> HeaderMap {
+pub(crate) fn head(
+    gateway: &Gateway,
+    call: &Call,
+    target: &Target,
+    (attempts, waited): (u32, Duration),
+) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(HEADERS);
-    describe(&mut headers, &target.provider.name, &target.model, 1);
+    describe(&mut headers, &target.provider.name, &target.model, attempts);
     overhead(&mut headers, gateway, call, "provider", waited);
     headers
 }

@@ -127,7 +127,7 @@ fn understand(
     let mut targets = gateway.routes.resolve(&request.model)?;
     let (headers, started, policy) = (HeaderMap::new(), Instant::now(), gateway.policy.current());
     let (id, format) = (id.to_owned(), Format::OpenAiChat);
-    let call = Call { caller, id, headers, format, started, policy };
+    let call = Call { caller, id, headers, format, called: None, started, policy };
     let guards::Inspected { vault, injection, .. } =
         guards::input(gateway, &call, &mut request, &mut targets)?;
     steer::steer(gateway, &call, &mut request, (&vault, injection))?;

@@ -16,7 +16,7 @@ use crate::audit::Subject;
 use crate::client_api::openai_chat;
 use crate::config::{JudgeSection, RetrySection, Span, TimeoutSection};
 use crate::gateway::{Core, Gateway};
-use crate::route::answer::Asking;
+use crate::route::asking::Asking;
 use crate::route::{Routes, Target};
 use crate::wire::chat::{Assembler, Chunk};
 

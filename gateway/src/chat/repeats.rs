@@ -112,8 +112,13 @@ mod tests {
 
     fn known(model: &str) -> Known {
         let exact = KeyHasher::new(&[0; 32]).partition().exact(&[model.as_bytes()]);
-        let delivery =
-            Delivery { format: Format::OpenAiChat, stream: false, include_usage: false, echo: None };
+        let delivery = Delivery {
+            format: Format::OpenAiChat,
+            stream: false,
+            include_usage: false,
+            echo: None,
+            called: None,
+        };
         Known { exact, model: model.to_owned(), delivery }
     }
 

@@ -32,6 +32,8 @@ pub struct ChatRequest {
     pub passed: HeaderMap,
     /// What an answer repeats of the request, as the client said it, where its format wants that.
     pub echo: Option<Arc<Map<String, Value>>>,
+    /// What its client calls the model and wants to read in the answer, where its format goes by that.
+    pub called: Option<Arc<str>>,
     /// The model asked for.
     pub model: String,
     /// Whether the answer is to be streamed.
@@ -85,6 +87,8 @@ pub struct Delivery {
     pub include_usage: bool,
     /// What it repeats of the request, as the client said it.
     pub echo: Option<Arc<Map<String, Value>>>,
+    /// What it calls the model; none for the provider's name of it.
+    pub called: Option<Arc<str>>,
 }
 
 impl Delivery {
@@ -129,6 +133,7 @@ impl ChatRequest {
             format: Format::OpenAiChat,
             passed: HeaderMap::new(),
             echo: None,
+            called: None,
             model,
             stream,
             include_usage,
@@ -212,8 +217,8 @@ impl ChatRequest {
 
     /// How the client takes its answer.
     pub fn delivery(&self) -> Delivery {
-        let (format, echo) = (self.format, self.echo.clone());
-        Delivery { format, stream: self.stream, include_usage: self.include_usage, echo }
+        let (format, echo, called) = (self.format, self.echo.clone(), self.called.clone());
+        Delivery { format, stream: self.stream, include_usage: self.include_usage, echo, called }
     }
 
     /// What the operator says to the model.

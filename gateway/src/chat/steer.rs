@@ -56,6 +56,14 @@ pub(super) fn steer(
     Ok(())
 }
 
+/// How long the client waits at most, and how often targets are to be asked again at most.
+///
+/// # Errors
+/// As [`steer`].
+pub(super) fn limits(headers: &HeaderMap) -> Result<(Option<Duration>, Option<u32>), ApiError> {
+    Ok((patience(headers)?, retries(headers)?))
+}
+
 /// How long the client waits at most.
 fn patience(headers: &HeaderMap) -> Result<Option<Duration>, ApiError> {
     let Some(value) = headers.get(&TIMEOUT) else { return Ok(None) };

@@ -177,6 +177,7 @@ mod tests {
             id: "r".to_owned(),
             headers: http::HeaderMap::new(),
             format: crate::client_api::Format::OpenAiChat,
+            called: None,
             started: Instant::now(),
             policy: Arc::new(InForce::of_classes(&Policy::default())),
         };

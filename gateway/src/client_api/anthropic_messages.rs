@@ -9,6 +9,8 @@ mod stream;
 mod tests;
 mod whole;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
@@ -38,12 +40,15 @@ impl ClientApi for AnthropicMessages {
         ids::fresh("msg_")
     }
 
-    fn encode_whole(&self, whole: Chunk, _delivery: &Delivery) -> Bytes {
+    fn encode_whole(&self, mut whole: Chunk, delivery: &Delivery) -> Bytes {
+        if let Some(called) = &delivery.called {
+            whole.model = called.as_ref().to_owned();
+        }
         Bytes::from(whole::encode(whole).to_string())
     }
 
-    fn stream(&self, _delivery: &Delivery) -> Box<dyn AnswerEncoder> {
-        Box::<stream::StreamEncoder>::default()
+    fn stream(&self, delivery: &Delivery) -> Box<dyn AnswerEncoder> {
+        Box::new(stream::StreamEncoder::new(delivery.called.clone()))
     }
 
     fn error(&self, error: &ApiError, id: &str) -> Value {
@@ -61,7 +66,11 @@ pub fn parse(body: &Bytes, answered: bool) -> Result<ChatRequest, ApiError> {
     let fields = said::read(body, answered)?;
     let model = fields.get("model").and_then(Value::as_str).unwrap_or_default().to_owned();
     let stream = answered && fields.get("stream") == Some(&Value::Bool(true));
-    ChatRequest::in_format(Format::AnthropicMessages, fields, body.clone(), model, stream)
+    let called = Some(Arc::from(model.as_str()));
+    let mut request = ChatRequest::in_format(Format::AnthropicMessages, fields, body.clone(), model, stream)?;
+    // Claude Code takes what another model thought for nothing that it could give back, and goes by this name.
+    request.called = called;
+    Ok(request)
 }
 
 /// An error in Anthropic's shape, without the request's id, which a stream's has not.

@@ -65,6 +65,16 @@ impl Shape {
     }
 }
 
+/// What Amazon calls the exception that ends a stream for a reason of ours.
+pub(super) fn exception(error: &ApiError) -> &'static str {
+    match error.status().as_u16() {
+        429 => "throttlingException",
+        503 => "serviceUnavailableException",
+        500..=599 => "modelStreamErrorException",
+        _ => "validationException",
+    }
+}
+
 /// What Google calls a status.
 fn google(status: StatusCode) -> &'static str {
     match status.as_u16() {

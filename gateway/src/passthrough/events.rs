@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use bytes::{Bytes, BytesMut};
 use serde_json::{Map, Value, json};
 
+use super::frames;
 use crate::provider_api::{DecodeError, StreamDecoder, StreamEvent};
 use crate::wire::chat::{Choice, Chunk, Delta, Function, NATIVE, ToolCall};
 use crate::wire::sse::{self, SseDecoder};
@@ -17,7 +18,7 @@ const EVENT: &str = "event";
 /// Beside it, where it is more than the end of a text that waited.
 const WHOLE: &str = "whole";
 /// Marks an object of a call's arguments that is a JSON text on its way: `object`, or `text` where it was one before.
-const MARK: &str = "sluice_arguments";
+pub(super) const MARK: &str = "sluice_arguments";
 /// Fields in which texts grow.
 const GROWS: [&str; 7] =
     ["text", "content", "arguments", "delta", "thinking", "partial_json", "reasoning_content"];
@@ -63,7 +64,12 @@ impl Events {
             let text = text.map_err(|_| DecodeError("an event is no UTF-8".to_owned()))?;
             return Ok(self.whole(Value::String(text.to_owned())));
         };
-        let Some((thread, ends)) = thread(&event) else { return Ok(self.whole(event)) };
+        Ok(self.event(event))
+    }
+
+    /// An event that is read already.
+    pub(super) fn event(&mut self, event: Value) -> Chunk {
+        let Some((thread, ends)) = thread(frames::said(&event)) else { return self.whole(event) };
         let mut choices = Vec::new();
         let over = |other: &Thread| other.about == thread.about && other.kind != thread.kind;
         let ended: Vec<Thread> = self.threads.keys().filter(|other| over(other)).cloned().collect();
@@ -76,7 +82,7 @@ impl Events {
             self.threads.remove(&thread);
         }
         choices.push(choice(index, event, ends));
-        Ok(Chunk { choices, ..Chunk::default() })
+        Chunk { choices, ..Chunk::default() }
     }
 
     /// What comes whole comes behind everything that waits.
@@ -109,6 +115,14 @@ fn thread(event: &Value) -> Option<(Thread, bool)> {
         let ends = choices.iter().all(|choice| choice.get("finish_reason").is_some_and(|why| !why.is_null()));
         let about = format!("choices {}", about.join(" "));
         return Some((Thread { about, kind: String::new() }, ends));
+    }
+    if let (Some(block), Some(delta)) = (event.get("contentBlockIndex"), event.get("delta")) {
+        let kinds = delta.as_object().into_iter().flatten().map(|(kind, said)| match said.as_object() {
+            Some(said) => format!("{kind} {}", said.keys().map(String::as_str).collect::<Vec<_>>().join(" ")),
+            None => kind.clone(),
+        });
+        let kind = kinds.collect::<Vec<_>>().join(" ");
+        return Some((Thread { about: format!("block {block}"), kind }, false));
     }
     let kind = event.get("type")?.as_str()?;
     if !kind.ends_with("delta") || kind == "message_delta" {
@@ -207,7 +221,9 @@ fn wrap(value: &mut Value) {
                 .is_some_and(|kind| kind.ends_with("arguments.delta"));
             for (name, member) in object.iter_mut() {
                 match member {
-                    Value::Object(_) if matches!(name.as_str(), "args" | "input") => {
+                    Value::Object(inner)
+                        if matches!(name.as_str(), "args" | "input") && !inner.contains_key(MARK) =>
+                    {
                         *member = json!({ "arguments": member.to_string(), MARK: "object" });
                     }
                     Value::String(piece) if pieces && name == "delta" => {
@@ -347,14 +363,19 @@ impl StreamDecoder for Document {
     }
 
     fn finish(&mut self, events: &mut Vec<StreamEvent>) {
-        let bytes = std::mem::take(&mut self.0);
-        let read = serde_json::from_slice(&bytes).ok();
-        let text = || std::str::from_utf8(&bytes).ok().map(|text| Value::String(text.to_owned()));
-        // Neither can be read: then it counts as cut.
-        let Some(event) = read.or_else(text) else { return };
-        events.push(StreamEvent::Chunk(Chunk { choices: vec![choice(0, event, true)], ..Chunk::default() }));
+        // What is neither counts as cut.
+        let Some(chunk) = document(&std::mem::take(&mut self.0)) else { return };
+        events.push(StreamEvent::Chunk(chunk));
         events.push(StreamEvent::Done);
     }
+}
+
+/// A JSON document, or a text, as a chunk; none if it is neither.
+pub(super) fn document(bytes: &[u8]) -> Option<Chunk> {
+    let read = serde_json::from_slice(bytes).ok();
+    let text = || std::str::from_utf8(bytes).ok().map(|text| Value::String(text.to_owned()));
+    let event = read.or_else(text)?;
+    Some(Chunk { choices: vec![choice(0, event, true)], ..Chunk::default() })
 }
 
 #[cfg(test)]

@@ -11,8 +11,6 @@ const PLACES: [&str; 2] = ["message", "response"];
 #[derive(Default)]
 pub(super) struct Tally {
     said: Map<String, Value>,
-    /// Of an answer that was decoded.
-    decoded: Option<Usage>,
 }
 
 impl Tally {
@@ -31,16 +29,8 @@ impl Tally {
         }
     }
 
-    /// Takes over what a decoder of the provider's own found.
-    pub(super) fn take(&mut self, usage: Usage) {
-        self.decoded = Some(usage);
-    }
-
     /// The counts, if any were said: input with what was read from and written to the provider's cache, output with reasoning.
     pub(super) fn finish(mut self) -> Option<Usage> {
-        if self.decoded.is_some() {
-            return self.decoded;
-        }
         let says = |name: &str| self.said.contains_key(name);
         let count = |name: &str| self.said.get(name).and_then(Value::as_u64).unwrap_or_default();
         if says("prompt_tokens") || says("completion_tokens") {

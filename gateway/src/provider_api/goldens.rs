@@ -27,7 +27,7 @@ mod meaning;
 #[path = "../../../tests/src/golden/stream.rs"]
 mod stream;
 
-/// How far into a stream it is cut in two at every byte; all of it would take minutes, as each cut reads the stream anew.
+/// How far into a stream it is cut in two at every byte where each cut has to read it anew: all of it would take minutes.
 const TWO_WAY: usize = 200;
 /// The length of the pieces in which a stream comes, from every possible first one on. Shorter than most events.
 const STRIDE: usize = 41;
@@ -259,7 +259,12 @@ fn a_stream_of_any_provider_reads_the_same_wherever_it_is_cut() {
             let bytes = case.stream(api.name());
             let Ok(uncut) = read(*api, &sent, &[&bytes]) else { continue };
             let cut = |pieces: &[&[u8]]| read(*api, &sent, pieces).is_ok_and(|events| same(&events, &uncut));
-            if let Some(at) = (1..bytes.len().min(TWO_WAY)).find(|at| !cut(&[&bytes[..*at], &bytes[*at..]])) {
+            let two_way = |at: &usize| !cut(&[&bytes[..*at], &bytes[*at..]]);
+            let cut_at = match api.stream(sent.clone()).fork() {
+                Some(_) => first_cut(*api, &sent, &bytes, &uncut),
+                None => (1..bytes.len().min(TWO_WAY)).find(two_way),
+            };
+            if let Some(at) = cut_at {
                 findings.add(&place, format!("cut at byte {at} it says something else"));
             }
             // Every byte is the end of a piece in one of these.
@@ -280,6 +285,34 @@ fn a_stream_of_any_provider_reads_the_same_wherever_it_is_cut() {
         }
     }
     findings.none();
+}
+
+/// The first byte at which the stream may not be cut in two. Each event is read from where the one before ended, cut at each of its
+/// bytes. That what follows reads the same is for the other cuts to show.
+fn first_cut(api: &dyn ProviderApi, sent: &Sent, bytes: &[u8], uncut: &[StreamEvent]) -> Option<usize> {
+    let [mut begun, mut bytewise] = [0; 2].map(|_| api.stream(sent.clone()));
+    let (mut begin, mut told, mut events) = (0, 0, Vec::new());
+    for end in 1..=bytes.len() {
+        let complete = bytewise.push(&bytes[end - 1..end], &mut events).is_err() || !events.is_empty();
+        if !complete && end < bytes.len() {
+            continue;
+        }
+        let Some(wanted) = uncut.get(told..told + events.len()) else { return Some(end) };
+        let reads = |at: usize| {
+            let (mut events, mut forked) = (Vec::new(), begun.fork()?);
+            let read = [&bytes[begin..at], &bytes[at..end]]
+                .iter()
+                .all(|part| forked.push(part, &mut events).is_ok());
+            (read && same(&events, wanted)).then_some(forked)
+        };
+        if let Some(at) = (begin + 1..end).find(|at| reads(*at).is_none()) {
+            return Some(at);
+        }
+        let Some(whole) = reads(end) else { return Some(end) };
+        (begun, begin, told) = (whole, end, told + events.len());
+        events.clear();
+    }
+    None
 }
 
 /// What a refusal's code is whoever says it; none where it is the provider's own.
@@ -323,4 +356,31 @@ fn a_refusal_means_the_same_whoever_says_it_and_keeps_its_words() {
         }
     }
     findings.none();
+}
+
+#[test]
+fn tools_that_another_vendor_runs_are_left_out_or_an_error_as_the_route_says() {
+    let tools = json!([{ "type": "function", "name": "look", "parameters": { "type": "object", "properties": { "q": {} } } },
+        { "type": "web_search" }, { "type": "namespace", "name": "helpers", "tools": [] }]);
+    let asked = json!({ "model": "m", "input": "Hi", "tools": tools });
+    let request = parse(Format::OpenAiResponses, &asked);
+    for api in APIS {
+        let (quirks, settings) = (Quirks::default(), BTreeMap::new());
+        let how = |drop_params| Encoding {
+            model: "claude-haiku-4-5",
+            stream: false,
+            quirks: &quirks,
+            settings: &settings,
+            drop_params,
+        };
+        let encoded = api.encode(&request, &how(DropParams::Drop)).unwrap();
+        assert_eq!(encoded.dropped, ["tools[1]", "tools[2]"], "{}", api.name());
+        let body = String::from_utf8_lossy(&encoded.body).into_owned();
+        assert!(
+            body.contains("look") && !body.contains("web_search") && !body.contains("namespace"),
+            "{body}"
+        );
+        let strict = api.encode(&request, &how(DropParams::Strict)).unwrap_err();
+        assert_eq!(strict, super::EncodeError::unsupported("tools[1]"), "{}", api.name());
+    }
 }

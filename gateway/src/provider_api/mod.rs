@@ -145,6 +145,12 @@ impl Encoding<'_> {
     }
 }
 
+/// Whether a tool is one that its vendor runs, such as a search of the web: neither a function nor one of the client's own.
+pub(crate) fn is_hosted(tool: &Value) -> bool {
+    let kind = tool.get("type").and_then(Value::as_str);
+    kind.is_some_and(|kind| !["function", "custom"].contains(&kind))
+}
+
 /// A model's name as one segment of a path.
 ///
 /// # Errors
@@ -295,6 +301,12 @@ pub trait StreamDecoder: Send {
 
     /// The body ended: appends what that means, if it means anything. Without [`StreamEvent::Done`] the answer counts as cut.
     fn finish(&mut self, _events: &mut Vec<StreamEvent>) {}
+
+    /// The same once more, as far as it has come: for the tests that go on from many places. None reads everything anew there.
+    #[cfg(test)]
+    fn fork(&self) -> Option<Box<dyn StreamDecoder>> {
+        None
+    }
 }
 
 /// What a stream says.

@@ -127,6 +127,7 @@ fn normalise(usage: &mut Usage, sent: &Sent) {
     }
 }
 
+#[cfg_attr(test, derive(Clone))]
 struct OpenAiStream {
     sse: SseDecoder,
     data: Vec<Bytes>,
@@ -150,6 +151,11 @@ impl StreamDecoder for OpenAiStream {
             }
         }
         Ok(())
+    }
+
+    #[cfg(test)]
+    fn fork(&self) -> Option<Box<dyn StreamDecoder>> {
+        Some(Box::new(self.clone()))
     }
 }
 

@@ -9,7 +9,7 @@ use crate::wire::chat::Delta;
 
 /// Lists of reasoning that its provider may have signed and wants back word for word: nothing is restored in them. What people
 /// are to read of it stands in other fields, too.
-const SIGNED: [&str; 2] = ["reasoning_details", "thinking_blocks"];
+const SIGNED: [&str; 3] = ["reasoning_details", "thinking_blocks", "reasoningContent"];
 
 /// The texts of one choice, on their way to the caller.
 #[derive(Default)]

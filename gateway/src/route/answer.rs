@@ -1,50 +1,20 @@
-//! One attempt at a target, and the chunks of an answer whose first content is there.
+//! The chunks of an answer whose first content is there.
 
 use std::collections::VecDeque;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use http::{Response, StatusCode, header};
 use http_body_util::BodyExt;
 use serde_json::Value;
-use sluice_guardrails::Leak;
-use sluice_guardrails::proof::Spot;
 use tokio::time::{Instant, timeout_at};
 
+use super::Target;
 use super::failure::{CONTENT_FILTER, Failure};
 use super::health::Attempt;
-use super::retry_after::retry_after;
-use super::{Routes, Target};
-use crate::audit::Audit;
-use crate::chat::LARGE_BODY;
-use crate::chat::request::ChatRequest;
-use crate::config::{RetrySection, TimeoutSection};
+use super::passed::Watched;
 use crate::error::ApiError;
-use crate::provider_api::{Encoded, ErrorAnswer, ProviderApi, Sent, StreamDecoder, StreamEvent};
-use crate::telemetry::metrics::Metrics;
-use crate::upstream::{Check, Destination, Incoming, Outgoing, Unsent, Upstream};
+use crate::provider_api::{StreamDecoder, StreamEvent};
+use crate::upstream::Incoming;
 use crate::wire::chat::Chunk;
-
-/// Error bodies are short; what is longer is a page for people.
-const MAX_ERROR_BODY: usize = 64 * 1024;
-
-/// What asking needs to know of the gateway.
-pub struct Asking<'a> {
-    /// Who may be asked.
-    pub routes: &'a Routes,
-    /// The outbound connections.
-    pub upstream: &'a Upstream,
-    /// How long to wait.
-    pub timeouts: &'a TimeoutSection,
-    /// How often to try again.
-    pub retry: &'a RetrySection,
-    /// Largest whole answer in bytes.
-    pub max_answer: u64,
-    /// Where attempts are counted.
-    pub metrics: &'a Metrics,
-    /// Where it is written down that nothing was sent.
-    pub audit: Option<&'a Audit>,
-}
 
 /// An answer whose first content is there.
 pub struct Answer {
@@ -62,198 +32,27 @@ pub struct Answer {
     pub chunks: Chunks,
 }
 
-/// A request that may be sent, and what goes with it.
-struct Ready {
-    outgoing: Outgoing,
-    sent: Sent,
-    dropped: Vec<String>,
-}
-
-impl Asking<'_> {
-    /// Writes a failed attempt down.
-    pub(super) fn note(&self, target: &Target, failure: &Failure, log: &mut Vec<String>) {
-        let outcome = failure.outcome();
-        self.metrics.attempt(&target.provider.name, &outcome);
-        tracing::warn!(tried = target.name(), outcome, detail = failure.detail(), "a target did not answer");
-        log.push(format!("{}: {outcome}", target.name()));
-    }
-
-    /// What is sent to a target, if nothing that was redacted stands in it.
-    async fn outgoing(
-        &self,
-        (target, credential): (&Target, usize),
-        request: &ChatRequest,
-    ) -> Result<Ready, Failure> {
-        let provider = &target.provider;
-        let how = provider.encoding(&target.model, request.stream, target.drop_params);
-        let api = target.api(request.format);
-        let path = api.path(&how).map_err(Failure::Unsayable)?;
-        let Encoded { body, headers, sent, dropped } =
-            api.encode(request, &how).map_err(Failure::Unsayable)?;
-        let credential = provider.credentials.get(credential);
-        let ready = credential.ready(self.upstream).await.map_err(Failure::NoCredential)?;
-        let to = Destination::of(provider, &path, ready).map_err(|e| Failure::Connection(e.to_string()))?;
-        let to = to.with_headers(headers);
-        let secured = request.secured().cloned();
-        let accept = if request.stream { api.stream_type() } else { "application/json" };
-        let is_large = secured.is_some() && body.len() >= LARGE_BODY;
-        let make = move || {
-            let protocol = |spot: &Spot<'_>| api.is_protocol(spot);
-            Outgoing::json(to, accept, &body, &Check { secured: secured.as_deref(), protocol: &protocol })
-        };
-        let made = if is_large {
-            // As with reading it.
-            let making = tokio::task::spawn_blocking(make).await;
-            making.map_err(|_| Failure::Connection("the request could not be made".to_owned()))?
-        } else {
-            make()
-        };
-        let outgoing = made.map_err(|unsent| match unsent {
-            Unsent::Malformed(error) => Failure::Connection(error.to_string()),
-            Unsent::Unsigned(words) => Failure::NoCredential(words),
-            Unsent::Leak(Leak { entity }) => {
-                self.unsent(target, request, entity);
-                Failure::Leak(Leak { entity })
-            }
-            Unsent::OutOfHouse(entity) => {
-                self.unsent(target, request, entity);
-                Failure::OutOfHouse(entity)
-            }
-        })?;
-        Ok(Ready { outgoing, sent, dropped })
-    }
-
-    /// Tells that nothing was sent.
-    fn unsent(&self, target: &Target, request: &ChatRequest, entity: &'static str) {
-        let secured = request.secured();
-        self.metrics.postcondition();
-        tracing::error!(
-            request_id = secured.map(|secured| secured.subject.request_id.as_str()),
-            tried = target.name(),
-            entity,
-            "a value stood in what was to be sent that is not to go there, so nothing was: please report how that came about"
-        );
-        if let (Some(audit), Some(secured)) = (self.audit, secured) {
-            audit.unsent(secured, entity);
-        }
-    }
-
-    /// Asks one target once with the credential of this number, up to the first content of its answer; with it comes what of the
-    /// request was dropped. The content is there by `first`, all of it by `deadline`.
-    pub(super) async fn attempt(
-        &self,
-        (target, credential): (&Target, usize),
-        request: &ChatRequest,
-        (first, deadline): (Instant, Instant),
-    ) -> Result<(Chunks, Vec<String>), Failure> {
-        let api = target.api(request.format);
-        let Ready { outgoing, sent, dropped } = self.outgoing((target, credential), request).await?;
-        let sending = self.upstream.send(outgoing);
-        let response = timeout_at(first, sending)
-            .await
-            .map_err(|_| Failure::Timeout("first_byte"))?
-            .map_err(|e| Failure::Connection(e.to_string()))?;
-        if !response.status().is_success() {
-            return Err(refused(response, api, first).await);
-        }
-        let idle = self.timeouts.idle.0;
-        if !(request.stream && is_stream(&response, api)) {
-            // Also for a provider that answers whole where a stream was asked for.
-            let (head, body) = response.into_parts();
-            let body = read_whole(body, self.max_answer, idle, deadline).await?;
-            let answer = ErrorAnswer { status: head.status, headers: &head.headers, body: &body };
-            let chunk = match api.decode_error(&answer) {
-                Some(error) => return Err(Failure::reported(error)),
-                None => api.decode_whole(&body, &sent).map_err(|e| Failure::NoAnswer(e.to_string()))?,
-            };
-            return Ok((Chunks::whole(chunk), dropped));
-        }
-        let source = Source {
-            body: response.into_body(),
-            decoder: api.stream(sent),
-            idle: None,
-            deadline,
-            left: self.max_answer,
-        };
-        let mut chunks = Chunks::stream(source);
-        chunks.hold_until_content(first).await?;
-        chunks.limit_silence(idle);
-        Ok((chunks, dropped))
-    }
-}
-
-fn is_stream(response: &Response<Incoming>, api: &dyn ProviderApi) -> bool {
-    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    kind.trim_start().to_ascii_lowercase().starts_with(api.stream_type())
-}
-
-/// An answer with an error status: what it says, as far as it can be read in time.
-async fn refused(response: Response<Incoming>, api: &dyn ProviderApi, until: Instant) -> Failure {
-    let status = response.status();
-    let (head, mut body) = response.into_parts();
-    let mut bytes = BytesMut::new();
-    while let Ok(Some(Ok(frame))) = timeout_at(until, body.frame()).await {
-        if let Ok(data) = frame.into_data() {
-            bytes.extend_from_slice(&data);
-        }
-        if bytes.len() > MAX_ERROR_BODY {
-            break;
-        }
-    }
-    let answer = ErrorAnswer { status, headers: &head.headers, body: &bytes };
-    let error = api.decode_error(&answer);
-    // A redirect is nothing that an API does: following one would carry the key elsewhere.
-    let status = if status.is_redirection() { StatusCode::BAD_GATEWAY } else { status };
-    let retry_after = retry_after(status, &head.headers, error.as_ref(), SystemTime::now());
-    Failure::Status { status, error, retry_after }
-}
-
-async fn read_whole(
-    mut body: Incoming,
-    limit: u64,
-    idle: Duration,
-    deadline: Instant,
-) -> Result<Bytes, Failure> {
-    let mut bytes = BytesMut::new();
-    loop {
-        match timeout_at((Instant::now() + idle).min(deadline), body.frame()).await {
-            Err(_) => {
-                return Err(Failure::Timeout(if Instant::now() >= deadline { "total" } else { "idle" }));
-            }
-            Ok(None) => return Ok(bytes.freeze()),
-            Ok(Some(Err(error))) => return Err(Failure::Connection(format!("the answer was cut: {error}"))),
-            Ok(Some(Ok(frame))) => {
-                if let Ok(data) = frame.into_data() {
-                    bytes.extend_from_slice(&data);
-                }
-            }
-        }
-        if bytes.len() as u64 > limit {
-            return Err(Failure::NoAnswer(format!(
-                "the answer is larger than {limit} bytes (limits.max_answer)"
-            )));
-        }
-    }
-}
-
 /// The chunks of an answer: those held back until the first content, then those still to come.
 pub struct Chunks {
     held: VecDeque<Chunk>,
     source: Option<Source>,
     broken: Option<Broken>,
     done: bool,
+    /// It came at once.
+    whole: bool,
     /// Learns how the target does until the answer's end.
     attempt: Option<Attempt>,
 }
 
-struct Source {
-    body: Incoming,
-    decoder: Box<dyn StreamDecoder>,
+/// Where chunks come from.
+pub(super) struct Source {
+    pub(super) body: Incoming,
+    pub(super) decoder: Box<dyn StreamDecoder>,
     /// Longest silence; none until the first content, for which there is a limit of its own.
-    idle: Option<Duration>,
-    deadline: Instant,
+    pub(super) idle: Option<Duration>,
+    pub(super) deadline: Instant,
     /// Bytes that may still come.
-    left: u64,
+    pub(super) left: u64,
 }
 
 /// Why a stream ended without its terminator.
@@ -319,21 +118,39 @@ impl From<Broken> for ApiError {
 impl Chunks {
     /// An answer that is there at once.
     pub fn whole(chunk: Chunk) -> Self {
-        Self { held: VecDeque::from([chunk]), source: None, broken: None, done: true, attempt: None }
+        Self {
+            held: VecDeque::from([chunk]),
+            source: None,
+            broken: None,
+            done: true,
+            whole: true,
+            attempt: None,
+        }
     }
 
     /// An answer that is read without waiting for content, by a decoder that may be any: `limit` bytes of it at most.
-    pub fn passing(
+    pub(crate) fn passing(
         body: Incoming,
         decoder: Box<dyn StreamDecoder>,
         (idle, deadline): (Duration, Instant),
         limit: u64,
+        watched: Watched,
     ) -> Self {
-        Self::stream(Source { body, decoder, idle: Some(idle), deadline, left: limit })
+        let mut chunks = Self::stream(Source { body, decoder, idle: Some(idle), deadline, left: limit });
+        chunks.attempt = watched.take();
+        chunks
     }
 
-    fn stream(source: Source) -> Self {
-        Self { held: VecDeque::new(), source: Some(source), broken: None, done: false, attempt: None }
+    /// An answer that comes by and by.
+    pub(super) fn stream(source: Source) -> Self {
+        Self {
+            held: VecDeque::new(),
+            source: Some(source),
+            broken: None,
+            done: false,
+            whole: false,
+            attempt: None,
+        }
     }
 
     /// From now on the attempt learns how it ends.
@@ -375,7 +192,7 @@ impl Chunks {
     }
 
     /// Reads on, keeping every chunk, until one has content.
-    async fn hold_until_content(&mut self, until: Instant) -> Result<(), Failure> {
+    pub(super) async fn hold_until_content(&mut self, until: Instant) -> Result<(), Failure> {
         loop {
             if self.held.iter().any(Chunk::has_content) {
                 return Ok(());
@@ -395,7 +212,17 @@ impl Chunks {
         }
     }
 
-    fn limit_silence(&mut self, idle: Duration) {
+    /// Whether its vendor did not want to give it: by policy it ends as a whole, or as a stream before it has words.
+    pub(super) fn is_filtered(&self) -> bool {
+        let choices = self.held.iter().flat_map(|chunk| &chunk.choices);
+        let mut ends = choices.filter_map(|choice| choice.finish_reason.as_deref()).peekable();
+        ends.peek().is_some()
+            && ends.all(|end| end == CONTENT_FILTER)
+            && (self.whole || !self.held.iter().any(Chunk::has_words))
+    }
+
+    /// From now on it may be silent for no longer than this.
+    pub(super) fn limit_silence(&mut self, idle: Duration) {
         if let Some(source) = &mut self.source {
             source.idle = Some(idle);
         }

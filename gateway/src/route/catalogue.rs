@@ -32,6 +32,9 @@ pub struct Kind {
     /// What has to be known of it beside its address, by the names that stand in braces there.
     #[serde(default)]
     pub settings: BTreeMap<String, Setting>,
+    /// How the names of its own models begin: without a provider's name in front they mean the first of this kind.
+    #[serde(default)]
+    pub models: Vec<String>,
     /// Other names of the kind.
     #[serde(default)]
     pub aliases: Vec<String>,

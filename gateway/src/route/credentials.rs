@@ -67,12 +67,9 @@ impl Credentials {
         self.all.get(number).unwrap_or(&Credential::None)
     }
 
-    /// One to ask a target with, by chance and weight, but none of those that were `asked` with already.
-    pub(super) fn choose(&self, state: &TargetState, asked: &[usize], now: Instant) -> Choice {
-        self.choose_by(state, asked, now, fastrand::f64())
-    }
-
-    fn choose_by(&self, state: &TargetState, asked: &[usize], now: Instant, chance: f64) -> Choice {
+    /// One to ask a target with, by weight and by a `chance` between 0 and 1, but none of those that were `asked` with already. A
+    /// chance of 0 is the first of them.
+    pub(super) fn choose(&self, state: &TargetState, asked: &[usize], now: Instant, chance: f64) -> Choice {
         let left = (0..self.weights.len()).filter(|at| !asked.contains(at));
         let (mut ready, mut soonest) = (Vec::new(), None::<Instant>);
         for at in left {
@@ -141,7 +138,7 @@ mod tests {
     #[test]
     fn credentials_are_used_as_often_as_their_weights_say() {
         let (credentials, state, now) = (of_weights(&[3, 1]), state(), Instant::now());
-        let drawn = (0..100).map(|n| credentials.choose_by(&state, &[], now, f64::from(n) / 100.0));
+        let drawn = (0..100).map(|n| credentials.choose(&state, &[], now, f64::from(n) / 100.0));
         assert_eq!(drawn.filter(|choice| *choice == Choice::Use(0)).count(), 75);
     }
 
@@ -150,7 +147,7 @@ mod tests {
         let (credentials, state, now) = (of_weights(&[1, 1, 1]), state(), Instant::now());
         state.cooldowns.change(0, |cooldown| cooldown.asked(SECOND, Why::RateLimited, now));
         credentials.change(1, |cooldown| cooldown.asked(2 * SECOND, Why::Refused, now));
-        let choose = |asked: &[usize], now| credentials.choose_by(&state, asked, now, 0.0);
+        let choose = |asked: &[usize], now| credentials.choose(&state, asked, now, 0.0);
         assert_eq!(choose(&[], now), Choice::Use(2));
         assert_eq!(choose(&[2], now), Choice::Wait(now + SECOND));
         assert_eq!(choose(&[2], now + SECOND), Choice::Use(0));

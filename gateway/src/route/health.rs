@@ -265,9 +265,14 @@ impl Attempt {
 
     /// Its answer begins.
     pub(super) fn began(&mut self, now: Instant) {
-        self.answered = true;
         let latency = now.saturating_duration_since(self.begun);
         locked(&self.state.measured).average(self.stream).add(latency, now);
+        self.heard(now);
+    }
+
+    /// The head of its answer is there, which does not tell when its content is.
+    pub(super) fn heard(&mut self, now: Instant) {
+        self.answered = true;
         if let Some(ticket) = &mut self.ticket {
             self.state.breaker.began(ticket, now);
         }

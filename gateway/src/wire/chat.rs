@@ -123,11 +123,15 @@ impl Chunk {
     /// True when a client would see something of the answer in it: text, a call, a refusal, reasoning or an end.
     /// Until then a stream may be given up and asked for elsewhere without anybody noticing.
     pub fn has_content(&self) -> bool {
+        self.choices.iter().any(|choice| choice.finish_reason.is_some()) || self.has_words()
+    }
+
+    /// The same without an end.
+    pub fn has_words(&self) -> bool {
         self.choices.iter().any(|choice| {
             let delta = &choice.delta;
             let text = |t: &Option<String>| t.as_ref().is_some_and(|t| !t.is_empty());
-            choice.finish_reason.is_some()
-                || text(&delta.content)
+            text(&delta.content)
                 || text(&delta.refusal)
                 || !delta.tool_calls.is_empty()
                 || delta.rest.iter().any(|(name, value)| name != NATIVE && says_something(value))

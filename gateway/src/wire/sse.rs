@@ -9,7 +9,7 @@ use bytes::Bytes;
 pub const MAX_EVENT_BYTES: usize = 32 * 1024 * 1024;
 
 /// Takes an event stream apart. `push` what arrived, take the finished events' data.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct SseDecoder {
     line: Vec<u8>,
     data: Vec<u8>,

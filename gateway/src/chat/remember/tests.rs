@@ -23,6 +23,7 @@ fn call(tenant: &str) -> Call {
         id: "req_1".to_owned(),
         headers: http::HeaderMap::new(),
         format: crate::client_api::Format::OpenAiChat,
+        called: None,
         started: Instant::now(),
         policy: Arc::new(InForce::of_classes(&nothing)),
     }

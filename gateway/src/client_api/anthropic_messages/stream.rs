@@ -1,5 +1,7 @@
 //! Answers as Anthropic's events.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
@@ -17,6 +19,8 @@ use crate::wire::usage::Usage;
 #[derive(Default)]
 pub(super) struct StreamEncoder {
     out: Vec<u8>,
+    /// What the client calls the model.
+    called: Option<Arc<str>>,
     started: bool,
     /// The provider speaks this format, too: blocks are as it has them.
     native: bool,
@@ -44,12 +48,20 @@ enum Block {
 }
 
 impl StreamEncoder {
+    /// `called`: what the client calls the model, if that is told instead of what its provider does.
+    pub(super) fn new(called: Option<Arc<str>>) -> Self {
+        Self { called, ..Self::default() }
+    }
+
     fn event(&mut self, event: &Value) {
         let kind = event.get("type").and_then(Value::as_str).unwrap_or_default();
         self.out.extend_from_slice(&sse::named_event(kind, event.to_string().as_bytes()));
     }
 
     fn start(&mut self, chunk: &mut Chunk) {
+        if let Some(called) = &self.called {
+            chunk.model = called.as_ref().to_owned();
+        }
         let (message, native) = message(chunk);
         (self.started, self.native) = (true, native);
         self.event(&json!({ "type": "message_start", "message": message }));

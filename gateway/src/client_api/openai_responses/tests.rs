@@ -22,8 +22,13 @@ fn param_of(body: &Value) -> String {
 
 /// The events of these chunks: name and data.
 fn events(chunks: &[Value]) -> Vec<(String, Value)> {
-    let delivery =
-        Delivery { format: Format::OpenAiResponses, stream: true, include_usage: true, echo: None };
+    let delivery = Delivery {
+        format: Format::OpenAiResponses,
+        stream: true,
+        include_usage: true,
+        echo: None,
+        called: None,
+    };
     let mut encoder = OpenAiResponses.stream(&delivery);
     let mut out = Vec::new();
     for chunk in chunks {
@@ -236,8 +241,13 @@ fn an_answer_that_stopped_early_or_was_refused_says_so() {
 
 #[test]
 fn a_stream_that_fails_ends_with_a_failed_response() {
-    let delivery =
-        Delivery { format: Format::OpenAiResponses, stream: true, include_usage: true, echo: None };
+    let delivery = Delivery {
+        format: Format::OpenAiResponses,
+        stream: true,
+        include_usage: true,
+        echo: None,
+        called: None,
+    };
     let mut encoder = OpenAiResponses.stream(&delivery);
     let chunk = json!({ "id": "a", "choices": [{ "index": 0, "delta": { "content": "Half" } }] });
     encoder.push(serde_json::from_value(chunk).unwrap()).unwrap();

@@ -16,6 +16,7 @@ use crate::wire::chat::{Choice, Chunk, Delta, Function, NATIVE, ToolCall};
 use crate::wire::sse::SseDecoder;
 
 /// Reads one stream.
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct AnthropicStream {
     sent: Sent,
     sse: SseDecoder,
@@ -31,6 +32,7 @@ pub(super) struct AnthropicStream {
 }
 
 /// What a content block is to all formats.
+#[cfg_attr(test, derive(Clone))]
 enum Block {
     Text {
         citations: usize,
@@ -239,6 +241,11 @@ impl StreamDecoder for AnthropicStream {
             self.event(event, events)?;
         }
         Ok(())
+    }
+
+    #[cfg(test)]
+    fn fork(&self) -> Option<Box<dyn StreamDecoder>> {
+        Some(Box::new(self.clone()))
     }
 }
 

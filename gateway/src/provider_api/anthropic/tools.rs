@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::encode::passes;
-use crate::provider_api::{EncodeError, Encoding};
+use crate::provider_api::{EncodeError, Encoding, is_hosted};
 
 /// No longer name is taken.
 const LONGEST_NAME: usize = 64;
@@ -72,10 +72,17 @@ impl<'a> Names<'a> {
     ) -> Result<Vec<Value>, EncodeError> {
         let mut all = Vec::new();
         for (field, tool, function) in self.defined() {
-            all.push(match function {
-                Some(function) => self.function(&field, (tool, function), (how, strict), dropped)?,
-                None => own_tool(&field, tool)?,
-            });
+            match function {
+                Some(function) => {
+                    all.push(self.function(&field, (tool, function), (how, strict), dropped)?);
+                }
+                None if !is_own(tool) && is_hosted(tool) => {
+                    if how.leave_out(&field, dropped)? {
+                        all.push(tool.clone());
+                    }
+                }
+                None => all.push(own_tool(&field, tool)?),
+            }
         }
         Ok(all)
     }
@@ -120,11 +127,18 @@ fn is_name(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
 }
 
+/// Whether it is one of this API's own: a client's, or one of those that have their version's date in their names.
+fn is_own(tool: &Value) -> bool {
+    let kind = tool.get("type").and_then(Value::as_str).unwrap_or_default();
+    let is_dated = kind.rsplit_once('_').is_some_and(|(_, date)| {
+        date.len() == "20250305".len() && date.bytes().all(|byte| byte.is_ascii_digit())
+    });
+    kind == "mcp_toolset" || (tool.get("name").is_some() && (is_dated || kind == "custom"))
+}
+
 /// A tool that is no function: this API's own go as they are.
 fn own_tool(field: &str, tool: &Value) -> Result<Value, EncodeError> {
-    let kind = tool.get("type").and_then(Value::as_str).unwrap_or_default();
-    let is_own = tool.get("name").is_some() || kind == "mcp_toolset";
-    if is_own && !kind.is_empty() {
+    if is_own(tool) {
         return Ok(tool.clone());
     }
     let param = format!("{field}.type");

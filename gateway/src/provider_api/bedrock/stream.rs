@@ -2,56 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use aws_smithy_eventstream::frame::read_message_from;
-use aws_smithy_types::event_stream::Message;
-use bytes::{Buf, BytesMut};
 use serde_json::{Value, json};
 
 use super::super::{DecodeError, Sent, StreamDecoder, StreamEvent};
 use super::{decode, errors};
 use crate::wire::chat::{Choice, Chunk, Delta, Function, ToolCall};
-
-/// The lengths of a frame and of its headers, and their checksum.
-const PRELUDE: usize = 12;
-/// A frame without headers and payload.
-const SMALLEST: usize = PRELUDE + 4;
-/// AWS allows 16 MiB; an event of a conversation has a few hundred bytes.
-const LARGEST: usize = 16 << 20;
-
-/// Cuts bytes into frames.
-#[derive(Default)]
-struct Frames {
-    bytes: BytesMut,
-}
-
-impl Frames {
-    /// The next frame, if all of it is there. Its lengths are trusted only after their own checksum: nobody waits for what a
-    /// damaged one announces.
-    fn next(&mut self) -> Result<Option<Message>, DecodeError> {
-        let Some(mut prelude) = self.bytes.get(..PRELUDE) else { return Ok(None) };
-        let expected = crc32fast::hash(&prelude[..8]);
-        let (total, headers, checksum) =
-            (prelude.get_u32() as usize, prelude.get_u32() as usize, prelude.get_u32());
-        if checksum != expected {
-            return Err(DecodeError("a frame's lengths don't have their checksum".to_owned()));
-        }
-        if total > LARGEST {
-            return Err(DecodeError(format!("a frame is larger than {LARGEST} bytes")));
-        }
-        if total < SMALLEST || headers > total - SMALLEST {
-            return Err(DecodeError("a frame's lengths contradict each other".to_owned()));
-        }
-        if self.bytes.len() < total {
-            return Ok(None);
-        }
-        let mut frame = self.bytes.split_to(total).freeze();
-        let message = read_message_from(&mut frame);
-        // Its words tell of lengths and checksums alone.
-        message.map(Some).map_err(|error| DecodeError(format!("a frame is damaged: {error}")))
-    }
-}
+use crate::wire::frames::{Frame, FrameError, Frames};
 
 /// A call that is being written.
+#[cfg_attr(test, derive(Clone))]
 struct Call {
     /// Which of the client's calls; none for the answer that comes as one.
     index: Option<u32>,
@@ -60,6 +19,7 @@ struct Call {
 }
 
 /// Reads one stream.
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct ConverseStream {
     sent: Sent,
     frames: Frames,
@@ -85,12 +45,9 @@ impl ConverseStream {
         }
     }
 
-    fn frame(&mut self, message: &Message, events: &mut Vec<StreamEvent>) -> Result<(), DecodeError> {
-        let header = |name: &str| {
-            let header = message.headers().iter().find(|header| header.name().as_str() == name)?;
-            header.value().as_string().ok().map(|value| value.as_str())
-        };
-        let payload = message.payload();
+    fn frame(&mut self, frame: &Frame, events: &mut Vec<StreamEvent>) -> Result<(), DecodeError> {
+        let header = |name: &str| frame.header(name);
+        let payload = frame.payload();
         match header(":message-type").unwrap_or_default() {
             "event" => self.event(header(":event-type").unwrap_or_default(), payload, events),
             "exception" => {
@@ -201,12 +158,18 @@ impl ConverseStream {
     }
 }
 
+impl From<FrameError> for DecodeError {
+    fn from(error: FrameError) -> Self {
+        Self(error.to_string())
+    }
+}
+
 impl StreamDecoder for ConverseStream {
     fn push(&mut self, bytes: &[u8], events: &mut Vec<StreamEvent>) -> Result<(), DecodeError> {
-        self.frames.bytes.extend_from_slice(bytes);
-        while let Some(message) = self.frames.next()? {
+        self.frames.push(bytes);
+        while let Some(frame) = self.frames.take()? {
             let before = events.len();
-            let read = self.frame(&message, events);
+            let read = self.frame(&frame, events);
             for event in &mut events[before..] {
                 if let (StreamEvent::Chunk(chunk), Some(named)) = (event, &self.sent.named) {
                     named.name(chunk);
@@ -219,9 +182,14 @@ impl StreamDecoder for ConverseStream {
 
     /// The end of the message is told before the token counts, and the end of the stream by the end of the body alone.
     fn finish(&mut self, events: &mut Vec<StreamEvent>) {
-        if self.stopped && self.counted && self.frames.bytes.is_empty() {
+        if self.stopped && self.counted && self.frames.is_empty() {
             events.push(StreamEvent::Done);
         }
+    }
+
+    #[cfg(test)]
+    fn fork(&self) -> Option<Box<dyn StreamDecoder>> {
+        Some(Box::new(self.clone()))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::super::{EncodeError, Encoding};
+use super::super::{EncodeError, Encoding, is_hosted};
 use super::content::{cache_point, unsupported};
 use super::model::Family;
 use super::names::ToolNames;
@@ -92,6 +92,12 @@ impl<'v> Tooling<'v, '_> {
         let mut list = Vec::new();
         for (at, tool) in self.tools.and_then(Value::as_array).into_iter().flatten().enumerate() {
             let path = format!("tools[{at}]");
+            if is_hosted(tool) {
+                if self.how.leave_out(&path, self.dropped)? {
+                    list.push(tool.clone());
+                }
+                continue;
+            }
             if tool.get("type").and_then(Value::as_str).is_some_and(|kind| kind != "function") {
                 return Err(unsupported(&format!("{path}.type"), "expected function"));
             }

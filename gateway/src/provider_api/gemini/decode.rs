@@ -54,6 +54,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Value, DecodeError> {
 }
 
 /// What has to be known of an answer's beginning to read on.
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Reader {
     sent: Sent,
     id: String,
@@ -73,6 +74,7 @@ struct Said {
 
 /// What came of a candidate.
 #[derive(Default)]
+#[cfg_attr(test, derive(Clone))]
 struct Seen {
     calls: u32,
     /// The number of the block of reasoning, and whether it goes on.

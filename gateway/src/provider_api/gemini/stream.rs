@@ -8,6 +8,7 @@ use super::error;
 use crate::wire::chat::Chunk;
 use crate::wire::sse::SseDecoder;
 
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct GeminiStream {
     sse: SseDecoder,
     data: Vec<Bytes>,
@@ -50,5 +51,10 @@ impl StreamDecoder for GeminiStream {
             events.push(StreamEvent::Chunk(Chunk { usage: Some(usage), ..self.reader.bare() }));
         }
         events.push(StreamEvent::Done);
+    }
+
+    #[cfg(test)]
+    fn fork(&self) -> Option<Box<dyn StreamDecoder>> {
+        Some(Box::new(self.clone()))
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::super::fields::Fields;
-use super::super::{EncodeError, Encoding};
+use super::super::{EncodeError, Encoding, is_hosted};
 use super::names::Names;
 use super::schema::schema;
 
@@ -33,6 +33,11 @@ pub(super) fn tools(
     for (number, tool) in fields.take("tools").and_then(Value::as_array).into_iter().flatten().enumerate() {
         match tool.as_object() {
             Some(own) if own.keys().all(|key| OWN.contains(&key.as_str())) => list.push(tool.clone()),
+            _ if is_hosted(tool) => {
+                if how.leave_out(&format!("tools[{number}]"), dropped)? {
+                    list.push(tool.clone());
+                }
+            }
             _ => declared.push(declaration(tool, &format!("tools[{number}]"), names)?),
         }
     }

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::provider_api::{EncodeError, Encoding};
+use crate::provider_api::{EncodeError, Encoding, is_hosted};
 
 /// What messages, parts and calls may have beside OpenAI's own fields.
 const BESIDE: &[&str] = &[
@@ -82,8 +82,7 @@ pub(super) fn tools(
 ) -> Result<Option<Value>, EncodeError> {
     let mut known = Vec::new();
     for (at, tool) in tools.as_array().into_iter().flatten().enumerate() {
-        let kind = tool.get("type").and_then(Value::as_str).unwrap_or_default();
-        if !["function", "custom"].contains(&kind) {
+        if is_hosted(tool) || tool.get("type").is_none() {
             if how.leave_out(&format!("tools[{at}]"), dropped)? {
                 known.push(tool.clone());
             }

@@ -73,7 +73,7 @@ fn whole(native: bool) -> Chunk {
 
 fn delivery(stream: bool) -> Delivery {
     let echo = serde_json::from_str(REQUEST).ok().map(std::sync::Arc::new);
-    Delivery { format: Format::OpenAiResponses, stream, include_usage: true, echo }
+    Delivery { format: Format::OpenAiResponses, stream, include_usage: true, echo, called: None }
 }
 
 /// The events that a client of this format gets of these chunks.
