@@ -18,7 +18,7 @@ const SHORTEST_SOUND: usize = 64;
 /// What the guards made of a request.
 pub(super) struct Inspected {
     /// The originals, for the way back.
-    pub(super) vault: Vault,
+    pub(super) vault: Box<Vault>,
     /// Nothing was found, nothing changed: for the same bytes there is nothing to do, to count or to tell.
     pub(super) clean: bool,
     /// The fields as they came, if an external guard is to see them.
@@ -103,7 +103,7 @@ pub(super) fn input(
     if let Some(subject) = subject.filter(|_| matters) {
         request.secure(Secured { proof, in_house, kept: scanned.signed.kept, subject });
     }
-    Ok(Inspected { vault: scanned.vault, clean, original, injection: injection.is_some() })
+    Ok(Inspected { vault: Box::new(scanned.vault), clean, original, injection: injection.is_some() })
 }
 
 /// Whether a text is long and of base64's characters alone, as sound is; random digits in it would look like anything.
