@@ -5,10 +5,12 @@
 //! One process: a scripted provider without latency, the gateway, and a client with keep-alive connections that each
 //! ask again as soon as they have their answer. Rounds go through all ways in turn, so that a machine whose speed drifts
 //! does so for all of them alike; the table shows medians over the rounds and their ratio to asking the provider directly.
+//! The last tables are about the gateway's half that asks alone: its pool of connections, beside the client of hyper-util.
 
 #![forbid(unsafe_code)]
 
 mod common;
+mod pool;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -54,7 +56,6 @@ fn main() -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the table is what it is for")]
 fn run() -> Result<(), AnyError> {
     let mock = Mock::start(([127, 0, 0, 1], 0).into(), Script::default())?;
     let loopback = ([127, 0, 0, 1], 0).into();
@@ -81,22 +82,40 @@ fn run() -> Result<(), AnyError> {
                 way.rounds.push(round(way.address, connections)?);
             }
         }
-        println!(
-            "\n{connections} connection(s), median of {ROUNDS} rounds of {ROUND:?}, ratio to the provider asked directly"
-        );
-        println!("{:46} {:>16} {:>16} {:>18}", "", "p50 µs", "p99 µs", "answers/s");
-        let base = [0, 1, 2].map(|figure| middle(&ways[0], figure));
-        for way in &ways {
-            let cell = |figure: usize| {
-                let value = middle(way, figure);
-                format!("{value:.0} ({:.2})", value / base[figure])
-            };
-            println!("{:46} {:>16} {:>16} {:>18}", way.name, cell(0), cell(1), cell(2));
-        }
+        show(&format!("{connections} connection(s)"), "the provider asked directly", &ways);
     }
     miss.stop();
     hit.stop();
+    pools(mock.address)
+}
+
+/// The same for the pool alone.
+fn pools(address: SocketAddr) -> Result<(), AnyError> {
+    for at_once in [1, 8, 64] {
+        let mut ways = [way("hyper-util's client", address), way("the gateway's pool", address)];
+        let pools = [pool::Pool::legacy, pool::Pool::own];
+        for _ in 0..ROUNDS {
+            for (way, make) in ways.iter_mut().zip(pools) {
+                way.rounds.push(pool::round(make, address, at_once, (BODY, ROUND))?);
+            }
+        }
+        show(&format!("{at_once} request(s) at once without a gateway"), "hyper-util's client", &ways);
+    }
     Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the table is what it is for")]
+fn show(what: &str, base: &str, ways: &[Way]) {
+    println!("\n{what}, median of {ROUNDS} rounds of {ROUND:?}, ratio to {base}");
+    println!("{:46} {:>16} {:>16} {:>18}", "", "p50 µs", "p99 µs", "answers/s");
+    let base = [0, 1, 2].map(|figure| middle(&ways[0], figure));
+    for way in ways {
+        let cell = |figure: usize| {
+            let value = middle(way, figure);
+            format!("{value:.0} ({:.2})", value / base[figure])
+        };
+        println!("{:46} {:>16} {:>16} {:>18}", way.name, cell(0), cell(1), cell(2));
+    }
 }
 
 fn caching(enabled: bool) -> String {

@@ -4,9 +4,10 @@
 //!
 //! Two processes: this one has the provider and the clients, the other the gateway alone, so that its memory can be told. All
 //! clients ask at the same moment, each on a connection of its own. Every stream sends an event at once and one a second after
-//! that. The table says how long it took until each stream had its first event, how late the others were, on how many
-//! connections the provider was asked, and what memory the gateway had at most. With `semantic` the gateway has its cache and
-//! embedding model, too; every question is another one.
+//! that. The table says how long it took until each stream had its first event and how much of the processors' time went where
+//! until then, how late the others were, on how many connections the provider was asked, and what memory the gateway had: when
+//! the last stream had begun, and at most. With `semantic` the gateway has its cache and embedding model, too; every question is
+//! another one.
 
 #![forbid(unsafe_code)]
 
@@ -15,8 +16,8 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -115,12 +116,16 @@ fn measure(arguments: &[String]) -> Result<(), AnyError> {
     let mut child = start(provider, kind)?;
     let address = first_line(&mut child)?.trim().parse()?;
     let before = memory(child.id(), "VmRSS:")?;
-    let asked = runtime.block_on(ask_all(address, streams, seconds));
+    let start = Arc::new(Start::of(child.id(), streams));
+    let asked = runtime.block_on(ask_all(address, seconds, &start));
     let most = memory(child.id(), "VmHWM:")?;
     // Its input ends, and so does it.
     drop(child.stdin.take());
     child.wait()?;
     let (begun, late) = asked?;
+    let (Some(from), Some((held, to))) = (start.asked.get(), start.all_begun.get()) else {
+        return Err("not every stream began".into());
+    };
     let millis = |histogram: &Histogram<u64>, quantile| histogram.value_at_quantile(quantile) as f64 / 1000.0;
     println!(
         "{streams} streams of {seconds} s at once; the provider takes {STREAMS_PER_CONNECTION} on a connection; cache {kind}"
@@ -138,9 +143,54 @@ fn measure(arguments: &[String]) -> Result<(), AnyError> {
         seen.most.load(Ordering::SeqCst)
     );
     println!("{:52} {:>10}", "connections to the provider", seen.connections.load(Ordering::SeqCst));
+    println!("{:52} {:>10.0}", "processors' time until all had begun, gateway, ms", to[0] - from[0]);
+    println!("{:52} {:>10.0}", "provider and clients, ms", to[1] - from[1]);
     println!("{:52} {:>10.1}", "memory of the gateway before, MB", before / 1e6);
+    println!("{:52} {:>10.1}", "when the last stream had begun, MB", held / 1e6);
     println!("{:52} {:>10.1}", "at most, MB", most / 1e6);
     Ok(())
+}
+
+/// The beginning: what was spent when all asked and when all had something, and what the gateway held then.
+struct Start {
+    gateway: u32,
+    streams: usize,
+    begun: AtomicUsize,
+    asked: OnceLock<[f64; 2]>,
+    all_begun: OnceLock<(f64, [f64; 2])>,
+}
+
+impl Start {
+    fn of(gateway: u32, streams: usize) -> Self {
+        let (asked, all_begun) = (OnceLock::new(), OnceLock::new());
+        Self { gateway, streams, begun: AtomicUsize::new(0), asked, all_begun }
+    }
+
+    /// All ask now.
+    fn asked(&self) {
+        self.asked.get_or_init(|| self.spent());
+    }
+
+    /// One more has its first event.
+    fn one_begun(&self) {
+        if self.begun.fetch_add(1, Ordering::SeqCst) + 1 == self.streams {
+            let held = memory(self.gateway, "VmRSS:").unwrap_or_default();
+            self.all_begun.get_or_init(|| (held, self.spent()));
+        }
+    }
+
+    /// The gateway's time and ours.
+    fn spent(&self) -> [f64; 2] {
+        [self.gateway, std::process::id()].map(processor_time)
+    }
+}
+
+/// The processors' time that a process took, in milliseconds.
+fn processor_time(process: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // Behind its name in brackets: user's and system's time are the 12th and 13th, in hundredths of a second.
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() * 10.0
 }
 
 fn start(provider: SocketAddr, kind: &str) -> Result<Child, AnyError> {
@@ -235,14 +285,14 @@ impl Drop for Words {
 type Times = (Histogram<u64>, Histogram<u64>);
 
 /// Connects everybody, lets all ask at once, and reads every answer to its end.
-async fn ask_all(address: SocketAddr, streams: usize, seconds: usize) -> Result<Times, AnyError> {
-    let together = Arc::new(Barrier::new(streams));
+async fn ask_all(address: SocketAddr, seconds: usize, start: &Arc<Start>) -> Result<Times, AnyError> {
+    let together = Arc::new(Barrier::new(start.streams));
     // The system lets few connections wait for being accepted.
     let turns = Arc::new(Semaphore::new(64));
-    let tasks: Vec<_> = (0..streams)
+    let tasks: Vec<_> = (0..start.streams)
         .map(|number| {
-            let (together, turns) = (Arc::clone(&together), Arc::clone(&turns));
-            tokio::spawn(ask(address, number, together, turns))
+            let (together, turns, start) = (Arc::clone(&together), Arc::clone(&turns), Arc::clone(start));
+            tokio::spawn(async move { ask(address, number, (&together, &turns), &start).await })
         })
         .collect();
     let (mut begun, mut late) = (Histogram::new(3)?, Histogram::new(3)?);
@@ -265,8 +315,8 @@ async fn ask_all(address: SocketAddr, streams: usize, seconds: usize) -> Result<
 async fn ask(
     address: SocketAddr,
     number: usize,
-    together: Arc<Barrier>,
-    turns: Arc<Semaphore>,
+    (together, turns): (&Barrier, &Semaphore),
+    start: &Start,
 ) -> Result<Vec<Duration>, AnyError> {
     let turn = turns.acquire().await?;
     let stream = TcpStream::connect(address).await?;
@@ -281,7 +331,9 @@ async fn ask(
         .header("host", "bench")
         .header("content-type", "application/json")
         .body(Full::new(Bytes::from(body)))?;
-    together.wait().await;
+    if together.wait().await.is_leader() {
+        start.asked();
+    }
     let asked = Instant::now();
     let response = sender.send_request(request).await?;
     if !response.status().is_success() {
@@ -294,6 +346,9 @@ async fn ask(
         if let Ok(data) = frame?.into_data() {
             arrivals.push(asked.elapsed());
             end = data;
+            if arrivals.len() == 1 {
+                start.one_begun();
+            }
         }
     }
     if !end.ends_with(b"data: [DONE]\n\n") {

@@ -133,7 +133,7 @@ pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Raw<Bytes>) -> Resul
     if let (Some(memory), Some(key)) = (memory, &repeat)
         && let Some((delivery, remembered)) = again(gateway, memory, (call, &wishes), key)?
     {
-        return Ok(from_memory(core, call, &delivery, Vault::new(), remembered));
+        return Ok(from_memory(core, call, &delivery, Relay::idle(), remembered));
     }
     let (mut request, targets, Inspected { mut vault, clean, original, mut injection, doubts }) = if small {
         read(gateway, call, &body)?
@@ -153,7 +153,7 @@ pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Raw<Bytes>) -> Resul
         Guarded { request, vault } =
             Box::pin(external::input(core, call, &targets, guarded, original)).await?;
     }
-    steer::steer(gateway, call, &mut request, (&vault, injection))?;
+    steer::steer(gateway, call, &mut request, (&*vault, injection))?;
     let unremarkable =
         meant::is_unasked(gateway) || Box::pin(meant::input(gateway, call, &mut request, &targets)).await?;
     let repeat =
@@ -167,7 +167,7 @@ pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Raw<Bytes>) -> Resul
     let mut nothing = match found {
         Found::Hit(mut remembered) => {
             let check = remembered.judged.as_mut().and_then(|judged| judged.spot_check.take());
-            let response = from_memory(core, call, &request.delivery(), vault, *remembered);
+            let response = from_memory(core, call, &request.delivery(), Relay::new(*vault), *remembered);
             if wishes.only_if_cached && check.is_some() {
                 // Its client said that no provider is to be asked.
                 gateway.metrics.label("unanswered");
@@ -178,7 +178,7 @@ pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Raw<Bytes>) -> Resul
             return Ok(response);
         }
         Found::Nothing(_) if wishes.only_if_cached => return Err(ApiError::NotCached),
-        Found::Nothing(nothing) => *nothing,
+        Found::Nothing(nothing) => nothing,
     };
     // Where only this request could fetch a fresh answer, it does so for itself.
     let renewable = nothing.ticket.as_ref().is_some_and(|ticket| ticket.flight().is_some());
@@ -187,7 +187,7 @@ pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Raw<Bytes>) -> Resul
     {
         let delivery = request.delivery();
         refresh(screening(), request, targets, nothing.ticket);
-        return Ok(from_memory(core, call, &delivery, vault, remembered));
+        return Ok(from_memory(core, call, &delivery, Relay::new(*vault), remembered));
     }
     // Boxed, so that a hit need not carry around the room that asking takes.
     Box::pin(ask(core, call, (&request, &wishes), &targets, vault, nothing)).await
@@ -199,15 +199,15 @@ async fn ask(
     call: &Arc<Call>,
     (request, wishes): (&ChatRequest, &Wishes),
     targets: &[Target],
-    vault: Vault,
-    mut nothing: Nothing,
+    vault: Box<Vault>,
+    mut nothing: Box<Nothing>,
 ) -> Result<Response<Body>, ApiError> {
     let gateway = &core.gateway;
     let begun = Instant::now();
     let lead = match coalesce::join(gateway, call, nothing.ticket.as_ref(), request.stream).await? {
         Place::Follower(followed) => {
             let waited = begun.elapsed();
-            return Ok(from_another(core, call, &request.delivery(), vault, followed, waited));
+            return Ok(from_another(core, call, &request.delivery(), Relay::new(*vault), followed, waited));
         }
         Place::Leader(lead) => Some(lead),
         Place::Alone => None,
@@ -217,7 +217,7 @@ async fn ask(
         && let Some(remembered) = lead.as_ref().and_then(|_| memory.recheck(&asked, ticket))
     {
         // Whoever led before us was done just now.
-        return Ok(from_memory(core, call, &request.delivery(), vault, remembered));
+        return Ok(from_memory(core, call, &request.delivery(), Relay::new(*vault), remembered));
     }
     gateway.metrics.lookup(if nothing.bypass { "bypass" } else { "miss" }, "");
     gateway.metrics.limited(nothing.reason);
@@ -231,12 +231,12 @@ async fn ask(
                 .then(|| remember::excused(&mut nothing.stale, Excuse::Error, wishes))
                 .flatten();
             return stale
-                .map(|stale| from_memory(core, call, &request.delivery(), vault, stale))
+                .map(|stale| from_memory(core, call, &request.delivery(), Relay::new(*vault), stale))
                 .ok_or(error);
         }
     };
     let screening = Screening::new(core, call, request, targets);
-    Ok(from_provider(screening, request, vault, (nothing, lead), answer).await)
+    Ok(from_provider(screening, request, Relay::new(*vault), (nothing, lead), answer).await)
 }
 
 /// The beginning of an answer, for a request that `waited` already for another one's.
@@ -358,7 +358,7 @@ fn from_memory(
     core: &Core,
     call: &Call,
     delivery: &Delivery,
-    vault: Vault,
+    relay: Relay,
     remembered: Remembered,
 ) -> Response<Body> {
     let gateway = &core.gateway;
@@ -398,9 +398,9 @@ fn from_memory(
         Form::Parts(chunk) => {
             let stored = Chunk { id, created, ..*chunk };
             let body = if delivery.stream {
-                replayed(vault, stored, delivery)
+                replayed(relay, stored, delivery)
             } else {
-                delivery.format.api().encode_whole(restored(vault, stored), delivery)
+                delivery.format.api().encode_whole(restored(relay, stored), delivery)
             };
             respond(headers, delivery.stream, Body::Full(body))
         }
@@ -410,11 +410,11 @@ fn from_memory(
 }
 
 /// A remembered answer as a stream, with the caller's own values.
-fn replayed(vault: Vault, stored: Chunk, delivery: &Delivery) -> Bytes {
-    let (mut relay, mut encoder) = (Relay::new(vault), delivery.format.api().stream(delivery));
+fn replayed(mut relay: Relay, stored: Chunk, delivery: &Delivery) -> Bytes {
+    let mut encoder = delivery.format.api().stream(delivery);
     let mut out = Vec::new();
     let chunks = replay(stored).into_iter().map(|chunk| relay.push(chunk)).collect::<Vec<_>>();
-    for chunk in chunks.into_iter().chain(relay.finish().0) {
+    for chunk in chunks.into_iter().chain(relay.finish()) {
         out.extend(encoder.push(chunk).unwrap_or_default());
     }
     out.extend(encoder.finish());
@@ -422,10 +422,10 @@ fn replayed(vault: Vault, stored: Chunk, delivery: &Delivery) -> Bytes {
 }
 
 /// A whole remembered answer with the caller's own values.
-fn restored(vault: Vault, stored: Chunk) -> Chunk {
-    let (mut relay, mut seen) = (Relay::new(vault), Assembler::default());
+fn restored(mut relay: Relay, stored: Chunk) -> Chunk {
+    let mut seen = Assembler::default();
     seen.push(&relay.push(stored));
-    relay.finish().0.iter().for_each(|rest| seen.push(rest));
+    relay.finish().iter().for_each(|rest| seen.push(rest));
     seen.finish()
 }
 
@@ -433,8 +433,8 @@ fn restored(vault: Vault, stored: Chunk) -> Chunk {
 async fn from_provider(
     screening: Screening,
     request: &ChatRequest,
-    vault: Vault,
-    lookup: (Nothing, Option<FlightLead>),
+    relay: Relay,
+    lookup: (Box<Nothing>, Option<FlightLead>),
     answer: Answer,
 ) -> Response<Body> {
     let (core, call) = (Arc::clone(&screening.core), Arc::clone(&screening.call));
@@ -461,13 +461,14 @@ async fn from_provider(
     let bill =
         Bill { core: Arc::clone(&core), target: answer.target, ticket: nothing.ticket, request_tokens };
     let drain = gateway.timeouts.drain.0;
-    let feeding = async move {
+    // Boxed, so that neither the request nor the stream's task has room for it twice.
+    let feeding = Box::pin(async move {
         live.feed(screening.read(answer.chunks), bill, drain).await;
         // Who comes later finds the answer in the cache.
         drop(lead);
-    };
+    });
     if request.stream {
-        let (out, body) = stream_out(gateway, vault, account, &request.delivery(), None);
+        let (out, body) = stream_out(gateway, relay, account, &request.delivery(), None);
         tokio::spawn(async { tokio::join!(feeding, out.run(reader)) });
         return respond(headers, true, Body::Stream(body));
     }
@@ -484,7 +485,7 @@ async fn from_provider(
     account.settled(&settled);
     account.close("complete");
     let whole = Arc::try_unwrap(settled.answer).unwrap_or_else(|shared| shared.as_ref().clone());
-    let body = call.format.api().encode_whole(restored(vault, whole), &request.delivery());
+    let body = call.format.api().encode_whole(restored(relay, whole), &request.delivery());
     respond(headers, false, Body::Full(body))
 }
 
@@ -493,7 +494,7 @@ fn from_another(
     core: &Core,
     call: &Call,
     delivery: &Delivery,
-    vault: Vault,
+    relay: Relay,
     followed: Followed,
     waited: Duration,
 ) -> Response<Body> {
@@ -509,7 +510,7 @@ fn from_another(
     let (id, created) = (delivery.format.api().fresh_id(), unix_seconds());
     match followed {
         Followed::Stream(_, reader) => {
-            let (out, body) = stream_out(gateway, vault, account, delivery, Some((id, created)));
+            let (out, body) = stream_out(gateway, relay, account, delivery, Some((id, created)));
             tokio::spawn(out.run(reader));
             respond(headers, true, Body::Stream(body))
         }
@@ -517,7 +518,7 @@ fn from_another(
             account.settled(&settled);
             account.close("complete");
             let whole = Chunk { id, created, ..settled.answer.as_ref().clone() };
-            let body = delivery.format.api().encode_whole(restored(vault, whole), delivery);
+            let body = delivery.format.api().encode_whole(restored(relay, whole), delivery);
             respond(headers, false, Body::Full(body))
         }
     }
@@ -525,12 +526,12 @@ fn from_another(
 
 fn stream_out(
     gateway: &Gateway,
-    vault: Vault,
+    relay: Relay,
     account: Account,
     delivery: &Delivery,
     own: Option<(String, u64)>,
 ) -> (StreamOut, mpsc::Receiver<Part>) {
     let (parts, body) = mpsc::channel(PARTS_IN_FLIGHT);
-    let (relay, encoder) = (Relay::new(vault), delivery.format.api().stream(delivery));
+    let encoder = delivery.format.api().stream(delivery);
     (StreamOut { relay, account, encoder, parts, patience: gateway.timeouts.idle.0, own }, body)
 }

@@ -1,4 +1,4 @@
-//! The way out, the same for live answers and for hits: put the caller's own values back, and keep the redacted form.
+//! The way out, the same for live answers and for hits: put the caller's own values back.
 
 mod growing;
 mod mask;
@@ -13,65 +13,94 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use sluice_guardrails::Vault;
 
-use crate::wire::chat::{Assembler, Choice, Chunk, Delta};
+use crate::wire::chat::{Choice, Chunk, Delta};
 use crate::wire::responses::forget_logprobs;
 use restore::Restorer;
 
 /// Takes the chunks of an answer as the provider sent them and gives them as the client should see them.
-pub struct Relay {
+pub struct Relay(Option<Box<Restoring>>);
+
+/// What it takes to restore something: there is one for each stream, and most have nothing to restore.
+struct Restoring {
     vault: Vault,
     /// By the choice's index.
     restorers: BTreeMap<u32, Restorer>,
-    redacted: Assembler,
+    /// Whose the rest is.
+    head: Head,
+}
+
+/// What the chunks of an answer say of it alike.
+#[derive(Default)]
+struct Head {
+    id: String,
+    created: u64,
+    model: String,
+}
+
+impl Head {
+    /// Some chunks leave out what others say.
+    fn learn(&mut self, chunk: &Chunk) {
+        for (known, said) in [(&mut self.id, &chunk.id), (&mut self.model, &chunk.model)] {
+            if known.is_empty() {
+                known.clone_from(said);
+            }
+        }
+        if self.created == 0 {
+            self.created = chunk.created;
+        }
+    }
 }
 
 impl Relay {
     /// A relay that restores what this vault holds.
     pub fn new(vault: Vault) -> Self {
-        Self { vault, restorers: BTreeMap::new(), redacted: Assembler::default() }
+        if vault.is_empty() {
+            return Self::idle();
+        }
+        let (restorers, head) = (BTreeMap::new(), Head::default());
+        Self(Some(Box::new(Restoring { vault, restorers, head })))
+    }
+
+    /// A relay that has nothing to restore.
+    pub fn idle() -> Self {
+        Self(None)
     }
 
     /// The chunk with the caller's own values. Text that may be the beginning of a placeholder waits for the next one.
     pub fn push(&mut self, mut chunk: Chunk) -> Chunk {
-        self.redacted.push(&chunk);
-        if !self.vault.is_empty() {
-            for choice in &mut chunk.choices {
-                // They speak of tokens that the client will not see.
-                if let Some(logprobs) = choice.rest.get_mut("logprobs") {
-                    *logprobs = Value::Null;
-                }
-                forget_logprobs(&mut choice.delta);
-                let restorer = self.restorers.entry(choice.index).or_default();
-                // At the end nothing more comes: what waited belongs before it.
-                restorer.push(&self.vault, &mut choice.delta, choice.finish_reason.is_some());
+        let Some(restoring) = &mut self.0 else { return chunk };
+        let Restoring { vault, restorers, head } = restoring.as_mut();
+        head.learn(&chunk);
+        for choice in &mut chunk.choices {
+            // They speak of tokens that the client will not see.
+            if let Some(logprobs) = choice.rest.get_mut("logprobs") {
+                *logprobs = Value::Null;
             }
+            forget_logprobs(&mut choice.delta);
+            let restorer = restorers.entry(choice.index).or_default();
+            // At the end nothing more comes: what waited belongs before it.
+            restorer.push(vault, &mut choice.delta, choice.finish_reason.is_some());
         }
         chunk
     }
 
-    /// What still waited, if anything, and the whole answer in its redacted form.
-    pub fn finish(self) -> (Option<Chunk>, Chunk) {
-        let (whole, vault) = (self.redacted.finish(), self.vault);
-        let waited = self.restorers.into_iter().map(|(index, restorer)| Choice {
+    /// What still waited, if anything.
+    pub fn finish(self) -> Option<Chunk> {
+        let Restoring { vault, restorers, head: Head { id, created, model } } = *self.0?;
+        let waited = restorers.into_iter().map(|(index, restorer)| Choice {
             index,
             delta: restorer.finish(&vault),
             ..Choice::default()
         });
-        let rest = Chunk {
-            id: whole.id.clone(),
-            created: whole.created,
-            model: whole.model.clone(),
-            choices: waited.filter(|choice| choice.delta != Delta::default()).collect(),
-            ..Chunk::default()
-        };
-        ((!rest.choices.is_empty()).then_some(rest), whole)
+        let choices: Vec<Choice> = waited.filter(|choice| choice.delta != Delta::default()).collect();
+        (!choices.is_empty()).then(|| Chunk { id, created, model, choices, ..Chunk::default() })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::chat::{Function, ToolCall};
+    use crate::wire::chat::{Assembler, Function, ToolCall};
     use serde_json::json;
     use sluice_guardrails::{Guard, Policy, Restore, Restores};
 
@@ -92,14 +121,13 @@ mod tests {
         Chunk { choices: vec![choice], ..Chunk::default() }
     }
 
-    fn relayed(chunks: Vec<Chunk>) -> (Chunk, Chunk) {
+    fn relayed(chunks: Vec<Chunk>) -> Chunk {
         let (mut relay, mut seen) = (Relay::new(vault()), Assembler::default());
         for chunk in chunks {
             seen.push(&relay.push(chunk));
         }
-        let (rest, redacted) = relay.finish();
-        rest.iter().for_each(|rest| seen.push(rest));
-        (seen.finish(), redacted)
+        relay.finish().iter().for_each(|rest| seen.push(rest));
+        seen.finish()
     }
 
     #[test]
@@ -120,17 +148,12 @@ mod tests {
             if with_end {
                 split.push(chunk(Delta::default(), Some("stop")));
             }
-            let (seen, redacted) = relayed(split.clone());
+            let seen = relayed(split.clone());
             let expected = "Hi zoe.q@example.org, [EMAIL_ADDRESS_2] and [EMAIL";
             let delta = &seen.choices[0].delta;
             assert_eq!(delta.content.as_deref(), Some(expected));
             assert_eq!(delta.rest["reasoning_content"], expected);
             assert_eq!(delta.tool_calls[0].function.as_ref().unwrap().arguments.as_deref(), Some(expected));
-            assert_eq!(
-                redacted.choices[0].delta.content.as_deref(),
-                Some(text),
-                "what is kept stays redacted"
-            );
         }
     }
 
@@ -144,7 +167,7 @@ mod tests {
         }
         assert_eq!(order[0], (Some("see ".to_owned()), None));
         assert_eq!(order[1], (Some("[EMAIL".to_owned()), Some("stop".to_owned())));
-        assert!(relay.finish().0.is_none());
+        assert!(relay.finish().is_none());
     }
 
     /// What the client sees of these deltas, one chunk each.
@@ -154,7 +177,7 @@ mod tests {
             let chunk = json!({ "choices": [{ "index": 0, "delta": delta }] });
             seen.push(&relay.push(serde_json::from_value(chunk).unwrap()));
         }
-        relay.finish().0.iter().for_each(|rest| seen.push(rest));
+        relay.finish().iter().for_each(|rest| seen.push(rest));
         serde_json::to_value(&seen.finish().choices[0].delta).unwrap()
     }
 
@@ -204,6 +227,6 @@ mod tests {
         let chunk = json!({ "choices": [{ "delta": delta, "finish_reason": "stop" }] });
         let out = relay.push(serde_json::from_value(chunk).unwrap());
         assert_eq!(serde_json::to_value(&out.choices[0].delta).unwrap(), delta);
-        assert!(relay.finish().0.is_none());
+        assert!(relay.finish().is_none());
     }
 }

@@ -180,7 +180,10 @@ async fn io_thread(
         let Ok(stream) = TcpStream::from_std(stream) else { continue };
         let service = {
             let core = Arc::clone(&core);
-            service_fn(move |request: Request<Incoming>| endpoints::handle(Arc::clone(&core), request))
+            // Boxed, since hyper keeps the room for it as long as the connection stands, also while an answer streams.
+            service_fn(move |request: Request<Incoming>| {
+                Box::pin(endpoints::handle(Arc::clone(&core), request))
+            })
         };
         let connection =
             http_server(core.gateway.timeouts.client.0).serve_connection(TokioIo::new(stream), service);

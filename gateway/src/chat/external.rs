@@ -37,7 +37,7 @@ const NAMES: &[&str] = &[
 /// A request on its way past the guards.
 pub(super) struct Guarded {
     pub(super) request: ChatRequest,
-    pub(super) vault: Vault,
+    pub(super) vault: Box<Vault>,
 }
 
 /// Asks whoever is to be asked before a request goes anywhere, and changes it as they want. `original`: the fields as they came,

@@ -63,7 +63,7 @@ pub(crate) struct Cleared {
     /// What must hold for what is sent.
     pub(crate) secured: Option<Arc<Secured>>,
     /// The originals, for the way back.
-    vault: Vault,
+    vault: Box<Vault>,
     screening: Option<Screening>,
     /// Whether that may change or end its answer.
     acts: bool,
@@ -212,7 +212,7 @@ impl Cleared {
             Some(screening) => screening.read(chunks),
             None => chunks.into(),
         };
-        Answering { screened, relay: Some(Relay::new(self.vault)) }
+        Answering { screened, relay: Some(Relay::new(*self.vault)) }
     }
 }
 
@@ -225,7 +225,7 @@ impl Answering {
         let Some(relay) = &mut self.relay else { return Ok(None) };
         match self.screened.next().await? {
             Some(chunk) => Ok(Some(relay.push(chunk))),
-            None => Ok(self.relay.take().and_then(|relay| relay.finish().0)),
+            None => Ok(self.relay.take().and_then(Relay::finish)),
         }
     }
 }

@@ -21,7 +21,7 @@ const SHORTEST_ID: usize = 24;
 /// What the guards made of a request.
 pub(super) struct Inspected {
     /// The originals, for the way back.
-    pub(super) vault: Vault,
+    pub(super) vault: Box<Vault>,
     /// Nothing was found, nothing changed: for the same bytes there is nothing to do, to count or to tell.
     pub(super) clean: bool,
     /// The fields as they came, if an external guard is to see them.
@@ -124,7 +124,7 @@ fn inspect(
     if let Some(subject) = subject.filter(|_| matters) {
         request.secure(Secured { proof, in_house, kept: scanned.signed.kept, subject });
     }
-    Ok(Inspected { vault: scanned.vault, clean, original, injection: injection.is_some(), doubts })
+    Ok(Inspected { vault: Box::new(scanned.vault), clean, original, injection: injection.is_some(), doubts })
 }
 
 /// Whether a text is long and of base64's characters alone, as sound is; random digits in it would look like anything.

@@ -65,7 +65,7 @@ pub struct Note {
 struct Ready {
     call: Call,
     request: ChatRequest,
-    vault: sluice_guardrails::Vault,
+    vault: Box<sluice_guardrails::Vault>,
     wishes: Wishes,
     answer: Chunk,
 }

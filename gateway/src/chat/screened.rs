@@ -24,16 +24,22 @@ pub(super) struct Screening {
     guard: Option<Arc<Guard>>,
     subject: Option<Arc<Subject>>,
     prompt: Option<Prompt>,
-    heard: Option<Heard>,
+    heard: Option<Box<Heard>>,
 }
 
 /// The chunks of an answer as they may go on. What was decided is written down when it is dropped, however far it came.
 pub(super) struct Screened {
     chunks: Chunks,
-    reading: Option<(Answers, Screening)>,
+    reading: Option<Box<Reading>>,
     /// What others are to hear before anybody has any of it.
-    heard: Option<Heard>,
+    heard: Option<Box<Heard>>,
     done: bool,
+}
+
+/// An answer that is read by a policy's rules.
+struct Reading {
+    answers: Answers,
+    screening: Screening,
 }
 
 impl Screening {
@@ -45,7 +51,7 @@ impl Screening {
         let external = core.gateway.external.is_asked(Phase::Output);
         let subject = (audited || external).then(|| audited::subject(call, &request.model, targets));
         let heard = subject.clone().filter(|_| external);
-        let heard = heard.map(|subject| Heard::new(core, subject, request.secured().cloned()));
+        let heard = heard.map(|subject| Box::new(Heard::new(core, subject, request.secured().cloned())));
         let compared = output.is_some_and(|output| output.system_prompt != Action::Off);
         let prompt = compared.then(|| Prompt::new(request.system_texts().into_iter())).flatten();
         Self { core: Arc::clone(core), call: Arc::clone(call), guard, subject, prompt, heard }
@@ -54,7 +60,8 @@ impl Screening {
     /// Reads one answer.
     pub(super) fn read(mut self, chunks: Chunks) -> Screened {
         let heard = self.heard.take();
-        let reading = self.guard.take().map(|guard| (Answers::new(guard, self.prompt.take()), self));
+        let answers = self.guard.take().map(|guard| Answers::new(guard, self.prompt.take()));
+        let reading = answers.map(|answers| Box::new(Reading { answers, screening: self }));
         Screened { chunks, reading, heard, done: false }
     }
 
@@ -106,7 +113,7 @@ impl Screened {
             return Ok(None);
         }
         let next = self.chunks.next().await?;
-        let Some((answers, _)) = &mut self.reading else {
+        let Some(Reading { answers, .. }) = self.reading.as_deref_mut() else {
             self.done = next.is_none();
             return Ok(next);
         };
@@ -129,7 +136,8 @@ impl From<Chunks> for Screened {
 
 impl Drop for Screened {
     fn drop(&mut self) {
-        let Some((answers, screening)) = self.reading.take() else { return };
+        let Some(reading) = self.reading.take() else { return };
+        let Reading { answers, screening } = *reading;
         let is_large = answers.size() >= LARGE_BODY;
         let note = move || screening.note(answers);
         match tokio::runtime::Handle::try_current() {

@@ -82,8 +82,8 @@ impl StreamOut {
     /// The answer was remembered before the client sees its end, so that its next request finds it.
     async fn finish(mut self) {
         self.account.close("complete");
-        let (rest, _) = self.relay.finish();
-        let mut end = rest.and_then(|rest| self.encoder.push(rest)).unwrap_or_default().to_vec();
+        let mut end =
+            self.relay.finish().and_then(|rest| self.encoder.push(rest)).unwrap_or_default().to_vec();
         end.extend(self.encoder.finish());
         if send(&self.parts, Bytes::from(end), self.patience).await {
             drop(self.parts.send(Part::End).await);

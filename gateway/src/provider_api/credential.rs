@@ -57,9 +57,11 @@ impl Credential {
         Ok(match self {
             Self::None => Authorization::default(),
             Self::Headers(headers) => headers.clone().into(),
-            Self::Tokens(account) => account.ready(upstream).await?.into(),
+            // Boxed, so that every other request need not carry around the room that fetching takes.
+            Self::Tokens(account) => Box::pin(account.ready(upstream)).await?.into(),
             Self::Aws(aws) => {
-                Authorization { signing: Some(aws.ready(upstream).await?), ..Authorization::default() }
+                let signing = Some(Box::pin(aws.ready(upstream)).await?);
+                Authorization { signing, ..Authorization::default() }
             }
         })
     }

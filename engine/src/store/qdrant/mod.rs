@@ -388,8 +388,14 @@ impl SharedStore {
     }
 
     /// Runs something on the store's own runtime; nothing if the store is ending.
-    async fn run<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> Option<T> {
-        self.runtime.as_ref()?.spawn(task).await.ok()
+    ///
+    /// It is started at once: who waits for it need not have room for it.
+    fn run<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> impl Future<Output = Option<T>> + Send + 'static {
+        let running = self.runtime.as_ref().map(|runtime| runtime.spawn(task));
+        async move { running?.await.ok() }
     }
 }
 

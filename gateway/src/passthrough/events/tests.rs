@@ -31,7 +31,7 @@ fn restored(pieces: &[&[u8]]) -> Vec<Value> {
         let StreamEvent::Chunk(chunk) = event else { panic!("a chunk") };
         out.extend(writer.push(relay.push(chunk)));
     }
-    relay.finish().0.into_iter().for_each(|rest| out.extend(writer.push(rest)));
+    relay.finish().into_iter().for_each(|rest| out.extend(writer.push(rest)));
     out
 }
 

@@ -39,7 +39,7 @@ fn restored(pieces: &[&[u8]]) -> Vec<(String, Value)> {
         let StreamEvent::Chunk(chunk) = event else { panic!("a chunk") };
         out.extend(writer.push(relay.push(chunk)));
     }
-    relay.finish().0.into_iter().for_each(|rest| out.extend(writer.push(rest)));
+    relay.finish().into_iter().for_each(|rest| out.extend(writer.push(rest)));
     let mut frames = Frames::default();
     out.iter().for_each(|event| frames.push(&written(event).unwrap()));
     let read = std::iter::from_fn(|| frames.take().unwrap());
