@@ -71,7 +71,7 @@ use head::{
 };
 use head::{decimals, describe, fallbacks, overhead, put, respond, tell_dropped, unix_seconds};
 pub use head::{error_in, error_response};
-pub(crate) use known::worst as worst_attack;
+pub(crate) use known::judge as judge_attacks;
 use lifetime::Excuse;
 use live::{End, Live};
 pub(crate) use parts::Fate;
@@ -135,7 +135,7 @@ pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Raw<Bytes>) -> Resul
     {
         return Ok(from_memory(core, call, &delivery, Vault::new(), remembered));
     }
-    let (mut request, targets, Inspected { mut vault, clean, original, injection }) = if small {
+    let (mut request, targets, Inspected { mut vault, clean, original, mut injection, doubts }) = if small {
         read(gateway, call, &body)?
     } else {
         // Scanning it takes milliseconds, which the other clients of this thread would wait.
@@ -143,6 +143,11 @@ pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Raw<Bytes>) -> Resul
         let reading = tokio::task::spawn_blocking(move || read(&gateway, &call, &body));
         reading.await.map_err(|_| ApiError::Internal)??
     };
+    let mut certain = true;
+    if !doubts.is_empty() {
+        let settled = Box::pin(meant::settle(gateway, call, &doubts, (&request.model, &targets))).await?;
+        (injection, certain) = (injection || settled.injection, settled.unremarkable);
+    }
     if asks_others {
         let guarded = Guarded { request, vault };
         Guarded { request, vault } =
@@ -151,7 +156,8 @@ pub async fn chat(core: &Arc<Core>, call: &Arc<Call>, body: Raw<Bytes>) -> Resul
     steer::steer(gateway, call, &mut request, (&vault, injection))?;
     let unremarkable =
         meant::is_unasked(gateway) || Box::pin(meant::input(gateway, call, &mut request, &targets)).await?;
-    let repeat = repeat.filter(|_| clean && unremarkable && !gateway.routes.is_conditional(&request.model));
+    let repeat =
+        repeat.filter(|_| clean && certain && unremarkable && !gateway.routes.is_conditional(&request.model));
     let asked = Asked { call, request: &request, vault: &vault, wishes: &wishes };
     let screening = || Screening::new(core, call, &request, &targets);
     let found = match memory {
@@ -322,7 +328,7 @@ fn read(
         *called = Arc::clone(other);
     }
     let mut targets = gateway.routes.resolve_for(&call.caller, &request.model)?;
-    let inspected = guards::input(gateway, call, &mut request, &mut targets)?;
+    let inspected = guards::input_with_doubts(gateway, call, &mut request, &mut targets)?;
     Ok((request, targets, inspected))
 }
 

@@ -143,6 +143,11 @@ pub struct ProviderConfig {
     /// A kind of the catalogue (`openai`, `groq`, `ollama`, …), `openai_compatible` for any other server that speaks the
     /// OpenAI API, or `mock`.
     pub kind: String,
+    /// How it speaks, for kinds that speak OpenAI's APIs: `openai` (chat completions), `responses`, or both, of which the first is for
+    /// clients of every format and the other for those whose format it is. By default the catalogue's, and with a `base_url` the
+    /// first of these alone.
+    #[serde(default)]
+    pub api: Words,
     /// Where its API is, up to and with the version, such as `https://api.openai.com/v1`. By default the catalogue's.
     #[serde(default)]
     pub base_url: Option<String>,
@@ -231,6 +236,7 @@ impl ProviderConfig {
     pub fn of_kind(kind: &str) -> Self {
         Self {
             kind: kind.to_owned(),
+            api: Words::Any,
             base_url: None,
             api_key: None,
             api_keys: Vec::new(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rustls::crypto::ring;
 use sluice_engine::cache::Deciding;
 use sluice_engine::{CacheConfig, SemanticCache};
+use sluice_guardrails::injection::Detector;
 use sluice_models::EmbedPool;
 
 use crate::audit::Audit;
@@ -176,6 +177,12 @@ impl Gateway {
     /// The tenants and routes there are.
     pub fn names(&self) -> Names<'_> {
         Names { keys: &self.keys, routes: &self.routes }
+    }
+
+    /// Whether what words leave in doubt can be judged by its meaning: the embedding model is the one that the detector learnt from.
+    pub fn weighs_meaning(&self) -> bool {
+        let model = self.embedder.as_ref().and_then(|embedder| embedder.id().split('/').next());
+        model.is_some() && model == Detector::shared().model()
     }
 
     /// Writes what waits to be written. To be called when nothing more is asked; it may wait for a disk.

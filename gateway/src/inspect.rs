@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use sluice_guardrails::{Channel, Class, Decision, Guard, InjectionReport, Operator, Step, Vault};
 
 use crate::body::Body;
-use crate::chat::{Attack, Call, Fate, LARGE_BODY, scan, worst_attack};
+use crate::chat::{Attack, Call, Fate, LARGE_BODY, judge_attacks, scan};
 use crate::error::ApiError;
 use crate::gateway::Gateway;
 use crate::known::KnownAttacks;
@@ -201,7 +201,7 @@ fn request(attacks: &KnownAttacks, guard: &Guard, fields: Map<String, Value>) ->
         return Err(ApiError::invalid(name, EXPECTED));
     }
     let mut value = Value::Object(fields);
-    let attack = worst_attack(attacks, guard, &mut value);
+    let attack = judge_attacks(attacks, guard, &mut value, false).worst;
     let scanned = scan(guard, &mut value, true);
     let action = match scanned.redacted {
         _ if scanned.refusal().is_some() || attack.as_ref().is_some_and(|attack| attack.blocks) => {

@@ -65,6 +65,18 @@ impl Meaning<'_> {
         Ok(())
     }
 
+    /// The vector of a text, if the model sees it whole.
+    ///
+    /// # Errors
+    /// As [`Meaning::each`].
+    pub(crate) async fn whole(&self, text: &str) -> Result<Option<Arc<Embedding>>, EmbedError> {
+        if text.split_whitespace().nth(self.embedder.max_tokens()).is_some() {
+            // Each word is a token at the least.
+            return Ok(None);
+        }
+        Ok(Some(self.vector(text).await?).filter(|embedding| !embedding.truncated))
+    }
+
     async fn vector(&self, text: &str) -> Result<Arc<Embedding>, EmbedError> {
         let left = self.end.saturating_duration_since(Instant::now());
         let embedding = self.embedder.embed_within(self.scope, text, Some(left));

@@ -213,9 +213,11 @@ fn about(target: &Target, address: &Address, stream: bool) -> About {
         return About::Account;
     }
     let how = target.provider.encoding(&target.model, stream, target.drop_params);
-    let path = target.api().path(&how).unwrap_or_default();
     let plain = |path: &str| percent_decode_str(path).decode_utf8_lossy().into_owned();
-    let is_chat = plain(path.split('?').next().unwrap_or_default()) == plain(&address.path);
+    let is_chat = Format::ALL.iter().any(|format| {
+        let path = target.api(*format).path(&how).unwrap_or_default();
+        plain(path.split('?').next().unwrap_or_default()) == plain(&address.path)
+    });
     if is_chat { About::Chat } else { About::Model }
 }
 

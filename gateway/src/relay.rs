@@ -14,6 +14,7 @@ use serde_json::Value;
 use sluice_guardrails::Vault;
 
 use crate::wire::chat::{Assembler, Choice, Chunk, Delta};
+use crate::wire::responses::forget_logprobs;
 use restore::Restorer;
 
 /// Takes the chunks of an answer as the provider sent them and gives them as the client should see them.
@@ -39,6 +40,7 @@ impl Relay {
                 if let Some(logprobs) = choice.rest.get_mut("logprobs") {
                     *logprobs = Value::Null;
                 }
+                forget_logprobs(&mut choice.delta);
                 let restorer = self.restorers.entry(choice.index).or_default();
                 // At the end nothing more comes: what waited belongs before it.
                 restorer.push(&self.vault, &mut choice.delta, choice.finish_reason.is_some());

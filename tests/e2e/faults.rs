@@ -12,7 +12,7 @@ use sluice_tests::golden::{Asker, Told, broken, stream as golden_stream};
 use sluice_tests::{Gate, log};
 use tokio::time::timeout;
 
-use crate::goldens::model;
+use crate::goldens::{kind, model};
 
 /// Short where providers are scripted to be silent, wide enough for those that are not to answer on a busy machine.
 const TERMS: &str = "
@@ -33,6 +33,8 @@ const TOKENS: (u64, u64) = (24, 41);
 /// The formats of clients: the names of their files, and where they ask.
 const CLIENTS: [(&str, &str); 3] =
     [("openai", "/v1/chat/completions"), ("anthropic", "/v1/messages"), ("responses", "/v1/responses")];
+/// The formats of providers.
+const FORMATS: [&str; 5] = ["openai", "responses", "anthropic", "gemini", "bedrock"];
 /// What depends on how a provider speaks, and is tried with each.
 const OF_FORMATS: [Fault; 6] =
     [Fault::Cut, Fault::Malformed, Fault::MalformedLater, Fault::StallLater, Fault::Error, Fault::ErrorLater];
@@ -72,7 +74,7 @@ impl fmt::Display for Cell {
 impl Cell {
     fn all() -> Vec<Self> {
         let mut cells = Vec::new();
-        for provider in ["openai", "anthropic", "gemini", "bedrock"] {
+        for provider in FORMATS {
             let faults = FAULTS.iter().chain([&ERROR_LATER]);
             for fault in faults.filter(|(_, fault)| provider == "openai" || OF_FORMATS.contains(fault)) {
                 for client in CLIENTS {
@@ -226,12 +228,12 @@ fn text_of(format: &str) -> &'static str {
 fn gate(faulty: &Faulty, cells: &[Cell], terms: &str) -> Gate {
     let (mut providers, mut routes) = (String::from("providers:\n"), String::from("routes:\n"));
     let mut provider = |name: &str, how, format: &str| {
-        let kind = if format == "openai" { "openai_compatible" } else { format };
+        let kind = kind(format);
         let base_url = faulty.base_url(how, format, name);
         providers +=
             &format!("  {name}: {{kind: {kind}, base_url: '{base_url}', api_key: 'env:TEST_FAULTY'}}\n");
     };
-    for format in ["openai", "anthropic", "gemini", "bedrock"] {
+    for format in FORMATS {
         provider(&format!("healthy-{format}"), HEALTHY, format);
         provider(&format!("failing-{format}"), ("status_500", Fault::Status(500)), format);
     }

@@ -54,15 +54,21 @@ async fn providers() -> Vec<Provider> {
     providers
 }
 
+/// The kind of a provider of this format, and what has to be said of it.
+pub(crate) fn kind(format: &str) -> &str {
+    match format {
+        "openai" => "openai_compatible",
+        "responses" => "openai_compatible, api: responses",
+        "vertex_anthropic" => "vertex",
+        format => format,
+    }
+}
+
 /// A gateway with these providers by their names, each behind a model of its name.
 fn gate(providers: &[(String, &Provider)]) -> Gate {
     let mut yaml = String::from("providers:\n");
     for (name, provider) in providers {
-        let kind = match provider.format {
-            "openai" => "openai_compatible",
-            "vertex_anthropic" => "vertex",
-            format => format,
-        };
+        let kind = kind(provider.format);
         let base_url = provider.base_url();
         yaml += &format!("  {name}: {{kind: {kind}, base_url: '{base_url}', api_key: 'env:TEST_GOLDEN'}}\n");
     }
@@ -151,7 +157,7 @@ fn received(findings: &mut Findings, place: &str, case: &Case, pair: (&str, &Pro
     }
     let place = format!("{place}, request");
     findings.compare(&place, &meaning::request(format, &got.body), &meaning::request(format, &wanted));
-    if matches!(format, "openai" | "anthropic" | "vertex_anthropic") {
+    if matches!(format, "openai" | "anthropic" | "vertex_anthropic" | "responses") {
         findings.compare(&place, &json!(got.body["stream"] == true), &json!(stream));
     }
 }

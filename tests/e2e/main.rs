@@ -107,6 +107,8 @@ mod passthrough_keys;
 mod presidio;
 // What the README shows of a request is what happens.
 mod readme;
+// OpenAI's Responses between a client and a provider that both speak it, and where one of them does not.
+mod responses;
 // Whom a route asks, by strategy and by what is known of a request.
 mod routing;
 // Targets that fail are left alone, and their failures go unnoticed.

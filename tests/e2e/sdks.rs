@@ -12,10 +12,10 @@ use sluice_tests::golden::cases;
 use sluice_tests::golden::replay::{case, name};
 use sluice_tests::golden::{Got, Provider, meaning, stream};
 
-use crate::goldens::{Findings, model};
+use crate::goldens::{Findings, kind, model};
 use crate::sdk_packages::{node_packages, python, sdk_folder};
 
-const PROVIDERS: [&str; 4] = ["openai", "anthropic", "gemini", "bedrock"];
+const PROVIDERS: [&str; 5] = ["openai", "responses", "anthropic", "gemini", "bedrock"];
 const CASES: [&str; 6] = ["plain", "tools", "parallel_tools", "tool_results", "structured_output", "images"];
 
 /// What a script told, by format, conversation, how it was asked, and by whom it was answered.
@@ -143,7 +143,7 @@ fn configuration(providers: &[Provider]) -> String {
     let (mut kinds, mut routes) = (String::from("providers:\n"), String::from("routes:\n"));
     for provider in providers {
         let format = provider.format;
-        let kind = if format == "openai" { "openai_compatible" } else { format };
+        let kind = kind(format);
         let errors = errors(format).into_iter().map(|error| format!("error.{error}"));
         for case in CASES.iter().map(|case| (*case).to_owned()).chain(["parsed".to_owned()]).chain(errors) {
             let name = format!("{format}-{case}").replace(['_', '.'], "-");

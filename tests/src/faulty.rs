@@ -333,6 +333,10 @@ fn error(format: &str, stream: bool) -> Vec<u8> {
         (false, _) => refusal.to_string().into_bytes(),
         (true, "bedrock") => exception("serviceUnavailableException", WORDS),
         (true, "anthropic") => format!("event: error\ndata: {refusal}\n\n").into_bytes(),
+        (true, "responses") => {
+            let failed = json!({ "type": "response.failed", "response": { "status": "failed", "output": [], "error": refusal["error"] } });
+            format!("event: response.failed\ndata: {failed}\n\n").into_bytes()
+        }
         (true, _) => format!("data: {refusal}\n\n").into_bytes(),
     }
 }

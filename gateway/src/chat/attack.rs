@@ -2,12 +2,16 @@
 
 mod joined;
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use sluice_guardrails::injection::{Segment, System, Verdict};
 use sluice_guardrails::{Channel, Guard, InjectionAction, Step, read_texts};
 
-use super::audited;
 use super::guards::{channel, is_structure};
+use super::{Call, audited};
+use crate::error::ApiError;
+use crate::gateway::Gateway;
 use joined::{Run, Stretch};
 
 /// Shorter texts hold no instruction, unless together with others.
@@ -50,17 +54,70 @@ impl Attack {
     pub(crate) fn action(&self) -> &'static str {
         if self.blocks || self.shadow { "block" } else { "report" }
     }
+
+    /// Counts it, and tells the operator.
+    pub(super) fn tell(&self, gateway: &Gateway, call: &Call) {
+        gateway.metrics.injection();
+        tracing::warn!(request_id = call.id, key = call.caller.key, channel = self.channel.name(), field = self.field,
+            score = self.score, signals = ?self.signals, action = self.action(), shadow = self.shadow,
+            "the prompt looks like an injection");
+    }
+
+    /// What its client is told, if the request is refused for it.
+    pub(super) fn refusal(&self) -> Option<ApiError> {
+        let refusal =
+            || ApiError::InjectionBlocked { param: self.field.clone(), signals: self.signals.join(", ") };
+        self.blocks.then(refusal)
+    }
+
+    /// What is refused is worse than what would be, and that worse than what is told; then the score counts.
+    pub(crate) fn is_worse_than(&self, other: &Attack) -> bool {
+        let rank = |attack: &Attack| (attack.blocks, attack.shadow);
+        rank(self) > rank(other) || (rank(self) == rank(other) && self.score > other.score)
+    }
+}
+
+/// What was seen in a request.
+#[derive(Default)]
+pub(crate) struct Judged {
+    /// The worst of what its words settle.
+    pub(crate) worst: Option<Attack>,
+    /// What they don't, if whoever asks can tell what a text means; in the order of the request.
+    pub(crate) doubts: Vec<Doubt>,
+}
+
+/// A text of which its words alone say too little.
+pub(crate) struct Doubt {
+    /// What is in doubt.
+    pub(crate) text: String,
+    channel: Channel,
+    field: String,
+    /// Whether it is several texts read as one.
+    split: bool,
+    system: Option<Arc<System>>,
+}
+
+impl Doubt {
+    /// What it is by its vector, if it has one, else by its words; none if it is harmless.
+    pub(crate) fn settle(&self, guard: &Guard, vector: Option<&[f32]>) -> Option<Attack> {
+        let Doubt { text, channel, system, .. } = self;
+        let segment = Segment { text, channel: *channel, system: system.as_deref(), vector };
+        let mut verdict = guard.judge(&segment).filter(|verdict| verdict.flagged)?;
+        verdict.signals.extend(self.split.then_some(SPLIT));
+        let seen = seen(guard, *channel, &verdict);
+        Some(Attack { field: self.field.clone(), ..attack(guard, *channel, verdict, seen) })
+    }
 }
 
 /// Judges every text of a request by the rules for whoever speaks in it, people's also against the system prompt, and what one
-/// speaker says in several texts in a row also as one.
-pub(crate) fn worst(guard: &Guard, request: &Value) -> Option<Attack> {
+/// speaker says in several texts in a row also as one. Everything is settled by words unless there may be `doubts`.
+pub(crate) fn judge(guard: &Guard, request: &Value, doubts: bool) -> Judged {
     if !guard.looks_for_injection() {
-        return None;
+        return Judged::default();
     }
     let system = system_texts(request);
-    let system = (!system.is_empty()).then(|| System::read(&system));
-    let mut court = Court { guard, system, worst: None };
+    let system = (!system.is_empty()).then(|| Arc::new(System::read(&system)));
+    let mut court = Court { guard, system, worst: None, doubts: doubts.then(Vec::new) };
     let (mut run, mut number) = (Run::default(), 0);
     read_texts(request, &is_structure, &mut |path, text| {
         number += 1;
@@ -77,9 +134,11 @@ pub(crate) fn worst(guard: &Guard, request: &Value) -> Option<Attack> {
         }
     });
     run.end(Channel::default()).iter().for_each(|stretch| court.together(stretch));
-    let mut worst = court.worst?;
-    worst.0.field = field(request, worst.1);
-    Some(worst.0)
+    let Court { worst, doubts, .. } = court;
+    let worst = worst.map(|(attack, at)| Attack { field: field(request, at), ..attack });
+    let doubts = doubts.unwrap_or_default().into_iter();
+    let doubts = doubts.map(|(doubt, at)| Doubt { field: field(request, at), ..doubt });
+    Judged { worst, doubts: doubts.collect() }
 }
 
 /// What the operator says to the model, wherever it stands in a request.
@@ -125,24 +184,25 @@ struct Seen {
 /// Judges the texts of one request.
 struct Court<'g> {
     guard: &'g Guard,
-    system: Option<System>,
+    system: Option<Arc<System>>,
     /// The worst so far, and the number of the text in which it begins.
     worst: Option<(Attack, usize)>,
+    /// What is in doubt, with the same number, if anything may be.
+    doubts: Option<Vec<(Doubt, usize)>>,
 }
 
 impl Court<'_> {
     fn judge(&self, channel: Channel, text: &str) -> Option<Verdict> {
-        let segment = Segment { text, channel, system: self.system.as_ref(), ..Segment::default() };
+        let segment = Segment { text, channel, system: self.system.as_deref(), ..Segment::default() };
         self.guard.judge(&segment)
     }
 
-    fn seen(&self, channel: Channel, verdict: &Verdict) -> Seen {
-        let refused = match self.guard.injection_in(channel) {
-            InjectionAction::Block => verdict.blocked,
-            InjectionAction::Strict => verdict.flagged,
-            InjectionAction::Report | InjectionAction::Off => false,
-        };
-        Seen { flagged: verdict.flagged, refused }
+    /// Leaves a text in doubt, if it is and may be.
+    fn doubt(&mut self, number: usize, channel: Channel, text: &str, verdict: &Verdict, split: bool) -> bool {
+        let Some(doubts) = self.doubts.as_mut().filter(|_| verdict.in_doubt) else { return false };
+        let (text, field, system) = (text.to_owned(), String::new(), self.system.clone());
+        doubts.push((Doubt { text, channel, field, split, system }, number));
+        true
     }
 
     /// Judges a text by itself.
@@ -151,7 +211,11 @@ impl Court<'_> {
             return Seen::default();
         }
         let Some(verdict) = self.judge(channel, text) else { return Seen::default() };
-        let seen = self.seen(channel, &verdict);
+        if self.doubt(number, channel, text, &verdict, false) {
+            // It may come to nothing, and must not keep what it is a part of from being judged.
+            return Seen::default();
+        }
+        let seen = seen(self.guard, channel, &verdict);
         if seen.flagged {
             self.keep(number, channel, verdict, seen);
         }
@@ -168,7 +232,7 @@ impl Court<'_> {
         for join in stretch.joins() {
             let judge = |from: usize| self.judge(channel, &stretch.text(from, join));
             let Some(verdict) = judge(0) else { return };
-            let seen = self.seen(channel, &verdict);
+            let seen = seen(self.guard, channel, &verdict);
             if !seen.flagged || (alone.flagged && !seen.refused) {
                 continue;
             }
@@ -182,27 +246,39 @@ impl Court<'_> {
                     _ => to = middle - 1,
                 }
             }
-            let mut signals = verdict.signals;
-            signals.push(SPLIT);
-            self.keep(stretch.number(from), channel, Verdict { signals, ..verdict }, seen);
+            if !self.doubt(stretch.number(from), channel, &stretch.text(from, join), &verdict, true) {
+                let mut signals = verdict.signals;
+                signals.push(SPLIT);
+                self.keep(stretch.number(from), channel, Verdict { signals, ..verdict }, seen);
+            }
             return;
         }
     }
 
     /// Takes a verdict for the worst one if it is; of equal ones the first stays.
     fn keep(&mut self, number: usize, channel: Channel, verdict: Verdict, seen: Seen) {
-        let tried = self.guard.is_tried();
-        let (blocks, shadow) = (seen.refused && !tried, seen.refused && tried);
-        let rank = |attack: &Attack| (attack.blocks, attack.shadow);
-        let is_worse = self.worst.as_ref().is_none_or(|(worst, _)| {
-            (blocks, shadow) > rank(worst) || ((blocks, shadow) == rank(worst) && verdict.score > worst.score)
-        });
-        if is_worse {
-            let Verdict { score, signals, .. } = verdict;
-            self.worst =
-                Some((Attack { channel, field: String::new(), score, signals, blocks, shadow }, number));
+        let attack = attack(self.guard, channel, verdict, seen);
+        if self.worst.as_ref().is_none_or(|(worst, _)| attack.is_worse_than(worst)) {
+            self.worst = Some((attack, number));
         }
     }
+}
+
+fn seen(guard: &Guard, channel: Channel, verdict: &Verdict) -> Seen {
+    let refused = match guard.injection_in(channel) {
+        InjectionAction::Block => verdict.blocked,
+        InjectionAction::Strict => verdict.flagged,
+        InjectionAction::Report | InjectionAction::Off => false,
+    };
+    Seen { flagged: verdict.flagged, refused }
+}
+
+/// What a verdict comes to, in a place that is still to be named.
+fn attack(guard: &Guard, channel: Channel, verdict: Verdict, seen: Seen) -> Attack {
+    let tried = guard.is_tried();
+    let (blocks, shadow) = (seen.refused && !tried, seen.refused && tried);
+    let Verdict { score, signals, .. } = verdict;
+    Attack { channel, field: String::new(), score, signals, blocks, shadow }
 }
 
 #[cfg(test)]
@@ -217,7 +293,7 @@ mod tests {
     fn worst_by(policy: &str, request: &Value) -> Option<Attack> {
         let rules: Rules = crate::config::parse_as(policy, "test.yaml").unwrap();
         let policy = InForce::of_rules(&rules);
-        worst(policy.guard("", ""), request)
+        judge(policy.guard("", ""), request, false).worst
     }
 
     fn said(role: &str, text: &str) -> Value {

@@ -49,7 +49,7 @@ pub async fn count(core: &Arc<Core>, call: &Arc<Call>, body: Raw<Bytes>) -> Resu
     let until = Instant::now() + core.gateway.timeouts.until_first_byte(false);
     for target in &targets {
         let how = target.provider.encoding(&target.model, false, target.drop_params);
-        let Some(counting) = target.api().count(&request, &how) else { continue };
+        let Some(counting) = target.api(request.format).count(&request, &how) else { continue };
         match ask(core, &request, (target, counting), until).await {
             Ok(counted) => return Ok(json_response(&counted)),
             Err(Uncounted::Refused(error)) => return Err(*error),
@@ -108,7 +108,7 @@ async fn ask(
     };
     if matches!(status, StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE) {
         let answer = ErrorAnswer { status, headers: &headers, body: &body };
-        if let Some(error) = target.api().decode_error(&answer) {
+        if let Some(error) = target.api(request.format).decode_error(&answer) {
             return Err(Uncounted::Refused(Box::new(ApiError::Provider { status, error })));
         }
     }

@@ -98,7 +98,7 @@ pub(crate) async fn guard(core: &Arc<Core>, call: &Arc<Call>, asked: Asked) -> R
     }
     let readable = asked.fields.is_some();
     let body = asked.body.clone();
-    let (mut request, targets, Inspected { mut vault, original, .. }) = if body.len() < LARGE_BODY {
+    let (mut request, targets, Inspected { mut vault, original, doubts, .. }) = if body.len() < LARGE_BODY {
         read(gateway, call, asked)?
     } else {
         let (gateway, call) = (Arc::clone(gateway), Arc::clone(call));
@@ -106,6 +106,9 @@ pub(crate) async fn guard(core: &Arc<Core>, call: &Arc<Call>, asked: Asked) -> R
         let reading = tokio::task::spawn_blocking(move || read(&gateway, &call, asked));
         reading.await.map_err(|_| ApiError::Internal)??
     };
+    if !doubts.is_empty() {
+        Box::pin(meant::settle(gateway, call, &doubts, (&request.model, &targets))).await?;
+    }
     if readable && gateway.external.is_asked(Phase::Input) {
         let guarded = Guarded { request, vault };
         let asking = external::input(core, call, &targets, guarded, original);
@@ -142,7 +145,7 @@ fn read(
     let mut request = ChatRequest::new(fields, body, model, stream, true);
     request.passed = passed;
     let mut targets = vec![target];
-    let inspected = guards::input(gateway, call, &mut request, &mut targets)?;
+    let inspected = guards::input_with_doubts(gateway, call, &mut request, &mut targets)?;
     Ok((request, targets, inspected))
 }
 

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 use sluice_guardrails::{Channel, Proof, Reading, Step, Vault};
 
+use super::attack::{Attack, Doubt, Judged};
 use super::request::{ChatRequest, Secured};
 use super::scan::{Scanned, scan};
 use super::{Call, audited, known, signed};
@@ -14,6 +15,8 @@ use crate::route::Target;
 
 /// Less than this in base64 is not a hundredth of a second of sound.
 const SHORTEST_SOUND: usize = 64;
+/// OpenAI's are longer.
+const SHORTEST_ID: usize = 24;
 
 /// What the guards made of a request.
 pub(super) struct Inspected {
@@ -25,6 +28,21 @@ pub(super) struct Inspected {
     pub(super) original: Option<Map<String, Value>>,
     /// It looks like a prompt injection.
     pub(super) injection: bool,
+    /// Texts whose words leave it open whether they do, for [`meant::settle`].
+    pub(super) doubts: Vec<Doubt>,
+}
+
+/// [`input_with_doubts`] for who can't wait: words settle everything.
+///
+/// # Errors
+/// The same.
+pub(super) fn input(
+    gateway: &Gateway,
+    call: &Call,
+    request: &mut ChatRequest,
+    targets: &mut Vec<Target>,
+) -> Result<Inspected, ApiError> {
+    inspect(gateway, call, (request, targets), false)
 }
 
 /// Redacts the request in place, writes down what was decided, ties the request to the proof that it worked, and takes away
@@ -33,26 +51,31 @@ pub(super) struct Inspected {
 /// # Errors
 /// [`ApiError::Blocked`], [`ApiError::PartBlocked`] and [`ApiError::NoInHouseTarget`] where the policy says so;
 /// [`ApiError::AuditUnavailable`].
-pub(super) fn input(
+pub(super) fn input_with_doubts(
     gateway: &Gateway,
     call: &Call,
     request: &mut ChatRequest,
     targets: &mut Vec<Target>,
 ) -> Result<Inspected, ApiError> {
+    inspect(gateway, call, (request, targets), gateway.weighs_meaning())
+}
+
+fn inspect(
+    gateway: &Gateway,
+    call: &Call,
+    (request, targets): (&mut ChatRequest, &mut Vec<Target>),
+    doubts: bool,
+) -> Result<Inspected, ApiError> {
     let (guard, audit) = (call.guard(&request.model), gateway.audit.as_deref());
     audit.map_or(Ok(()), Audit::ready)?;
-    let mut injection = None;
+    let mut judged = Judged::default();
     let looked: Result<bool, ApiError> = request.rewrite(|fields| {
-        injection = known::worst(&gateway.attacks, guard, fields);
+        judged = known::judge(&gateway.attacks, guard, fields, doubts);
         Ok(false)
     });
     looked?;
-    if let Some(attack) = &injection {
-        gateway.metrics.injection();
-        tracing::warn!(request_id = call.id, key = call.caller.key, channel = attack.channel.name(), field = attack.field,
-            score = attack.score, signals = ?attack.signals, action = attack.action(), shadow = attack.shadow,
-            "the prompt looks like an injection");
-    }
+    let Judged { worst: injection, doubts } = judged;
+    injection.iter().for_each(|attack| attack.tell(gateway, call));
     let (channel, model) = (Channel::Parameters, &request.model);
     if !guard.inspect_in(channel, model, "").is_empty() || guard.confines(channel, model) {
         // It goes to the provider and into the log as it is.
@@ -92,9 +115,7 @@ pub(super) fn input(
     }
     scanned.count(&gateway.metrics);
     let homeless = homeless.map(|what| ApiError::NoInHouseTarget { what, model: request.model.clone() });
-    let attacked = injection.as_ref().filter(|attack| attack.blocks).map(|attack| {
-        ApiError::InjectionBlocked { param: attack.field.clone(), signals: attack.signals.join(", ") }
-    });
+    let attacked = injection.as_ref().and_then(Attack::refusal);
     if let Some(refusal) = attacked.or(scanned.refusal()).or(homeless) {
         gateway.metrics.refused(refusal.code());
         return Err(refusal);
@@ -103,7 +124,7 @@ pub(super) fn input(
     if let Some(subject) = subject.filter(|_| matters) {
         request.secure(Secured { proof, in_house, kept: scanned.signed.kept, subject });
     }
-    Ok(Inspected { vault: scanned.vault, clean, original, injection: injection.is_some() })
+    Ok(Inspected { vault: scanned.vault, clean, original, injection: injection.is_some(), doubts })
 }
 
 /// Whether a text is long and of base64's characters alone, as sound is; random digits in it would look like anything.
@@ -111,6 +132,17 @@ fn is_sound(text: &str) -> bool {
     text.len() >= SHORTEST_SOUND
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(&b))
         && text.bytes().any(|b| b.is_ascii_alphabetic())
+}
+
+/// Whether a text is an id that OpenAI gave an item: what it is, and a long number in random letters.
+fn is_item_id(text: &str) -> bool {
+    text.split_once('_').is_some_and(|(kind, number)| {
+        (2..=5).contains(&kind.len())
+            && kind.bytes().all(|b| b.is_ascii_lowercase())
+            && number.len() >= SHORTEST_ID
+            && number.bytes().all(|b| b.is_ascii_alphanumeric())
+            && number.bytes().any(|b| b.is_ascii_alphabetic())
+    })
 }
 
 /// How chat requests are read.
@@ -154,14 +186,17 @@ fn item_speaker(path: &[&str], value: &Value) -> Option<Channel> {
             (_, Some("system" | "developer")) => Channel::System,
             (_, Some("assistant")) => Channel::Assistant,
             (Some("reasoning"), _) => Channel::Assistant,
+            (Some("mcp_list_tools"), _) => Channel::Tool,
             (Some(kind), _) if kind.ends_with("_output") => Channel::Tool,
             (Some(kind), _) if kind.ends_with("_call") => Channel::Assistant,
             _ => Channel::User,
         }),
-        ["input", "content" | "output"] => match word("type")? {
+        ["input", "content" | "output"] if value.is_object() => match word("type")? {
             "input_file" => Some(Channel::Document),
             _ => None,
         },
+        // What tools of the provider gave back.
+        ["input", "output" | "outputs" | "results"] => Some(Channel::Tool),
         _ => gemini_speaker(path, value),
     }
 }
@@ -221,10 +256,12 @@ pub(super) fn is_structure(path: &[&str], text: &str) -> bool {
         ["seed"] => text.bytes().all(|b| b.is_ascii_digit() || b == b'-'),
         ["model"] => true,
         ["messages" | "input", "content", "input_audio", "data"]
-        | ["input", "encrypted_content"]
+        | ["input", "result"]
         | ["messages", "content", "source", "data"]
         | ["messages", "content", "content", "source", "data"]
         | ["messages", "content", .., "encrypted_content" | "encrypted_index"] => is_sound(text),
+        ["input", "encrypted_content" | "fingerprint"] => signed::is_opaque(text),
+        ["input", "id" | "call_id" | "approval_request_id"] => is_item_id(text),
         ["contents", "role"] => text.bytes().all(|b| b.is_ascii_lowercase()),
         ["contents", .., "inlineData" | "inline_data", "data"] => is_sound(text),
         ["contents", "parts", "thoughtSignature" | "thought_signature"] => signed::is_opaque(text),
@@ -261,6 +298,50 @@ mod tests {
         let call = json!({ "role": "assistant", "tool_calls": [{ "function": { "arguments": arguments } }] });
         assert_eq!(channels(json!({ "messages": [call, text, [text]] })), ["assistant", "user", "user"]);
         assert_eq!(channels(json!({ "tools": [{ "function": { "description": text } }] })), ["parameters"]);
+    }
+
+    #[test]
+    fn items_are_read_by_who_speaks_in_them_and_their_ids_are_no_text() {
+        let text = "ada@example.org";
+        let number = "67ccd2bed1ec8190b14f964abc0542670bb6a6b452d3795b";
+        let said = json!({ "instructions": text, "input": [
+            { "role": "user", "content": [{ "type": "input_text", "text": text }, { "type": "input_file", "filename": text }] },
+            { "type": "reasoning", "id": format!("rs_{number}"), "summary": [{ "type": "summary_text", "text": text }], "encrypted_content": "gAAAAABo-x_4716220830166139".repeat(4) },
+            { "type": "mcp_list_tools", "tools": [{ "name": "n", "description": text }] },
+            { "type": "mcp_call", "arguments": json!({ "to": text }).to_string(), "output": text },
+            { "type": "code_interpreter_call", "code": text, "outputs": [{ "type": "logs", "logs": text }] },
+            { "type": "file_search_call", "queries": [text], "results": [{ "text": text }] },
+            { "type": "image_generation_call", "result": "QUJD".repeat(40) },
+            { "type": "function_call_output", "call_id": format!("call_{number}"), "output": text },
+            { "role": "assistant", "content": [{ "type": "output_text", "text": text }] },
+        ] });
+        let wanted = [
+            "system",
+            "user",
+            "document",
+            "assistant",
+            "tool",
+            "assistant",
+            "tool",
+            "assistant",
+            "tool",
+            "assistant",
+            "tool",
+            "tool",
+            "assistant",
+        ];
+        assert_eq!(channels(said), wanted);
+        assert!(is_item_id(&format!("msg_{number}")) && is_item_id("call_Zk3mQ9xT1bV7nR5pL2dS8hWc"));
+        for other in [
+            "ada_lovelace",
+            "call_1",
+            "fc_536228143",
+            "tel_41791234567890123456789012",
+            number,
+            "my own id_abcdefghijklmnopqrstuvwxyz",
+        ] {
+            assert!(!is_item_id(other), "{other}");
+        }
     }
 
     #[test]

@@ -1,17 +1,15 @@
 //! Attacks that the operator knows, looked for in a request: by their words wherever they stand, by their meaning in what came last.
 
 use std::ops::ControlFlow;
-use std::time::Duration;
 
 use serde_json::Value;
 use sluice_guardrails::{Channel, Guard, InjectionAction, Step, each_text};
 use tokio::time::Instant;
 
-use super::attack::{self, Attack};
+use super::attack::{self, Attack, Judged};
 use super::guards::{channel, is_structure};
 use super::request::ChatRequest;
 use super::{Call, audited, meant};
-use crate::audit::Event;
 use crate::error::ApiError;
 use crate::gateway::Gateway;
 use crate::known::KnownAttacks;
@@ -22,19 +20,17 @@ use crate::route::Target;
 const SHORTEST: usize = 8;
 /// How it is told that a text is a known attack, or means the same.
 const SIGNAL: &str = "known-attack";
-/// Longest that a request waits for its texts to be compared; then it goes on.
-const PATIENCE: Duration = Duration::from_secs(1);
 
-/// [`attack::worst`], known attacks included.
-pub(crate) fn worst(attacks: &KnownAttacks, guard: &Guard, request: &mut Value) -> Option<Attack> {
-    let judged = attack::worst(guard, request);
+/// [`attack::judge`], known attacks included.
+pub(crate) fn judge(attacks: &KnownAttacks, guard: &Guard, request: &mut Value, doubts: bool) -> Judged {
+    let Judged { worst: judged, doubts } = attack::judge(guard, request, doubts);
     if attacks.is_empty() || !guard.looks_for_injection() {
-        return judged;
+        return Judged { worst: judged, doubts };
     }
     let texts = texts(guard, request, &|_| true);
     let known = texts.into_iter().filter(|text| attacks.stands_in(&text.text));
     let known = known.map(|text| text.attack(guard, 1.0)).max_by_key(|attack| (attack.blocks, attack.shadow));
-    match (judged, known) {
+    let worst = match (judged, known) {
         (Some(judged), Some(mut known)) if (known.blocks, known.shadow) >= (judged.blocks, judged.shadow) => {
             if judged.field == known.field {
                 known.signals.extend(judged.signals);
@@ -42,7 +38,8 @@ pub(crate) fn worst(attacks: &KnownAttacks, guard: &Guard, request: &mut Value) 
             Some(known)
         }
         (judged, known) => judged.or(known),
-    }
+    };
+    Judged { worst, doubts }
 }
 
 /// One text of a request in which attacks are looked for.
@@ -108,7 +105,7 @@ pub(super) async fn input(
     });
     // By their words they were found before.
     found.retain(|text| !gateway.attacks.stands_in(&text.text));
-    let meaning = Meaning { embedder, scope: &call.caller.tenant, end: Instant::now() + PATIENCE };
+    let meaning = Meaning { embedder, scope: &call.caller.tenant, end: Instant::now() + meant::PATIENCE };
     let (mut worst, mut whole): (Option<Attack>, bool) = (None, true);
     for text in &found {
         let mut nearest: Option<f32> = None;
@@ -130,31 +127,8 @@ pub(super) async fn input(
         worst = worst.into_iter().chain(attack).max_by_key(|attack| (attack.blocks, attack.shadow));
     }
     match worst {
-        Some(attack) => told(gateway, call, attack, &request.model, targets).map(|()| false),
+        Some(attack) => meant::told(gateway, call, &attack, (&request.model, targets)).map(|()| false),
         // What could not be compared now is to be compared when it comes again.
         None => Ok(whole),
     }
-}
-
-fn told(
-    gateway: &Gateway,
-    call: &Call,
-    attack: Attack,
-    model: &str,
-    targets: &[Target],
-) -> Result<(), ApiError> {
-    gateway.metrics.injection();
-    tracing::warn!(request_id = call.id, key = call.caller.key, channel = attack.channel.name(), field = attack.field,
-        score = attack.score, signals = ?attack.signals, action = attack.action(), shadow = attack.shadow,
-        "the prompt means what a known attack does");
-    if let Some(audit) = &gateway.audit {
-        let subject = audited::subject(call, model, targets);
-        audit.record(vec![Event::injection(&subject, &attack)])?;
-    }
-    if !attack.blocks {
-        return Ok(());
-    }
-    let error = ApiError::InjectionBlocked { param: attack.field, signals: attack.signals.join(", ") };
-    gateway.metrics.refused(error.code());
-    Err(error)
 }

@@ -1,12 +1,23 @@
 //! What people mean with what they said last, held against known attacks and against what may be talked about.
 
-use serde_json::Value;
+use std::time::Duration;
 
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::attack::{Attack, Doubt};
 use super::request::ChatRequest;
-use super::{Call, known, topics};
+use super::{Call, audited, known, topics};
+use crate::audit::Event;
 use crate::error::ApiError;
 use crate::gateway::Gateway;
+use crate::meaning::{self, Meaning};
 use crate::route::Target;
+
+/// So many texts of a request are embedded for the doubt of their words.
+const MOST_DOUBTS: usize = 4;
+/// Longest that a request waits for its texts to be embedded; then it goes on.
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a user said last, and where it stands.
 pub(super) struct Turn {
@@ -58,6 +69,82 @@ pub(super) async fn input(
 ) -> Result<bool, ApiError> {
     let attacks = known::input(gateway, call, request, targets).await?;
     Ok(topics::input(gateway, call, request, targets).await? && attacks)
+}
+
+/// What came of texts that were in doubt.
+#[derive(Default)]
+pub(super) struct Settled {
+    /// One of them looks like an injection.
+    pub(super) injection: bool,
+    /// There is nothing to say of them, and would not be if the same came again.
+    pub(super) unremarkable: bool,
+}
+
+/// Settles what words left in doubt, by the vectors of the last few texts and of no others: what people said longer ago was judged by
+/// its meaning when it was new.
+///
+/// # Errors
+/// [`ApiError::InjectionBlocked`], [`ApiError::AuditUnavailable`].
+pub(super) async fn settle(
+    gateway: &Gateway,
+    call: &Call,
+    doubts: &[Doubt],
+    (model, targets): (&str, &[Target]),
+) -> Result<Settled, ApiError> {
+    let guard = call.guard(model);
+    let (older, newer) = doubts.split_at(doubts.len().saturating_sub(MOST_DOUBTS));
+    let mut worst: Option<Attack> = None;
+    let mut keep = |attack: Option<Attack>| {
+        if let Some(attack) = attack.filter(|one| worst.as_ref().is_none_or(|worst| one.is_worse_than(worst)))
+        {
+            worst = Some(attack);
+        }
+    };
+    older.iter().for_each(|doubt| keep(doubt.settle(guard, None)));
+    let embedder = gateway.embedder.as_ref();
+    let meaning = embedder.map(|embedder| Meaning {
+        embedder,
+        scope: &call.caller.tenant,
+        end: Instant::now() + PATIENCE,
+    });
+    let mut unremarkable = true;
+    for doubt in newer {
+        let vector = match &meaning {
+            Some(meaning) => meaning.whole(&doubt.text).await,
+            None => Ok(None),
+        };
+        let vector = vector.unwrap_or_else(|error| {
+            let why = meaning::reason(&error);
+            gateway.metrics.doubts_skipped(why);
+            tracing::warn!(request_id = call.id, why, "a text was judged by its words alone");
+            unremarkable = false;
+            None
+        });
+        keep(doubt.settle(guard, vector.as_ref().map(|embedding| embedding.vector.as_slice())));
+    }
+    let Some(attack) = worst else { return Ok(Settled { injection: false, unremarkable }) };
+    told(gateway, call, &attack, (model, targets))?;
+    Ok(Settled { injection: true, unremarkable: false })
+}
+
+/// Tells an attack that was recognised by what it means, and refuses the request if it is refused for it.
+///
+/// # Errors
+/// [`ApiError::InjectionBlocked`], [`ApiError::AuditUnavailable`].
+pub(super) fn told(
+    gateway: &Gateway,
+    call: &Call,
+    attack: &Attack,
+    (model, targets): (&str, &[Target]),
+) -> Result<(), ApiError> {
+    attack.tell(gateway, call);
+    if let Some(audit) = &gateway.audit {
+        let subject = audited::subject(call, model, targets);
+        audit.record(vec![Event::injection(&subject, attack)])?;
+    }
+    let Some(refusal) = attack.refusal() else { return Ok(()) };
+    gateway.metrics.refused(refusal.code());
+    Err(refusal)
 }
 
 #[cfg(test)]

@@ -142,7 +142,9 @@ fn inner_kinds(value: &Value, kinds: &mut Vec<MediaKind>) {
 /// What kind of media a part of a message is, by what OpenAI's two APIs, Anthropic's and those like them call it.
 fn kind_of(part: &Map<String, Value>) -> Option<MediaKind> {
     let by_type = match part.get("type").and_then(Value::as_str) {
-        Some("image_url" | "input_image" | "image" | "image_file" | "output_image") => Some(MediaKind::Image),
+        Some(
+            "image_url" | "input_image" | "image" | "image_file" | "output_image" | "image_generation_call",
+        ) => Some(MediaKind::Image),
         Some("input_audio" | "audio" | "audio_url" | "output_audio") => Some(MediaKind::Audio),
         Some("video_url" | "input_video" | "video") => Some(MediaKind::Video),
         Some("file" | "input_file" | "document") => Some(MediaKind::File),
@@ -202,6 +204,7 @@ mod tests {
             ),
             (json!({ "type": "image_url", "image_url": { "url": PICTURE } }), "IMAGE"),
             (json!({ "type": "input_image", "image_url": PICTURE }), "IMAGE"),
+            (json!({ "type": "image_generation_call", "result": "QUJD" }), "IMAGE"),
             (json!({ "type": "image", "source": { "type": "base64", "data": "QUJD" } }), "IMAGE"),
             (json!({ "type": "input_audio", "input_audio": { "data": "QUJD", "format": "wav" } }), "AUDIO"),
             (json!({ "type": "file", "file": { "file_id": "file-1" } }), "FILE"),

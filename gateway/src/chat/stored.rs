@@ -1,15 +1,18 @@
 //! The form in which answers are remembered: who gave it, and the answer as clients get it.
 //!
 //! A line with its lifetime, its name and labels, three with cost, provider and model, then the answer as it is sent, without its id and time. A whole answer is
-//! these bytes behind a new id and time; only a stream, or an answer into which values go back, takes them apart.
+//! these bytes behind a new id and time; only a stream, or an answer into which values go back, takes them apart. Of a provider that speaks Responses a last line
+//! has the event that ended the answer, for clients that do so, too.
 
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde_json::Value;
 
 use crate::client_api::openai_chat;
 use crate::ledger::Nanodollars;
 use crate::wire::chat::Chunk;
+use crate::wire::responses;
 
 /// Where an answer comes from, and how it is kept.
 #[derive(Debug, PartialEq)]
@@ -34,13 +37,18 @@ pub(super) fn write(origin: &Origin<'_>, answer: Chunk) -> Option<Bytes> {
     }
     let fresh_for = fresh_for.as_millis();
     let mut out = format!("{fresh_for} {labels}\n{cost}\n{provider}\n{model}\n").into_bytes();
+    let native = responses::end(&answer).map(serde_json::to_string);
     openai_chat::encode_lasting(answer, &mut out);
+    if let Some(Ok(native)) = native {
+        out.push(b'\n');
+        out.extend_from_slice(native.as_bytes());
+    }
     Some(Bytes::from(out))
 }
 
 /// The origin, and the answer as [`openai_chat::encode_lasting`] wrote it; none for other bytes.
 pub(super) fn read(payload: &Bytes) -> Option<(Origin<'_>, Bytes)> {
-    let mut lines = payload.splitn(5, |byte| *byte == b'\n');
+    let mut lines = payload.splitn(6, |byte| *byte == b'\n');
     let mut line = || std::str::from_utf8(lines.next()?).ok();
     let (fresh_for, labels) = line()?.split_once(' ')?;
     let fresh_for = Duration::from_millis(fresh_for.parse().ok()?);
@@ -66,10 +74,20 @@ pub(super) fn decode(lasting: &[u8]) -> Option<Chunk> {
     serde_json::from_slice(lasting).ok()
 }
 
+/// The answer taken apart, with what its provider told clients of its own format.
+pub(super) fn decode_native(payload: &[u8], lasting: &[u8]) -> Option<Chunk> {
+    let mut answer = decode(lasting)?;
+    let native = payload.splitn(6, |byte| *byte == b'\n').nth(5);
+    if let Some(end) = native.and_then(|native| serde_json::from_slice::<Value>(native).ok()) {
+        responses::set_end(&mut answer, &end);
+    }
+    Some(answer)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn origin<'a>(provider: &'a str, model: &'a str, cost: Nanodollars) -> Origin<'a> {
         Origin { fresh_for: Duration::from_secs(9), labels: "id a b", provider, model, cost }
@@ -112,6 +130,23 @@ mod tests {
         let spliced = openai_chat::complete(&lasting, "c", 7);
         assert_eq!(spliced, openai_chat::encode_whole(answer()));
         assert_eq!(serde_json::from_slice::<Value>(&spliced).unwrap()["object"], "chat.completion");
+    }
+
+    #[test]
+    fn what_a_client_of_the_providers_format_is_told_is_kept_beside_the_answer() {
+        let mut native = answer();
+        native.choices.truncate(1);
+        let end = json!({ "index": 3, "type": "response.completed", "response": { "id": "r", "output": [{ "id": "ws_1" }] } });
+        responses::set_end(&mut native, &end);
+        let payload = write(&origin("p", "m", 0), native).unwrap();
+        let (_, lasting) = read(&payload).unwrap();
+        assert!(!String::from_utf8_lossy(&lasting).contains("ws_1"), "other clients get nothing of it");
+        let whole = decode_native(&payload, &lasting).unwrap();
+        assert_eq!(json!(responses::end(&whole).unwrap()), end);
+        assert!(responses::end(&decode(&lasting).unwrap()).is_none());
+        let other = write(&origin("p", "m", 0), answer()).unwrap();
+        let (_, lasting) = read(&other).unwrap();
+        assert!(responses::end(&decode_native(&other, &lasting).unwrap()).is_none());
     }
 
     #[test]

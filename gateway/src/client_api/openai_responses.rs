@@ -2,6 +2,7 @@
 //! goes on with a conversation sends all of it.
 
 mod answer;
+mod native;
 mod request;
 mod stream;
 #[cfg(test)]
@@ -23,7 +24,7 @@ use crate::wire::json as strict;
 pub struct OpenAiResponses;
 
 /// What an answer repeats of its request.
-const REPEATED: [&str; 16] = [
+const REPEATED: [&str; 17] = [
     "instructions",
     "max_output_tokens",
     "max_tool_calls",
@@ -40,6 +41,7 @@ const REPEATED: [&str; 16] = [
     "top_logprobs",
     "top_p",
     "truncation",
+    "user",
 ];
 
 impl ClientApi for OpenAiResponses {

@@ -17,6 +17,7 @@ use sluice_guardrails::proof::Spot;
 
 use super::{DecodeError, EncodeError, Encoded, Encoding, ErrorAnswer, ProviderApi, Sent, StreamDecoder};
 use crate::chat::request::ChatRequest;
+use crate::client_api::Format;
 use crate::wire::chat::Chunk;
 
 /// `POST {base}/messages`.
@@ -25,6 +26,10 @@ pub struct Anthropic;
 impl ProviderApi for Anthropic {
     fn name(&self) -> &'static str {
         "anthropic"
+    }
+
+    fn format(&self) -> Option<Format> {
+        Some(Format::AnthropicMessages)
     }
 
     fn path(&self, how: &Encoding<'_>) -> Result<String, EncodeError> {

@@ -13,6 +13,7 @@ pub mod google_auth;
 #[cfg(test)]
 mod office;
 pub mod openai;
+pub mod responses;
 pub mod tokens;
 pub mod vertex_anthropic;
 
@@ -26,6 +27,7 @@ use serde_json::{Map, Value};
 use sluice_guardrails::proof::Spot;
 
 use crate::chat::request::ChatRequest;
+use crate::client_api::Format;
 use crate::config::DropParams;
 use crate::wire::chat::Chunk;
 
@@ -33,6 +35,11 @@ use crate::wire::chat::Chunk;
 pub trait ProviderApi: Send + Sync {
     /// Its name in the catalogue.
     fn name(&self) -> &'static str;
+
+    /// The clients' format that is this one: their requests go up as they spelled them.
+    fn format(&self) -> Option<Format> {
+        None
+    }
 
     /// What to append to the provider's base URL, with the query if there is one.
     ///
@@ -177,6 +184,8 @@ pub struct Quirks {
     pub output_limit: Option<String>,
     /// How the names of models begin that take `reasoning_effort`; others don't get one that was translated.
     pub reasoning_models: Vec<String>,
+    /// How the names of models begin that answer by Responses alone, whatever the client's format: where it has that API.
+    pub responses_models: Vec<String>,
     /// Its `completion_tokens` leave out the tokens of reasoning.
     pub reasoning_apart: bool,
 }
@@ -191,6 +200,7 @@ impl Default for Quirks {
             defaults: Map::new(),
             output_limit: None,
             reasoning_models: Vec::new(),
+            responses_models: Vec::new(),
             reasoning_apart: false,
         }
     }
@@ -317,6 +327,7 @@ pub struct DecodeError(pub String);
 /// All provider APIs; a new one is a line here.
 pub static APIS: &[&dyn ProviderApi] = &[
     &openai::OpenAi,
+    &responses::Responses,
     &anthropic::Anthropic,
     &gemini::Gemini::STUDIO,
     &gemini::Gemini::VERTEX,

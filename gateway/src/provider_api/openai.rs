@@ -4,6 +4,8 @@ mod encode;
 mod foreign;
 pub mod words;
 
+pub(super) use encode::{effort, takes_effort};
+
 use bytes::Bytes;
 use serde_json::{Value, json};
 use sluice_guardrails::proof::Spot;
@@ -12,6 +14,7 @@ use super::{
     DecodeError, EncodeError, Encoded, Encoding, ErrorAnswer, ProviderApi, Sent, StreamDecoder, StreamEvent,
 };
 use crate::chat::request::ChatRequest;
+use crate::client_api::Format;
 use crate::wire::chat::Chunk;
 use crate::wire::sse::SseDecoder;
 use crate::wire::usage::Usage;
@@ -22,6 +25,10 @@ pub struct OpenAi;
 impl ProviderApi for OpenAi {
     fn name(&self) -> &'static str {
         "openai"
+    }
+
+    fn format(&self) -> Option<Format> {
+        Some(Format::OpenAiChat)
     }
 
     fn path(&self, how: &Encoding<'_>) -> Result<String, EncodeError> {

@@ -61,9 +61,11 @@ impl<P> Growing<P> {
         self.walk(work, &mut tree, &mut Vec::new())?;
         if last {
             self.flush(work, &mut tree)?;
-        } else if let Some(block) = anthropic::ended(&tree) {
-            // Its client is told that nothing more of it comes.
-            self.flush_block(work, &mut tree, block)?;
+        } else {
+            for block in anthropic::ended(&tree) {
+                // Its client is told that nothing more of it comes.
+                self.flush_block(work, &mut tree, block)?;
+            }
         }
         if let Ok(done) = serde_json::from_value(tree) {
             *delta = done;
@@ -153,9 +155,19 @@ fn form(path: &[Step]) -> Form {
     let calls = ["tool_calls", "function_call", "arguments"];
     match path.last() {
         Some(last) if is(last, &["arguments", "partial_json"]) => Form::Json,
+        // A custom tool's, in an event of the provider's.
+        Some(last) if is(last, &["input"]) && is(&path[0], &[NATIVE]) => Form::Tool,
         _ if path.iter().any(|step| is(step, &calls)) => Form::Tool,
         _ => Form::Text,
     }
+}
+
+/// Whether a text is a word of the protocol in what a provider tells a client of its own format, such as the kind or the id of an
+/// item.
+pub(super) fn is_native_word(path: &[Step]) -> bool {
+    let is = |step: Option<&Step>, names: &[&str]| matches!(step, Some(Step::Key(key)) if names.contains(&key.as_str()));
+    let words = ["type", "id", "item_id", "call_id", "object", "status", "role", "encrypted_content", "data"];
+    is(path.first(), &[NATIVE]) && is(path.get(1), &[anthropic::BLOCKS]) && is(path.last(), &words)
 }
 
 /// Adds `text` to the one at the end of the path, making the way there where there is none.

@@ -11,6 +11,7 @@ use sluice_guardrails::{
 
 use super::growing::{Growing, Step, Work};
 use crate::wire::chat::{Assembler, Choice, Chunk, Delta, NATIVE};
+use crate::wire::responses::{ECHO, forget_logprobs};
 
 /// Words of the protocol, and what must not be changed or can't be read: ids, kinds, signatures, sound.
 pub const PROTOCOL: &[&str] = &[
@@ -85,7 +86,7 @@ impl Work for Masking {
         let Some(Step::Key(key)) = path.iter().rev().find(|step| matches!(step, Step::Key(_))) else {
             return Some(Text::Whole);
         };
-        if PROTOCOL.contains(&key.as_str()) {
+        if PROTOCOL.contains(&key.as_str()) || is_echo(path) {
             return None;
         }
         // As the chunks of an answer are put together again.
@@ -124,6 +125,12 @@ impl Work for Masking {
             Text::Whole => Ok(String::new()),
         }
     }
+}
+
+/// Whether a text is what the provider repeats of the request: the client said it.
+fn is_echo(path: &[Step]) -> bool {
+    let is = |step: Option<&Step>, name: &str| matches!(step, Some(Step::Key(key)) if key == name);
+    is(path.first(), NATIVE) && is(path.get(3), ECHO)
 }
 
 impl Masking {
@@ -213,6 +220,7 @@ impl Answers {
             if let Some(logprobs) = choice.rest.get_mut("logprobs") {
                 *logprobs = Value::Null;
             }
+            forget_logprobs(&mut choice.delta);
             self.masking.choice = choice.index;
             self.masking.members(&mut choice.rest)?;
             let growing = self.choices.entry(choice.index).or_default();

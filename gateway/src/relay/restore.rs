@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use sluice_guardrails::{Form, Rehydrator, Vault};
 
-use super::growing::{Growing, Step, Work};
+use super::growing::{Growing, Step, Work, is_native_word};
 use crate::wire::chat::Delta;
 
 /// Lists of reasoning that its provider may have signed and wants back word for word: nothing is restored in them. What people
@@ -23,7 +23,7 @@ impl Work for Restoring<'_> {
 
     fn begin(&self, path: &[Step], form: Form) -> Option<Rehydrator> {
         let signed = path.iter().any(|step| matches!(step, Step::Key(key) if SIGNED.contains(&key.as_str())));
-        (!signed).then(|| self.0.rehydrator(form))
+        (!signed && !is_native_word(path)).then(|| self.0.rehydrator(form))
     }
 
     fn push(&mut self, _path: &[Step], text: &mut Rehydrator, piece: &str) -> Result<String, Infallible> {

@@ -70,30 +70,31 @@ impl Asking<'_> {
     ) -> Result<Ready, Failure> {
         let provider = &target.provider;
         let how = provider.encoding(&target.model, request.stream, target.drop_params);
-        let path = target.api().path(&how).map_err(Failure::Unsayable)?;
+        let api = target.api(request.format);
+        let path = api.path(&how).map_err(Failure::Unsayable)?;
         let Encoded { body, headers, sent, dropped } =
-            target.api().encode(request, &how).map_err(Failure::Unsayable)?;
+            api.encode(request, &how).map_err(Failure::Unsayable)?;
         let credential = provider.credentials.get(credential);
         let ready = credential.ready(self.upstream).await.map_err(Failure::NoCredential)?;
         let to = Destination::of(provider, &path, ready).map_err(|e| Failure::Connection(e.to_string()))?;
         let to = to.with_headers(headers);
         let secured = request.secured().cloned();
-        let accept = if request.stream { target.api().stream_type() } else { "application/json" };
+        let accept = if request.stream { api.stream_type() } else { "application/json" };
         let size = body.len();
         let make = move |check: &Check<'_>| Outgoing::json(to, accept, &body, check);
-        let outgoing = self.make(target, secured, size, make).await?;
+        let outgoing = self.make((target, api), secured, size, make).await?;
         Ok(Ready { outgoing, sent, dropped })
     }
 
     /// Makes what is sent, with a body of this size, if nothing stands in it that is not to go there.
     pub(super) async fn make(
         &self,
-        target: &Target,
+        (target, api): (&Target, &'static dyn ProviderApi),
         secured: Option<Arc<Secured>>,
         size: usize,
         make: impl FnOnce(&Check<'_>) -> Result<Outgoing, Unsent> + Send + 'static,
     ) -> Result<Outgoing, Failure> {
-        let (api, checked) = (target.api(), secured.clone());
+        let checked = secured.clone();
         let make = move || {
             let protocol = |spot: &Spot<'_>| api.is_protocol(spot);
             make(&Check { secured: checked.as_deref(), protocol: &protocol })
@@ -141,7 +142,7 @@ impl Asking<'_> {
         request: &ChatRequest,
         (first, deadline): (Instant, Instant),
     ) -> Result<(Chunks, Vec<String>), Failure> {
-        let api = target.api();
+        let api = target.api(request.format);
         let Ready { outgoing, sent, dropped } = self.outgoing((target, credential), request).await?;
         let sending = self.upstream.send(outgoing);
         let response = timeout_at(first, sending)
@@ -149,7 +150,7 @@ impl Asking<'_> {
             .map_err(|_| Failure::Timeout("first_byte"))?
             .map_err(|e| Failure::Connection(e.to_string()))?;
         if !response.status().is_success() {
-            return Err(refused(response, target, MAX_ERROR_BODY, first).await.0);
+            return Err(refused(response, api, MAX_ERROR_BODY, first).await.0);
         }
         let idle = self.timeouts.idle.0;
         if !(request.stream && is_stream(&response, api)) {
@@ -232,7 +233,7 @@ pub(crate) struct Refused {
 /// the answer itself.
 pub(super) async fn refused(
     response: Response<Incoming>,
-    target: &Target,
+    api: &dyn ProviderApi,
     limit: usize,
     until: Instant,
 ) -> (Failure, Option<Refused>) {
@@ -249,7 +250,7 @@ pub(super) async fn refused(
         }
     };
     let answer = ErrorAnswer { status, headers: &head.headers, body: &bytes };
-    let error = target.api().decode_error(&answer);
+    let error = api.decode_error(&answer);
     // A redirect is nothing that an API does: following one would carry the key elsewhere.
     let status = if status.is_redirection() { StatusCode::BAD_GATEWAY } else { status };
     let retry_after = retry_after(status, &head.headers, error.as_ref(), SystemTime::now());

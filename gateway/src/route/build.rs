@@ -17,7 +17,7 @@ use crate::ledger::Prices;
 use crate::local::is_loopback_name;
 use crate::provider_api::credential::Credential;
 use crate::provider_api::tokens::Tokens;
-use crate::provider_api::{self, aws_auth, entra_auth, fill_in, google_auth};
+use crate::provider_api::{self, ProviderApi, aws_auth, entra_auth, fill_in, google_auth};
 use crate::secret::SecretSource;
 
 /// What [`Routes::build`] found out on its way, for the start-up message.
@@ -129,9 +129,12 @@ fn build_provider(
         problems.push(format!("{field}.kind: {}", catalogue.unknown(&config.kind)));
         return Err(problems);
     };
-    let Some(api) = provider_api::find(&kind.api) else {
-        problems.push(format!("{field}.kind: there is no provider API '{}'", kind.api));
-        return Err(problems);
+    let (api, also) = match apis(config, kind) {
+        Ok(apis) => apis,
+        Err(problem) => {
+            problems.push(format!("{field}.api: {problem}"));
+            return Err(problems);
+        }
     };
     let settings = settings_of(&field, config, kind, env, &mut problems);
     let default = if config.kind == MOCK { mock } else { kind.base_url.as_deref() };
@@ -165,6 +168,7 @@ fn build_provider(
         kind: kind_name.to_owned(),
         base_url,
         api,
+        also,
         quirks: config.quirks.clone().unwrap_or_else(|| kind.quirks.clone()),
         settings,
         in_house: config.in_house,
@@ -181,6 +185,35 @@ fn google_host(base_url: &str) -> String {
         .replace(&host("us"), "//aiplatform.us.rep.googleapis.com")
         .replace(&host("eu"), "//aiplatform.eu.rep.googleapis.com")
 }
+
+/// How a provider speaks, and how as well. What a kind speaks beside its usual API is known of the catalogue's address alone, and a path
+/// of one's own leads to one API.
+fn apis(config: &ProviderConfig, kind: &Kind) -> Result<Apis, String> {
+    let (named, of_kind) = (config.api.as_slice(), kind.api.as_slice());
+    let chosen = if named.is_empty() { of_kind } else { named };
+    let family = |name: &String| ["openai", "responses"].contains(&name.as_str());
+    if !named.iter().all(|name| of_kind.contains(name) || (of_kind.iter().all(family) && family(name))) {
+        let possible =
+            if of_kind.iter().all(family) { "openai, responses".to_owned() } else { of_kind.join(", ") };
+        return Err(format!("expected what the kind '{}' speaks: {possible}", config.kind));
+    }
+    if kind.quirks.path.is_some() && config.quirks.is_none() && chosen.first() != of_kind.first() {
+        return Err(format!(
+            "the kind '{}' has a path of its own, which is that of {}",
+            config.kind,
+            of_kind.join(", ")
+        ));
+    }
+    let found: Vec<_> = chosen.iter().filter_map(|name| provider_api::find(name)).collect();
+    let Some((api, also)) = found.split_first() else {
+        return Err("there is no such provider API".to_owned());
+    };
+    let has_path = config.quirks.as_ref().unwrap_or(&kind.quirks).path.is_some();
+    let alone = has_path || (named.is_empty() && config.base_url.is_some());
+    Ok((*api, if alone { Vec::new() } else { also.to_vec() }))
+}
+
+type Apis = (&'static dyn ProviderApi, Vec<&'static dyn ProviderApi>);
 
 /// The one credential of a provider that is not among several keys.
 fn own_credential(

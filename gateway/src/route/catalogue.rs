@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::MOCK;
+use crate::config::Words;
 use crate::provider_api::Quirks;
 use crate::provider_api::credential::Presented;
 use crate::secret::Secret;
@@ -22,9 +23,9 @@ pub struct Kind {
     /// Whether it wants a key.
     #[serde(default)]
     pub auth: Auth,
-    /// The provider API it speaks.
+    /// The provider APIs it speaks, the usual one first.
     #[serde(default = "openai")]
-    pub api: String,
+    pub api: Words,
     /// In what it differs from others of this API.
     #[serde(default)]
     pub quirks: Quirks,
@@ -39,8 +40,8 @@ pub struct Kind {
     pub aliases: Vec<String>,
 }
 
-fn openai() -> String {
-    "openai".to_owned()
+fn openai() -> Words {
+    Words::One("openai".to_owned())
 }
 
 /// Something that an operator may say of a provider, such as its region.
@@ -178,7 +179,11 @@ mod tests {
     #[test]
     fn every_shipped_kind_speaks_an_api_that_there_is_and_names_its_settings() {
         for (name, kind) in Catalogue::shipped().unwrap().0 {
-            assert!(provider_api::find(&kind.api).is_some(), "{name}: {}", kind.api);
+            let apis = kind.api.as_slice();
+            assert!(
+                !apis.is_empty() && apis.iter().all(|api| provider_api::find(api).is_some()),
+                "{name}: {apis:?}"
+            );
             let url = kind.base_url.unwrap_or_default();
             for setting in url.split('{').skip(1).filter_map(|rest| rest.split('}').next()) {
                 assert!(kind.settings.contains_key(setting), "{name}: {setting}");

@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Uri};
 
+use crate::client_api::Format;
 use crate::config::DropParams;
 use crate::error::ApiError;
 use crate::keys::Caller;
@@ -53,6 +54,8 @@ pub struct Provider {
     pub base_url: String,
     /// How it speaks, but for models that have a way of their own ([`Target::api`]).
     pub api: &'static dyn ProviderApi,
+    /// How it speaks as well, with clients whose format that is.
+    pub also: Vec<&'static dyn ProviderApi>,
     /// In what it differs from others of its API.
     pub quirks: Quirks,
     /// What is said of it beside its address, by name.
@@ -72,6 +75,15 @@ impl Provider {
     /// Never for a provider that [`Routes::build`] made: it checked the base URL.
     pub fn uri(&self, path: &str) -> Result<Uri, http::uri::InvalidUri> {
         format!("{}{path}", self.base_url).parse()
+    }
+
+    /// How it is asked for a model by a client of this format: as the client speaks, where it speaks so, too.
+    fn api_for(&self, format: Format, model: &str) -> &'static dyn ProviderApi {
+        let find = |format| self.also.iter().copied().find(|api| api.format() == Some(format));
+        let alone = self.quirks.responses_models.iter().any(|prefix| model.starts_with(prefix.as_str()));
+        let own = if self.api.format() == Some(format) { None } else { find(format) };
+        let own = own.or_else(|| find(Format::OpenAiResponses).filter(|_| alone));
+        own.or_else(|| self.api.of_model(model)).unwrap_or(self.api)
     }
 
     /// What encoding a request for it has to know.
@@ -97,9 +109,9 @@ impl Target {
         format!("{}/{}", self.provider.name, self.model)
     }
 
-    /// How it speaks.
-    pub fn api(&self) -> &'static dyn ProviderApi {
-        self.provider.api.of_model(&self.model).unwrap_or(self.provider.api)
+    /// How it is asked by a client of this format.
+    pub fn api(&self, format: Format) -> &'static dyn ProviderApi {
+        self.provider.api_for(format, &self.model)
     }
 
     /// Whether the other one is the same.
@@ -232,6 +244,7 @@ pub(crate) fn test_target() -> Target {
         kind: MOCK.to_owned(),
         base_url: "http://127.0.0.1:1/v1".to_owned(),
         api: &OpenAi,
+        also: Vec::new(),
         quirks: Quirks::default(),
         settings: BTreeMap::new(),
         in_house: false,

@@ -14,7 +14,9 @@ use super::failure::{Blame, Failure};
 use super::health::Attempt;
 use super::plan::{Plan, Step};
 use crate::chat::request::Secured;
+use crate::client_api::Format;
 use crate::error::ApiError;
+use crate::provider_api::ProviderApi;
 use crate::upstream::{Check, Destination, Incoming, Outgoing, UpstreamError};
 
 /// What is asked. No `Debug`: it holds what people wrote.
@@ -130,6 +132,11 @@ impl Passed {
     }
 }
 
+/// How its provider says errors and what the words of its protocol are. All its APIs agree in that.
+fn api_of(target: &Target) -> &'static dyn ProviderApi {
+    target.api(Format::OpenAiChat)
+}
+
 impl Question for Passed {
     type Answer = Answered;
     type Kept = Option<Refused>;
@@ -167,7 +174,7 @@ impl Question for Passed {
         }
         let leads_away = response.status().is_redirection();
         let limit = usize::try_from(asking.max_answer).unwrap_or(usize::MAX);
-        let (failure, refused) = refused(response, target, limit, first).await;
+        let (failure, refused) = refused(response, api_of(target), limit, first).await;
         match (reason(&failure), refused) {
             (None, Some(refused)) => Ok(Answered::Refused(refused)),
             (None, None) => Err(Failed { failure, kept: None, last: true }),
@@ -247,6 +254,6 @@ impl Passed {
         let to = to.map_err(|e| Failure::Connection(e.to_string()))?.with_headers(self.headers.clone());
         let (method, body) = (self.method.clone(), self.body.clone());
         let make = move |check: &Check<'_>| Outgoing::passed(method, to, &body, check);
-        asking.make(target, self.secured.clone(), self.body.len(), make).await
+        asking.make((target, api_of(target)), self.secured.clone(), self.body.len(), make).await
     }
 }

@@ -112,6 +112,7 @@ pub struct Metrics {
     topics_skipped: Family<ReasonLabels, Counter>,
     attacks_skipped: Family<ReasonLabels, Counter>,
     attacks_known: Gauge,
+    doubts_skipped: Family<ReasonLabels, Counter>,
     labels: Family<VerdictLabels, Counter>,
     tokens: Family<TokenLabels, Counter>,
     estimated_tokens: Family<TokenLabels, Counter>,
@@ -190,6 +191,7 @@ impl Default for Metrics {
             topics_skipped: Family::default(),
             attacks_skipped: Family::default(),
             attacks_known: Gauge::default(),
+            doubts_skipped: Family::default(),
             labels: Family::default(),
             tokens: Family::default(),
             estimated_tokens: Family::default(),
@@ -489,6 +491,11 @@ impl Metrics {
             "Requests not all of which could be compared with known attacks by meaning, by why",
             self.attacks_skipped.clone(),
         );
+        r.register(
+            "injection_by_words",
+            "Texts in doubt that were judged by their words alone, as their vector was not to be had, by why",
+            self.doubts_skipped.clone(),
+        );
         r.register("known_attacks", "Attacks that the operator knows", self.attacks_known.clone());
     }
 
@@ -501,6 +508,11 @@ impl Metrics {
     /// Counts a request that could not be compared with known attacks.
     pub fn known_attacks_skipped(&self, reason: &'static str) {
         self.attacks_skipped.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    /// Counts a text that was to be judged by its meaning, too, and could not be.
+    pub fn doubts_skipped(&self, reason: &'static str) {
+        self.doubts_skipped.get_or_create(&ReasonLabels { reason }).inc();
     }
 
     /// How many attacks are known.

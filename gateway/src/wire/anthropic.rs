@@ -13,7 +13,7 @@ use super::chat::{Delta, NATIVE};
 pub const MESSAGE: &str = "message";
 /// Of a delta: content blocks or additions to them.
 pub const BLOCKS: &str = "blocks";
-/// Of a delta: the number of a block that is complete.
+/// Of a delta: the number of a block that is complete, or several.
 pub const ENDED: &str = "ended";
 /// Of a delta: what ends the message, `delta` and `usage`.
 pub const END: &str = "end";
@@ -26,12 +26,15 @@ pub const ARGUMENTS: &str = "arguments";
 /// Of a delta: it says something to whoever reads it, although no other format would show it.
 pub const SHOWN: &str = "shown";
 
-/// The number of the content block that this delta completes.
-pub fn ended(delta: &Value) -> Option<u64> {
-    delta.get(NATIVE)?.get(ENDED)?.as_u64()
+/// The numbers of the blocks that this delta completes.
+pub fn ended(delta: &Value) -> Vec<u64> {
+    match delta.get(NATIVE).and_then(|native| native.get(ENDED)) {
+        Some(Value::Array(numbers)) => numbers.iter().filter_map(Value::as_u64).collect(),
+        number => number.and_then(Value::as_u64).into_iter().collect(),
+    }
 }
 
-/// Whether a delta shows something that only an Anthropic client sees.
+/// Whether a delta shows something that only a client of the provider's format sees.
 pub fn shows(delta: &Delta) -> bool {
     delta.rest.get(NATIVE).is_some_and(|native| native.get(SHOWN) == Some(&Value::Bool(true)))
 }

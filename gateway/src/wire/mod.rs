@@ -4,6 +4,7 @@ pub mod anthropic;
 pub mod chat;
 pub mod frames;
 pub mod json;
+pub mod responses;
 pub mod sse;
 pub mod tokens;
 pub mod usage;

@@ -5,8 +5,8 @@
 
 use bytes::Bytes;
 
-/// No single event of a chat stream comes near this; beyond it the stream is broken or hostile.
-pub const MAX_EVENT_BYTES: usize = 8 * 1024 * 1024;
+/// No single event comes near this, not even one with all pictures of an answer in base64; beyond it the stream is broken or hostile.
+pub const MAX_EVENT_BYTES: usize = 32 * 1024 * 1024;
 
 /// Takes an event stream apart. `push` what arrived, take the finished events' data.
 #[derive(Clone, Default)]

@@ -4,7 +4,7 @@ use super::features::COUNT;
 use super::ngrams::{Lexical, SIZE};
 
 /// Starts every file; the last byte is the version.
-const MAGIC: &[u8; 8] = b"SLUINJ\0\x01";
+const MAGIC: &[u8; 8] = b"SLUINJ\0\x02";
 
 /// What is weighed apart: texts of users, those under a system prompt that keeps something back, and what tools and documents
 /// say.
@@ -29,8 +29,8 @@ pub(crate) struct Meaning {
     pub(crate) bias: f32,
     /// Of unit length before they were rounded.
     pub(crate) bank: Vec<Vec<i8>>,
-    /// For texts with a vector.
-    pub(crate) stacks: [Stack; KINDS],
+    /// For what users say with no system prompt that keeps something back.
+    pub(crate) stack: Stack,
 }
 
 /// Everything that was trained.
@@ -61,7 +61,7 @@ impl Weights {
             floats(&mut out, &[meaning.bias]);
             number(&mut out, meaning.bank.len());
             out.extend(meaning.bank.iter().flatten().map(|value| value.to_le_bytes()[0]));
-            meaning.stacks.iter().for_each(|stack| stack.write(&mut out));
+            meaning.stack.write(&mut out);
         }
         out
     }
@@ -157,7 +157,7 @@ impl<'b> Reader<'b> {
         let bias = self.float()?;
         let rows = self.number()?;
         let bank = (0..rows).map(|_| self.signed(dimensions)).collect::<Result<_, _>>()?;
-        Ok(Meaning { model, head, bias, bank, stacks: self.stacks()? })
+        Ok(Meaning { model, head, bias, bank, stack: Stack::read(self)? })
     }
 }
 
@@ -174,7 +174,7 @@ mod tests {
             head: vec![0.5; 3],
             bias: 0.1,
             bank: vec![vec![1, -1, 127]],
-            stacks: [stack.clone(), stack.clone(), stack.clone()],
+            stack: stack.clone(),
         };
         let weights = Weights {
             wording: lexical.clone(),
@@ -186,7 +186,7 @@ mod tests {
         assert_eq!(Weights::from_bytes(&bytes).unwrap(), weights);
         assert!(Weights::from_bytes(&bytes[..bytes.len() - 1]).unwrap_err().contains("early"));
         assert!(Weights::from_bytes(&[&bytes[..], &[0]].concat()).unwrap_err().contains("too many"));
-        assert!(Weights::from_bytes(b"SLUINJ\0\x02").unwrap_err().contains("version"));
+        assert!(Weights::from_bytes(b"SLUINJ\0\x01").unwrap_err().contains("version"));
         assert!(Weights::from_bytes(b"").is_err());
     }
 }

@@ -157,6 +157,9 @@ fn responses(body: &mut Value) {
     for tool in items(body, "tools") {
         schema_of(tool, "parameters");
     }
+    if let Some(form) = body.pointer_mut("/text/format") {
+        forget(form, &["name", "strict"]);
+    }
     without_null(body);
 }
 

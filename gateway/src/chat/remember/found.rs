@@ -103,8 +103,11 @@ pub(in crate::chat) fn excused(
 /// `apart`: the answer is to be streamed, or the caller's own values go back into it.
 pub(super) fn read(hit: &Hit, apart: bool) -> Option<Remembered> {
     let (origin, lasting) = stored::read(hit.entry.payload())?;
-    let answer =
-        if apart { Form::Parts(Box::new(stored::decode(&lasting)?)) } else { Form::Spelled(lasting) };
+    let answer = if apart {
+        Form::Parts(Box::new(stored::decode_native(hit.entry.payload(), &lasting)?))
+    } else {
+        Form::Spelled(lasting)
+    };
     Some(Remembered {
         stale: false,
         entry: origin.labels.split(' ').next().unwrap_or_default().to_owned(),

@@ -2,13 +2,18 @@
 
 use serde_json::{Map, Value, json};
 
+use super::native;
 use super::request::seal;
 use crate::ids;
-use crate::wire::chat::{Choice, Chunk, Delta, ToolCall};
+use crate::wire::chat::{Choice, Chunk, Delta};
+use crate::wire::responses::items::{Called, annotations, logprobs, message, text_part, usage};
 use crate::wire::usage::Usage;
 
 /// A whole answer.
 pub(super) fn whole(mut whole: Chunk, echo: Option<&Map<String, Value>>) -> Value {
+    if let Some(response) = native::whole(&whole, echo) {
+        return response;
+    }
     let choice = if whole.choices.is_empty() { Choice::default() } else { whole.choices.swap_remove(0) };
     let head = Head { id: response_id(&whole.id), created: whole.created, model: whole.model };
     let end = End::of(&choice);
@@ -102,20 +107,6 @@ pub(super) fn response(head: &Head, echo: Option<&Map<String, Value>>, state: &S
     })
 }
 
-fn usage(usage: &Usage) -> Value {
-    let reasoning =
-        usage.rest.get("completion_tokens_details").and_then(|d| d.get("reasoning_tokens")?.as_u64());
-    let written =
-        usage.rest.get("prompt_tokens_details").and_then(|d| d.get("cache_creation_tokens")?.as_u64());
-    json!({
-        "input_tokens": usage.prompt_tokens,
-        "input_tokens_details": { "cached_tokens": usage.cached_tokens(), "cache_write_tokens": written.unwrap_or(0) },
-        "output_tokens": usage.completion_tokens,
-        "output_tokens_details": { "reasoning_tokens": reasoning.unwrap_or(0) },
-        "total_tokens": usage.total_tokens.max(usage.prompt_tokens + usage.completion_tokens),
-    })
-}
-
 /// The items of a whole choice, in the order in which a model thinks, speaks and calls.
 fn items(choice: Choice, end: &End) -> Vec<Value> {
     let Delta { content, refusal, tool_calls, mut rest, .. } = choice.delta;
@@ -161,81 +152,4 @@ pub(super) fn reasoning(id: &str, thoughts: Option<&str>, blocks: Option<Value>)
         item["encrypted_content"] = json!(seal(&Value::Array(blocks)));
     }
     item
-}
-
-pub(super) fn message(id: &str, status: &str, parts: &[Value]) -> Value {
-    json!({ "id": id, "type": "message", "status": status, "role": "assistant", "content": parts })
-}
-
-pub(super) fn text_part(text: &str, logprobs: &[Value], annotations: &[Value]) -> Value {
-    json!({ "type": "output_text", "text": text, "annotations": annotations, "logprobs": logprobs })
-}
-
-/// What is known of the probabilities of a text's tokens.
-pub(super) fn logprobs(of_choice: &Map<String, Value>) -> Vec<Value> {
-    let content = of_choice.get("logprobs").and_then(|logprobs| logprobs.get("content"));
-    content.and_then(Value::as_array).cloned().unwrap_or_default()
-}
-
-/// Here an annotation's fields stand beside its kind, there within it.
-pub(super) fn annotations(of_delta: &Map<String, Value>) -> Vec<Value> {
-    let all = of_delta.get("annotations").and_then(Value::as_array).into_iter().flatten();
-    let flat = |annotation: &Value| {
-        let kind = annotation["type"].as_str()?;
-        let mut fields = annotation.get(kind).and_then(Value::as_object).cloned()?;
-        fields.insert("type".to_owned(), json!(kind));
-        Some(Value::Object(fields))
-    };
-    all.map(|annotation| flat(annotation).unwrap_or_else(|| annotation.clone())).collect()
-}
-
-/// A call of a tool, whole or under way.
-#[derive(Clone, Default)]
-pub(super) struct Called {
-    /// The item's own id.
-    pub(super) id: String,
-    pub(super) call_id: String,
-    pub(super) name: String,
-    /// Arguments, or the input of a custom tool.
-    pub(super) given: String,
-    pub(super) custom: bool,
-}
-
-impl Called {
-    pub(super) fn of(call: &ToolCall) -> Self {
-        let mut called = Self::default();
-        called.add(call);
-        called
-    }
-
-    /// Adds what a delta says of the call, and gives what it adds to the arguments.
-    pub(super) fn add(&mut self, call: &ToolCall) -> String {
-        let own = call.rest.get("custom");
-        if self.id.is_empty() {
-            self.custom = own.is_some() || call.kind.as_deref() == Some("custom");
-            self.id = ids::fresh(if self.custom { "ctc_" } else { "fc_" });
-        }
-        let text = |name: &str| own.and_then(|own| own.get(name)).and_then(Value::as_str);
-        let function = call.function.as_ref();
-        let name = function.and_then(|function| function.name.as_deref()).or_else(|| text("name"));
-        if self.name.is_empty() {
-            name.unwrap_or_default().clone_into(&mut self.name);
-        }
-        if self.call_id.is_empty() {
-            call.id.as_deref().unwrap_or_default().clone_into(&mut self.call_id);
-        }
-        let more = function.and_then(|function| function.arguments.as_deref()).or_else(|| text("input"));
-        let more = more.unwrap_or_default().to_owned();
-        self.given.push_str(&more);
-        more
-    }
-
-    pub(super) fn item(&self, status: &str) -> Value {
-        let Self { id, call_id, name, given, custom } = self;
-        if *custom {
-            json!({ "id": id, "type": "custom_tool_call", "status": status, "call_id": call_id, "name": name, "input": given })
-        } else {
-            json!({ "id": id, "type": "function_call", "status": status, "call_id": call_id, "name": name, "arguments": given })
-        }
-    }
 }

@@ -5,6 +5,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 
 use crate::error::ApiError;
+use crate::wire::chat::ToolCall;
+use crate::wire::responses::items::Called;
+use crate::wire::responses::{self, settings};
 
 /// How `encrypted_content` begins that holds another provider's signed reasoning, as one text.
 const SEALED: &str = "sluice1.";
@@ -15,6 +18,11 @@ const STORED: [(&str, &str); 3] = [
     ("conversation", "conversations are not kept here: send the whole conversation as 'input'"),
     ("prompt", "prompts are not kept here: send 'instructions' and 'input'"),
 ];
+
+/// Items that tell what the provider's own tools did. What the model then said stands in its messages, so that others can go on
+/// without them.
+const OF_PROVIDER: [&str; 5] =
+    ["code_interpreter_call", "file_search_call", "mcp_call", "mcp_list_tools", "web_search_call"];
 
 /// Checks what can't be answered whoever answers; gives the model and whether the answer is to be streamed.
 pub(super) fn check(said: &Map<String, Value>) -> Result<(String, bool), ApiError> {
@@ -87,6 +95,9 @@ pub(super) fn as_chat(said: &Map<String, Value>) -> Result<Map<String, Value>, A
         }
         None => return Err(ApiError::invalid("input", "'input' is missing")),
     }
+    if !messages.of_provider.is_empty() {
+        chat.insert("provider_items".to_owned(), Value::Array(std::mem::take(&mut messages.of_provider)));
+    }
     chat.insert("messages".to_owned(), Value::Array(messages.finish()));
     for (name, value) in said.iter().filter(|(_, value)| !value.is_null()) {
         field(name, value, &mut chat)?;
@@ -124,7 +135,7 @@ fn field(name: &str, value: &Value, chat: &mut Map<String, Value>) -> Result<(),
             if let Some(format) = rest.remove("format").filter(|format| !format.is_null())
                 && format["type"] != "text"
             {
-                put("response_format", response_format(format));
+                put("response_format", settings::format_in_chat(format));
             }
             if let Some(verbosity) = rest.remove("verbosity").filter(|verbosity| !verbosity.is_null()) {
                 put("verbosity", verbosity);
@@ -155,17 +166,6 @@ fn object<'v>(name: &str, value: &'v Value) -> Result<&'v Map<String, Value>, Ap
     value.as_object().ok_or_else(|| ApiError::invalid(name, format!("'{name}' must be an object")))
 }
 
-/// Here the schema stands beside its name, there within `json_schema`.
-fn response_format(format: Value) -> Value {
-    match format {
-        Value::Object(mut format) if format.get("type").is_some_and(|kind| kind == "json_schema") => {
-            format.remove("type");
-            json!({ "type": "json_schema", "json_schema": format })
-        }
-        other => other,
-    }
-}
-
 fn tools(tools: &Value) -> Result<Value, ApiError> {
     let Some(tools) = tools.as_array() else {
         return Err(ApiError::invalid("tools", "'tools' must be an array"));
@@ -177,25 +177,9 @@ fn tools(tools: &Value) -> Result<Value, ApiError> {
                 format!("'tools[{at}]' must be an object"),
             ));
         };
-        let mut definition = fields.clone();
-        match definition.remove("type").as_ref().and_then(Value::as_str) {
-            Some("function") => {
-                definition.retain(|_, value| !value.is_null());
-                Ok(json!({ "type": "function", "function": definition }))
-            }
-            Some("custom") => {
-                if let Some(Value::Object(grammar)) = definition.get_mut("format")
-                    && grammar.get("type").is_some_and(|kind| kind == "grammar")
-                {
-                    grammar.remove("type");
-                    let format = json!({ "type": "grammar", "grammar": grammar });
-                    definition.insert("format".to_owned(), format);
-                }
-                Ok(json!({ "type": "custom", "custom": definition }))
-            }
-            // The provider's own tools have no counterpart: the target decides, and the route what becomes of it.
-            Some(_) => Ok(tool.clone()),
-            None => {
+        match fields.get("type") {
+            Some(Value::String(_)) => Ok(settings::tool_in_chat(fields)),
+            _ => {
                 let path = format!("tools[{at}].type");
                 Err(ApiError::invalid(&path, format!("'{path}' must be a string")))
             }
@@ -205,18 +189,8 @@ fn tools(tools: &Value) -> Result<Value, ApiError> {
 }
 
 fn tool_choice(choice: &Value) -> Result<Value, ApiError> {
-    let named = |tool: &Value| match (tool["type"].as_str(), tool["name"].as_str()) {
-        (Some(kind @ ("function" | "custom")), Some(name)) => json!({ "type": kind, kind: { "name": name } }),
-        _ => tool.clone(),
-    };
     match choice {
-        Value::String(_) => Ok(choice.clone()),
-        Value::Object(fields) if choice["type"] == "allowed_tools" => {
-            let tools = fields.get("tools").and_then(Value::as_array).into_iter().flatten();
-            let allowed = json!({ "mode": choice["mode"], "tools": tools.map(named).collect::<Vec<_>>() });
-            Ok(json!({ "type": "allowed_tools", "allowed_tools": allowed }))
-        }
-        Value::Object(_) => Ok(named(choice)),
+        Value::String(_) | Value::Object(_) => Ok(settings::choice_in_chat(choice)),
         _ => Err(ApiError::invalid("tool_choice", "'tool_choice' must be a string or an object")),
     }
 }
@@ -226,6 +200,8 @@ fn tool_choice(choice: &Value) -> Result<Value, ApiError> {
 struct Messages {
     done: Vec<Value>,
     turn: Map<String, Value>,
+    /// What the provider's own tools did, and before which message.
+    of_provider: Vec<Value>,
 }
 
 impl Messages {
@@ -256,18 +232,12 @@ impl Messages {
         let kind = item["type"].as_str().unwrap_or("message");
         match kind {
             "message" => self.message(path, item),
-            "function_call" => {
-                let function =
-                    json!({ "name": text(path, item, "name")?, "arguments": text(path, item, "arguments")? });
-                self.call(
-                    json!({ "id": text(path, item, "call_id")?, "type": "function", "function": function }),
-                );
-                Ok(())
-            }
-            "custom_tool_call" => {
-                let custom =
-                    json!({ "name": text(path, item, "name")?, "input": text(path, item, "input")? });
-                self.call(json!({ "id": text(path, item, "call_id")?, "type": "custom", "custom": custom }));
+            "function_call" | "custom_tool_call" => {
+                let given = if kind == "function_call" { "arguments" } else { "input" };
+                for name in ["call_id", "name", given] {
+                    text(path, item, name)?;
+                }
+                self.call(Called::of_item(item));
                 Ok(())
             }
             "function_call_output" | "custom_tool_call_output" => {
@@ -284,9 +254,17 @@ impl Messages {
                     format!("'{path}' can't be used: items are not kept here, send the item itself");
                 Err(ApiError::invalid(path, message))
             }
-            _ => {
-                let path = format!("{path}.type");
-                Err(ApiError::invalid(&path, format!("'{path}' is no kind of item that can be passed on")))
+            kind if OF_PROVIDER.contains(&kind) => {
+                let place = self.done.len() + usize::from(!self.turn.is_empty());
+                self.of_provider.push(json!({ "before": place, "item": item }));
+                Ok(())
+            }
+            // What is lost without it has no word elsewhere: the target decides.
+            kind => {
+                text(path, item, "type")?;
+                let given = ["_output", "_response", "_trigger"].iter().any(|end| kind.ends_with(end));
+                self.push(json!({ "role": if given { "user" } else { "assistant" }, "content": [item] }));
+                Ok(())
             }
         }
     }
@@ -311,20 +289,27 @@ impl Messages {
         Ok(())
     }
 
-    fn call(&mut self, call: Value) {
+    fn call(&mut self, called: Option<Called>) {
         let calls = self.turn.entry("tool_calls").or_insert_with(|| json!([]));
-        if let Value::Array(calls) = calls {
-            calls.push(call);
+        if let (Value::Array(calls), Some(called)) = (calls, called) {
+            let call = ToolCall { index: None, ..called.call(0) };
+            calls.extend(serde_json::to_value(call));
         }
     }
 
-    /// What another provider signed is given back to it; what nobody can read is left out.
+    /// What a provider signed or encrypted is given back to it; what is neither is left out.
     fn reasoning(&mut self, item: &Value) {
-        if let Some(Value::Array(blocks)) = item.get("thinking_blocks") {
-            let all = self.turn.entry("thinking_blocks").or_insert_with(|| json!([]));
-            if let Value::Array(all) = all {
-                all.extend(blocks.iter().cloned());
-            }
+        let signed = item.get("thinking_blocks").and_then(Value::as_array).cloned();
+        let blocks = signed.unwrap_or_else(|| responses::block(item).into_iter().collect());
+        if blocks.is_empty() {
+            return;
+        }
+        if ["content", "tool_calls", "refusal"].iter().any(|name| self.turn.contains_key(*name)) {
+            self.end_turn();
+        }
+        let all = self.turn.entry("thinking_blocks").or_insert_with(|| json!([]));
+        if let Value::Array(all) = all {
+            all.extend(blocks);
         }
     }
 }
@@ -363,27 +348,18 @@ fn part(path: &str, part: &Value) -> Result<Value, ApiError> {
             Ok(json!({ "type": "text", "text": text(path, part, "text")? }))
         }
         "refusal" => Ok(json!({ "type": "refusal", "refusal": text(path, part, "refusal")? })),
-        "input_image" => {
-            let Some(url) = given("image_url") else {
-                let path = format!("{path}.image_url");
-                return Err(ApiError::invalid(
-                    &path,
-                    format!("'{path}' is missing: files are not kept here"),
-                ));
-            };
-            let mut image = Map::from_iter([("url".to_owned(), url)]);
-            image.extend(given("detail").map(|detail| ("detail".to_owned(), detail)));
-            Ok(json!({ "type": "image_url", "image_url": image }))
+        // One without an address is a file that its provider keeps.
+        "input_image" if given("image_url").is_some() => {
+            let names = [("image_url", "url"), ("detail", "detail")];
+            let image = names.iter().filter_map(|(from, to)| Some(((*to).to_owned(), given(from)?)));
+            Ok(json!({ "type": "image_url", "image_url": image.collect::<Map<_, _>>() }))
         }
         "input_file" => {
             let names = ["file_data", "file_id", "file_url", "filename"];
             let file = names.iter().filter_map(|name| Some(((*name).to_owned(), given(name)?)));
             Ok(json!({ "type": "file", "file": file.collect::<Map<_, _>>() }))
         }
-        "input_audio" => Ok(part.clone()),
-        _ => {
-            let path = format!("{path}.type");
-            Err(ApiError::invalid(&path, format!("'{path}' is no kind of part that can be passed on")))
-        }
+        // The target decides whether it knows it.
+        _ => Ok(part.clone()),
     }
 }

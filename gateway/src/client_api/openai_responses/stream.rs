@@ -7,11 +7,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use super::answer::{self, Called, End, Head, State};
+use super::answer::{self, End, Head, State};
+use super::native::{self, Told};
 use crate::client_api::AnswerEncoder;
 use crate::error::ApiError;
 use crate::ids;
 use crate::wire::chat::{Assembler, Choice, Chunk, Delta, ToolCall};
+use crate::wire::responses;
+use crate::wire::responses::items::{self, Called};
 use crate::wire::sse;
 use crate::wire::usage::Usage;
 
@@ -30,6 +33,8 @@ pub(super) struct Events {
     finish_reason: Option<String>,
     refused: bool,
     usage: Option<Usage>,
+    /// The provider speaks this format, too: events are as it has them.
+    native: Option<Told>,
 }
 
 /// An item of which only one can be under way.
@@ -55,7 +60,7 @@ enum Kind {
 impl Part {
     fn value(&self) -> Value {
         match self.kind {
-            Kind::Text => answer::text_part(&self.text, &self.logprobs, &self.annotations),
+            Kind::Text => items::text_part(&self.text, &self.logprobs, &self.annotations),
             Kind::Refusal => json!({ "type": "refusal", "refusal": self.text }),
         }
     }
@@ -75,7 +80,37 @@ impl Events {
             finish_reason: None,
             refused: false,
             usage: None,
+            native: None,
         }
+    }
+
+    /// What a provider of this format told; false if it is none.
+    fn told(&mut self, chunk: &Chunk) -> bool {
+        let mut told = match self.native.take() {
+            Some(told) => told,
+            None if self.begun => return false,
+            None if chunk.choices.iter().all(|choice| responses::events(&choice.delta).is_empty()) => {
+                return false;
+            }
+            None => Told::default(),
+        };
+        let echo = self.echo.clone();
+        for event in chunk.choices.iter().flat_map(|choice| responses::events(&choice.delta)) {
+            if let Some((kind, event)) = told.event(event, chunk, echo.as_deref()) {
+                self.event(&kind, event);
+            }
+        }
+        if !self.begun
+            && let Some(response) = told.response.as_ref().filter(|_| told.end.is_some() && self.number == 0)
+        {
+            // It came whole.
+            for (kind, event) in native::events(response) {
+                self.event(kind, event);
+            }
+        }
+        self.begun = true;
+        self.native = Some(told);
+        true
     }
 
     fn event(&mut self, kind: &str, mut body: Value) {
@@ -177,10 +212,10 @@ impl Events {
             annotations: Vec::new(),
         });
         let empty = part.value();
-        let logprobs = answer::logprobs(&choice.rest);
+        let logprobs = items::logprobs(&choice.rest);
         part.text.push_str(text);
         part.logprobs.extend(logprobs.iter().cloned());
-        part.annotations.extend(answer::annotations(&choice.delta.rest));
+        part.annotations.extend(items::annotations(&choice.delta.rest));
         if is_new {
             let mut added = place.clone();
             added["part"] = empty;
@@ -202,7 +237,7 @@ impl Events {
 
     fn open_message(&mut self) {
         let (at, id) = (self.place(), ids::fresh("msg_"));
-        let item = answer::message(&id, "in_progress", &[]);
+        let item = items::message(&id, "in_progress", &[]);
         self.event("response.output_item.added", json!({ "output_index": at, "item": item }));
         self.open = Some(Open::Message { at, id, parts: Vec::new(), part: None });
     }
@@ -272,7 +307,7 @@ impl Events {
         self.close_part();
         match self.open.take() {
             Some(Open::Message { at, id, parts, .. }) => {
-                self.ended(at, answer::message(&id, status, &parts));
+                self.ended(at, items::message(&id, status, &parts));
             }
             Some(Open::Reasoning { at, id, text, blocks }) => {
                 if !text.is_empty() {
@@ -299,13 +334,13 @@ impl Events {
     fn close_all(&mut self, status: &str) {
         self.close(status);
         for (at, called) in std::mem::take(&mut self.calls).into_values() {
-            let (kind, field) = if called.custom {
-                ("response.custom_tool_call_input.done", "input")
+            let kind = if called.custom {
+                "response.custom_tool_call_input.done"
             } else {
-                ("response.function_call_arguments.done", "arguments")
+                "response.function_call_arguments.done"
             };
             let mut said = json!({ "item_id": called.id, "output_index": at, "name": called.name });
-            said[field] = json!(called.given);
+            said[called.field()] = json!(called.given);
             self.event(kind, said);
             self.ended(at, called.item(status));
         }
@@ -318,6 +353,17 @@ impl Events {
 
 impl AnswerEncoder for Events {
     fn push(&mut self, chunk: Chunk) -> Option<Bytes> {
+        if !self.begun
+            && !chunk.has_content()
+            && chunk.choices.iter().all(|c| responses::events(&c.delta).is_empty())
+        {
+            // What comes next says whose events these are.
+            self.usage = chunk.usage.or(self.usage.take());
+            return None;
+        }
+        if self.told(&chunk) {
+            return (!self.out.is_empty()).then(|| self.taken());
+        }
         self.begin(&chunk);
         for choice in chunk.choices.iter().filter(|choice| choice.index == 0) {
             self.choice(choice);
@@ -329,6 +375,10 @@ impl AnswerEncoder for Events {
     }
 
     fn finish(mut self: Box<Self>) -> Bytes {
+        if let Some((kind, event)) = self.native.take().and_then(|told| told.end) {
+            self.event(&kind, event);
+            return self.taken();
+        }
         self.begin(&Chunk::default());
         let end = End::by(self.finish_reason.as_deref(), self.refused);
         if self.done.is_empty() {
@@ -344,7 +394,9 @@ impl AnswerEncoder for Events {
         let body = error.body();
         let error = json!({ "code": body["error"]["code"], "message": body["error"]["message"] });
         if self.begun {
-            let mut response = self.response("failed", None);
+            let told = self.native.take().and_then(|told| told.response);
+            let mut response = told.unwrap_or_else(|| self.response("failed", None));
+            response["status"] = json!("failed");
             response["error"] = error;
             self.event("response.failed", json!({ "response": response }));
         } else {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Value, json};
+use sluice_guardrails::Channel;
 use sluice_guardrails::injection::fit::{recall_at, roc_area};
 use sluice_guardrails::injection::{Detector, Segment, System};
 
@@ -24,9 +25,10 @@ pub struct InjectionArgs {
     /// Other weights than the shipped ones, as `sluice eval fit-injection` writes them.
     #[arg(long, value_name = "FILE.bin")]
     weights: Option<PathBuf>,
-    /// Also judge each text's vector, as far as the text fits the embedding model's window.
+    /// Judge by words alone, and load no embedding model. Otherwise what is in doubt is also judged by its vector, as the gateway does,
+    /// if it fits the model's window and the model is to be had.
     #[arg(long)]
-    vectors: bool,
+    without_vectors: bool,
     #[command(flatten)]
     from: vectors::VectorArgs,
     /// One JSON object instead of a table.
@@ -50,6 +52,9 @@ struct Tally {
     scored: Vec<(f32, bool)>,
     bytes: usize,
     time: Duration,
+    /// Texts that their words left in doubt, and whether these were judged by their vectors, too.
+    doubted: usize,
+    vectors: bool,
 }
 
 /// Scores; the text is for standard output.
@@ -65,9 +70,17 @@ pub(super) fn run(args: &InjectionArgs) -> Result<String, String> {
     for path in &args.data {
         rows.extend(attacks::read(path)?);
     }
-    let texts: Vec<&str> = rows.iter().map(|(_, row)| row.text.as_str()).collect();
-    let vectors = args.vectors.then(|| vectors::of(&args.from, &texts)).transpose()?;
-    let mut tally = Tally::default();
+    let doubted = doubted(&detector, &rows);
+    let vectors = (!args.without_vectors && !doubted.is_empty()).then(|| vectors::of(&args.from, &doubted));
+    let vectors = vectors.and_then(|vectors| {
+        let vectors = vectors.inspect_err(|problem| eprintln!("judging by words alone: {problem}")).ok()?;
+        let same = detector.model() == Some(vectors.model.as_str());
+        if !same {
+            eprintln!("judging by words alone: the detector learnt nothing of the model {}", vectors.model);
+        }
+        same.then_some(vectors)
+    });
+    let mut tally = Tally { doubted: doubted.len(), vectors: vectors.is_some(), ..Tally::default() };
     for (channel, row) in &rows {
         let begun = Instant::now();
         let system = row.system.as_deref().map(System::read);
@@ -88,6 +101,17 @@ pub(super) fn run(args: &InjectionArgs) -> Result<String, String> {
         counts.blocked[usize::from(attack)] += usize::from(verdict.blocked);
     }
     Ok(if args.json { as_json(&tally) } else { table(&tally) })
+}
+
+/// The texts of which words say too little.
+fn doubted<'r>(detector: &Detector, rows: &'r [(Channel, attacks::Row)]) -> Vec<&'r str> {
+    let doubted = rows.iter().filter(|(channel, row)| {
+        let system = row.system.as_deref().map(System::read);
+        let segment =
+            Segment { text: &row.text, channel: *channel, system: system.as_ref(), ..Segment::default() };
+        detector.judge(&segment).in_doubt
+    });
+    doubted.map(|(_, row)| row.text.as_str()).collect()
 }
 
 /// Microseconds for 1,024 bytes.
@@ -125,10 +149,12 @@ fn table(tally: &Tally) -> String {
     let mut out = format!("{table}\n");
     let _ = writeln!(
         out,
-        "Area under the curve {}, recall at 1 % false positives {}; {:.0} us for 1 KB.",
+        "Area under the curve {}, recall at 1 % false positives {}; {:.0} us for 1 KB. {} texts in doubt by their words, {}.",
         number(roc_area(&tally.scored)),
         number(recall_at(&tally.scored, 0.01)),
-        pace(tally)
+        pace(tally),
+        tally.doubted,
+        if tally.vectors { "judged by their vectors, too" } else { "judged by these alone" }
     );
     out
 }
@@ -153,6 +179,8 @@ fn as_json(tally: &Tally) -> String {
         .collect();
     let report = json!({
         "texts": tally.scored.len(),
+        "in_doubt": tally.doubted,
+        "vectors": tally.vectors,
         "auroc": finite(roc_area(&tally.scored)),
         "recall_at_1_percent_false_positives": finite(recall_at(&tally.scored, 0.01)),
         "microseconds_per_kilobyte": pace(tally),
@@ -175,7 +203,8 @@ mod tests {
             args: InjectionArgs,
         }
         let path = data.to_str().unwrap();
-        let words = ["injection", "--data", path].into_iter().chain(json.then_some("--json"));
+        let words =
+            ["injection", "--without-vectors", "--data", path].into_iter().chain(json.then_some("--json"));
         run(&<Command as clap::Parser>::parse_from(words).args)
     }
 

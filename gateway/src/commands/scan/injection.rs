@@ -20,7 +20,7 @@ pub(super) struct Place {
 pub(super) fn verdict(text: &str, place: &Place) -> Value {
     let system = place.system.as_deref().map(System::read);
     let segment = Segment { text, channel: place.channel, system: system.as_ref(), ..Segment::default() };
-    let Verdict { score, flagged, blocked, signals } = Detector::shared().judge(&segment);
+    let Verdict { score, flagged, blocked, signals, .. } = Detector::shared().judge(&segment);
     let score = (f64::from(score) * 1000.0).round() / 1000.0;
     json!({"score": score, "flagged": flagged, "blocked": blocked, "signals": signals})
 }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::tools::Names;
 use crate::provider_api::{EncodeError, Encoding};
+use crate::wire::responses::unseal;
 
 /// Files that were uploaded before are behind this name.
 const FILES_BETA: &str = "files-api-2025-04-14";
@@ -296,6 +297,7 @@ fn signed(block: &Value) -> Option<Value> {
     let mut block: Map<String, Value> = block.as_object()?.clone();
     let has = |name: &str| block.get(name).and_then(Value::as_str).is_some_and(|text| !text.is_empty());
     let is_signed = match block.get("type").and_then(Value::as_str) {
+        _ if unseal(&Value::Object(block.clone())).is_some() => false,
         Some("thinking") => has("signature"),
         Some("redacted_thinking") => has("data"),
         _ => false,
@@ -310,10 +312,11 @@ fn signed(block: &Value) -> Option<Value> {
     Some(Value::Object(block))
 }
 
-/// The messages of a client of this format without thinking that nobody signed, which models of others gave and the API refuses;
+/// The messages of a client of this format without thinking that nobody signed, or another provider, which the API refuses;
 /// nothing if there is none of it.
 pub(super) fn without_unsigned(said: &Map<String, Value>) -> Map<String, Value> {
-    let is_unsigned = |block: &Value| block["type"] == "thinking" && signed(block).is_none();
+    let is_unsigned =
+        |block: &Value| (block["type"] == "thinking" && signed(block).is_none()) || unseal(block).is_some();
     let messages = said.get("messages").and_then(Value::as_array);
     let blocks = |message: &Value| message.get("content").and_then(Value::as_array).cloned();
     let Some(messages) = messages.filter(|messages| {

@@ -206,7 +206,8 @@ fn an_effort_is_a_budget_or_a_word_as_the_model_wants_it() {
 #[test]
 fn signed_thinking_goes_back_before_the_calls_and_unsigned_does_not() {
     let blocks = json!([{ "index": 0, "type": "thinking", "thinking": "hm", "signature": "s" },
-        { "index": 1, "type": "redacted_thinking", "data": "d" }, { "type": "thinking", "thinking": "unsigned" }]);
+        { "index": 1, "type": "redacted_thinking", "data": "d" }, { "type": "thinking", "thinking": "unsigned" },
+        { "type": "thinking", "thinking": "OpenAI's", "signature": "openai/rs_1/gAAA" }, { "type": "redacted_thinking", "data": "openai/rs_2/gAAA" }]);
     let sent = body(
         json!({ "reasoning_effort": "low", "messages": [{ "role": "user", "content": "Hi" }, { "role": "assistant", "content": null,
         "reasoning_content": "hm", "thinking_blocks": blocks, "tool_calls": [{ "id": "a", "function": { "name": "f", "arguments": "{}" } }] }] }),
@@ -221,6 +222,16 @@ fn signed_thinking_goes_back_before_the_calls_and_unsigned_does_not() {
     let call = json!({ "role": "assistant", "tool_calls": [{ "id": "a", "function": { "name": "f", "arguments": "{}" } }] });
     let lost = json!({ "reasoning_effort": "low", "messages": [{ "role": "user", "content": "Hi" }, call, { "role": "tool", "tool_call_id": "a", "content": "x" }] });
     assert!(body(lost).get("thinking").is_none());
+}
+
+#[test]
+fn thinking_that_openai_encrypted_does_not_reach_claude_in_its_client_s_own_bytes() {
+    let thought = json!({ "type": "redacted_thinking", "data": "openai/rs_2/gAAA" });
+    let own = json!({ "type": "redacted_thinking", "data": "d" });
+    let text = json!({ "type": "text", "text": "So" });
+    let said = json!({ "messages": [{ "role": "user", "content": "Hi" }, { "role": "assistant", "content": [thought, own, text] }] });
+    let more = super::messages::without_unsigned(said.as_object().unwrap());
+    assert_eq!(more["messages"][1]["content"], json!([own, text]));
 }
 
 #[test]

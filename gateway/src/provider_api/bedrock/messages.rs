@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::super::{EncodeError, Encoding};
 use super::content::{self, Documents, cache_point, text_block, unsupported};
 use super::names::{ToolNames, call_id};
+use crate::wire::responses::unseal;
 
 /// A conversation, as far as it is read.
 pub(super) struct Conversation<'a> {
@@ -237,5 +238,5 @@ fn reasoning(message: &Value) -> Vec<Value> {
             _ => None,
         }
     };
-    blocks.filter_map(said).collect()
+    blocks.filter(|block| unseal(block).is_none()).filter_map(said).collect()
 }

@@ -150,6 +150,8 @@ fn signed_reasoning_goes_back_before_the_calls_and_no_other_does() {
             { "type": "thinking", "thinking": "hm", "signature": "c2ln" },
             { "type": "redacted_thinking", "data": "ZGF0YQ==" },
             { "type": "thinking", "thinking": "nobody signed this" },
+            { "type": "thinking", "thinking": "OpenAI did", "signature": "openai/rs_1/gAAA" },
+            { "type": "redacted_thinking", "data": "openai/rs_2/gAAA" },
         ] },
         { "role": "user", "content": "y" },
     ] });

@@ -124,12 +124,13 @@ fn translated<'r>(
     Ok(())
 }
 
-fn takes_effort(how: &Encoding<'_>) -> bool {
+/// Whether the model is one of those that are known to take `reasoning_effort`.
+pub(in crate::provider_api) fn takes_effort(how: &Encoding<'_>) -> bool {
     how.quirks.reasoning_models.iter().any(|prefix| how.model.starts_with(prefix.as_str()))
 }
 
 /// OpenAI's word for a budget of tokens for thinking, by the halves of what such models think at most.
-fn effort(thinking: &Value) -> Option<&'static str> {
+pub(in crate::provider_api) fn effort(thinking: &Value) -> Option<&'static str> {
     match (thinking["type"].as_str()?, thinking["budget_tokens"].as_u64()) {
         ("enabled", Some(..=2048)) => Some("low"),
         ("enabled", Some(..=8192)) | ("adaptive", _) => Some("medium"),

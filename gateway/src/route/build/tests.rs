@@ -1,6 +1,7 @@
 //! Configurations that are built, and what is wrong with others.
 
 use super::*;
+use crate::client_api::Format;
 use crate::config::parse;
 use crate::error::ApiError;
 
@@ -73,7 +74,7 @@ fn settings_stand_in_addresses_and_paths() {
     let address = |name: &str| {
         let target = routes.resolve(name).unwrap().swap_remove(0);
         let how = target.provider.encoding(&target.model, false, DropParams::Drop);
-        target.api().path(&how).map(|path| format!("{}{path}", target.provider.base_url))
+        target.api(Format::OpenAiChat).path(&how).map(|path| format!("{}{path}", target.provider.base_url))
     };
     assert_eq!(
         address("a/gpt-5").unwrap(),
@@ -97,7 +98,7 @@ fn each_region_of_google_has_its_host_and_each_model_its_publisher() {
         );
         let target = build(&yaml, &[]).unwrap().0.resolve(&format!("v/{model}")).unwrap().swap_remove(0);
         let how = target.provider.encoding(&target.model, true, DropParams::Drop);
-        format!("{}{}", target.provider.base_url, target.api().path(&how).unwrap())
+        format!("{}{}", target.provider.base_url, target.api(Format::OpenAiChat).path(&how).unwrap())
     };
     let claude = "publishers/anthropic/models/claude-opus-4-8:streamRawPredict";
     let gemini = "publishers/google/models/gemini-2.5-flash:streamGenerateContent?alt=sse";
@@ -115,6 +116,30 @@ fn each_region_of_google_has_its_host_and_each_model_its_publisher() {
     let (routes, _) = build(own, &[]).unwrap();
     let provider = &routes.resolve("v/m").unwrap()[0].provider;
     assert_eq!(provider.base_url, "http://127.0.0.1:1/v1/projects/p/locations/r");
+}
+
+#[test]
+fn the_client_s_format_chooses_among_the_apis_and_some_models_have_but_one() {
+    let yaml = "providers:\n  openai: {kind: openai, api_key: k}\n  chat: {kind: openai, api: openai, api_key: k}\n  items: {kind: openai, api: responses, api_key: k}\n  own: {kind: openai, base_url: 'http://h:1/v1', api_key: k}\n  vllm: {kind: vllm, api: [openai, responses], base_url: 'http://h:1/v1'}\n  path: {kind: vllm, api: [openai, responses], quirks: {path: /x}}\n  claude: {kind: anthropic, api_key: k}\n";
+    let (routes, _) = build(yaml, &[]).unwrap();
+    let asked = |model: &str| {
+        let target = routes.resolve(model).unwrap().swap_remove(0);
+        Format::ALL.iter().map(|f| target.api(*f).name()).collect::<Vec<_>>()
+    };
+    let (chat, items) = (vec!["openai"; 3], vec!["responses"; 3]);
+    let both = vec!["openai", "responses", "openai"];
+    for (model, apis) in [
+        ("openai/gpt-5", &both),
+        ("openai/o3-pro-2025-06-10", &items),
+        ("chat/o3-pro", &chat),
+        ("items/gpt-5", &items),
+        ("own/gpt-5", &chat),
+        ("vllm/m", &both),
+        ("path/m", &chat),
+        ("claude/m", &vec!["anthropic"; 3]),
+    ] {
+        assert_eq!(asked(model), *apis, "{model}");
+    }
 }
 
 #[test]
@@ -142,6 +167,10 @@ fn every_mistake_is_told_with_its_field() {
             "providers.a.api_key: the environment variable NONE",
         ),
         ("providers: {a/b: {kind: ollama}}", "must not be empty or hold a '/'"),
+        (
+            "providers: {a: {kind: azure, resource: x, api_key: x, api: responses}}",
+            "providers.a.api: the kind 'azure' has a path of its own",
+        ),
         (
             "providers: {a: {kind: openai, api_key: x, in_house: true}}",
             "providers.a.in_house: https://api.openai.com/v1 is its vendor's: name the 'base_url'",

@@ -84,11 +84,11 @@ fn above(mut scores: Vec<f32>, rate: f64) -> f32 {
     scores.get(allowed).copied().unwrap_or(0.0)
 }
 
-/// What share of benign texts may be flagged: of users' half of what is promised, as other texts are never quite like these;
-/// under a system prompt and in documents a little more.
-const FLAG_RATES: [f64; KINDS] = [0.005, 0.008, 0.012];
+/// What share of benign texts may be flagged: of users' less than is promised, as other texts are never quite like these; in
+/// documents a little more.
+const FLAG_RATES: [f64; KINDS] = [0.006, 0.008, 0.012];
 const BLOCK_RATE: f64 = 0.0005;
-const BLOCK_LIFT: f32 = 20.0;
+const BLOCK_LIFT: f32 = 40.0;
 
 /// From which scores on texts are flagged and blocked.
 pub(super) fn thresholds(scored: &[Scored<'_>], kind: usize) -> (f32, f32) {

@@ -25,7 +25,11 @@ struct Header {
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Benign,
+    /// What stands in parts and fields beside other texts; nobody says it alone, so nothing is measured by it.
+    Piece,
     Attack,
+    /// One by its characters: its words are those of any request, and are not learnt from.
+    Shape,
     /// A sentence to be planted in benign documents.
     Planted,
 }
@@ -82,7 +86,9 @@ fn head(inner: &str) -> Option<Header> {
     };
     let kind = match kind {
         "benign" => Kind::Benign,
+        "benign-piece" => Kind::Piece,
         "attack" => Kind::Attack,
+        "attack-by-shape" => Kind::Shape,
         "attack-unit" => Kind::Planted,
         _ => return None,
     };
@@ -158,17 +164,18 @@ fn example(header: &Header, text: &str) -> Example {
         Some((system, text)) => (Some(system.to_owned()), text),
         None => (None, text),
     };
-    let by_context = system.is_some();
+    let by_context = system.is_some() || header.kind == Kind::Shape;
+    let attack = !matches!(header.kind, Kind::Benign | Kind::Piece);
     Example {
         text: text.to_owned(),
         channel: header.channel,
         system,
-        attack: header.kind != Kind::Benign,
+        attack,
         group: header.group.clone(),
-        part: if header.kind == Kind::Benign { String::new() } else { header.group.clone() },
+        part: if attack { header.group.clone() } else { String::new() },
         weight: WEIGHT,
         by_context,
-        measured: true,
+        measured: header.kind != Kind::Piece,
         vector: None,
     }
 }
@@ -215,6 +222,14 @@ mod tests {
         assert!(examples[3].attack && examples[3].by_context && !examples[0].attack);
         let again: Vec<_> = expand(text).unwrap().into_iter().map(|e| e.text).collect();
         assert_eq!(again, examples.into_iter().map(|e| e.text).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn nothing_is_measured_by_pieces() {
+        let examples =
+            expand("[part user benign-piece]\nthe rules\n[all user benign]\nWhich rules?\n").unwrap();
+        let measured: Vec<_> = examples.iter().map(|e| (e.attack, e.measured)).collect();
+        assert_eq!(measured, [(false, false), (false, true)]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::ngrams::Lexical;
 use super::relative::Relation;
 use super::units::Units;
 use super::weights::{KINDS, Meaning, Stack, Weights};
-use super::{Segment, System, is_data, kind, relation};
+use super::{DOUBT, Segment, System, is_data, kind, relation};
 use crate::channel::Channel;
 use std::collections::{BTreeMap, HashSet};
 
@@ -45,7 +45,7 @@ pub struct Example {
     pub part: String,
     /// How much it counts, 1 for a text that people wrote.
     pub weight: f32,
-    /// Whether it is an attack (or not) only through its system prompt, so that its wording says nothing.
+    /// Whether it is an attack (or not) through its system prompt or its characters, so that its wording says nothing.
     pub by_context: bool,
     /// Whether thresholds and figures are taken from it, too.
     pub measured: bool,
@@ -122,20 +122,31 @@ pub fn fit(examples: &[Example], known: Option<&Known>) -> Fitted {
     }
     let mut figures = Vec::new();
     let plain: Vec<Features> = features.iter().map(without_meaning).collect();
-    let stacks: [Stack; KINDS] =
-        std::array::from_fn(|kind| stack(&rows, &plain, kind, "without vectors", &|_| true, &mut figures));
+    let regressions = Regressions { rows: &rows, features: &plain };
+    let mut by_words = vec![0.0; rows.len()];
+    let stacks: [Stack; KINDS] = std::array::from_fn(|kind| {
+        let (stack, scores) = regressions.stack(kind, &|_| true);
+        scores.iter().for_each(|(score, at)| by_words[*at] = *score);
+        regressions.settle(stack, &scores, kind, "without vectors", &mut figures)
+    });
     let (wording, units) = words(&rows, |_| true);
     let meaning = with_vectors.map(|known| {
         let (head, bias) = head(&rows, |_| true);
-        let stacks = std::array::from_fn(|kind| {
-            if !rows.iter().any(|row| row.kind() == kind && row.has_vector()) {
-                return stacks[kind].clone();
+        let same = |row: &Row<'_>| row.kind() == 0 && row.has_vector();
+        let same: Scores = by_words.iter().copied().zip(0..).filter(|(_, at)| same(&rows[*at])).collect();
+        regressions.settle(stacks[0].clone(), &same, 0, "without vectors, those that have one", &mut figures);
+        let regressions = Regressions { rows: &rows, features: &features };
+        let (stack, mut scores) = regressions.stack(0, &|row| row.has_vector());
+        // Where its words leave no doubt nobody asks for a text's vector.
+        for (score, at) in &mut scores {
+            if by_words[*at] < DOUBT {
+                *score = 0.0;
+            } else if by_words[*at] >= stacks[0].block {
+                *score = 1.0;
             }
-            let with = |row: &Row<'_>| row.has_vector();
-            stack(&rows, &plain, kind, "without vectors, those that have one", &with, &mut figures);
-            stack(&rows, &features, kind, "with vectors", &with, &mut figures)
-        });
-        Meaning { model: known.model.clone(), head, bias, bank, stacks }
+        }
+        let stack = regressions.settle(stack, &scores, 0, "with vectors", &mut figures);
+        Meaning { model: known.model.clone(), head, bias, bank, stack }
     });
     Fitted { bytes: Weights { wording, units, stacks, meaning }.to_bytes(), figures }
 }
@@ -229,51 +240,65 @@ fn nearest_other(bank: &[Vec<i8>], vector: &[f32]) -> f32 {
     near.filter(|similarity| *similarity < 0.98).fold(0.0, f32::max)
 }
 
-/// The regression over the layers for one kind of channel, of the rows that are `taken`, with its thresholds; what it does on texts
-/// left out goes to `figures`.
-fn stack(
-    rows: &[Row<'_>],
-    features: &[Features],
-    kind: usize,
-    how: &str,
-    taken: &dyn Fn(&Row<'_>) -> bool,
-    figures: &mut Vec<Figures>,
-) -> Stack {
-    let chosen: Vec<usize> =
-        (0..rows.len()).filter(|at| rows[*at].kind() == kind && taken(&rows[*at])).collect();
-    let material = |wanted: &dyn Fn(usize) -> bool| -> Vec<(&[f32], bool, f32)> {
-        chosen
+/// How probably each row, by its place, is an attack, as said where its category was left out.
+type Scores = Vec<(f32, usize)>;
+
+/// Regressions over what the layers say of rows.
+struct Regressions<'r> {
+    rows: &'r [Row<'r>],
+    features: &'r [Features],
+}
+
+impl Regressions<'_> {
+    /// That for one kind of channel, calibrated, of the rows that are `taken`, and what it says of them.
+    fn stack(&self, kind: usize, taken: &dyn Fn(&Row<'_>) -> bool) -> (Stack, Scores) {
+        let Regressions { rows, features } = self;
+        let chosen: Vec<usize> =
+            (0..rows.len()).filter(|at| rows[*at].kind() == kind && taken(&rows[*at])).collect();
+        let material = |wanted: &dyn Fn(usize) -> bool| -> Vec<(&[f32], bool, f32)> {
+            chosen
+                .iter()
+                .filter(|at| wanted(rows[**at].fold))
+                .map(|at| (&features[*at][..], rows[*at].example.attack, rows[*at].example.weight))
+                .collect()
+        };
+        let mut left_out: Vec<(f64, usize)> = Vec::new();
+        for fold in 0..FOLDS {
+            let stack = regression(&material(&|f| f != fold));
+            let own = chosen.iter().filter(|at| rows[**at].fold == fold);
+            left_out.extend(own.map(|at| (f64::from(stack.odds(&features[*at])), *at)));
+        }
+        let mut stack = regression(&material(&|_| true));
+        let scored: Vec<(f64, bool, f32)> = left_out
             .iter()
-            .filter(|at| wanted(rows[**at].fold))
-            .map(|at| (&features[*at][..], rows[*at].example.attack, rows[*at].example.weight))
-            .collect()
-    };
-    let mut left_out: Vec<(f64, usize)> = Vec::new();
-    for fold in 0..FOLDS {
-        let stack = regression(&material(&|f| f != fold));
-        let own = chosen.iter().filter(|at| rows[**at].fold == fold);
-        left_out.extend(own.map(|at| (f64::from(stack.odds(&features[*at])), *at)));
+            .map(|(odds, at)| (*odds, rows[*at].example.attack, rows[*at].example.weight))
+            .collect();
+        let (slope, shift) = logistic::platt(&scored);
+        stack.weights.iter_mut().for_each(|weight| *weight *= slope as f32);
+        stack.bias = (f64::from(stack.bias) * slope + shift) as f32;
+        let score = |odds: f64| super::exact::probability(odds * slope + shift) as f32;
+        (stack, left_out.into_iter().map(|(odds, at)| (score(odds), at)).collect())
     }
-    let mut stack = regression(&material(&|_| true));
-    let scored: Vec<(f64, bool, f32)> = left_out
-        .iter()
-        .map(|(odds, at)| (*odds, rows[*at].example.attack, rows[*at].example.weight))
-        .collect();
-    let (slope, shift) = logistic::platt(&scored);
-    stack.weights.iter_mut().for_each(|weight| *weight *= slope as f32);
-    stack.bias = (f64::from(stack.bias) * slope + shift) as f32;
-    let measured: Vec<figures::Scored<'_>> = left_out
-        .iter()
-        .filter(|(_, at)| rows[*at].example.measured)
-        .map(|(odds, at)| figures::Scored {
-            score: super::exact::probability(odds * slope + shift) as f32,
-            attack: rows[*at].example.attack,
-            group: &rows[*at].example.group,
-        })
-        .collect();
-    (stack.flag, stack.block) = figures::thresholds(&measured, kind);
-    figures.push(Figures::new(format!("{}, {how}", NAMES[kind]), &measured, &stack));
-    stack
+
+    /// Gives a regression the thresholds that follow from what was said; what it does with them goes to `figures`.
+    fn settle(
+        &self,
+        mut stack: Stack,
+        scores: &Scores,
+        kind: usize,
+        how: &str,
+        figures: &mut Vec<Figures>,
+    ) -> Stack {
+        let measured: Vec<figures::Scored<'_>> = scores
+            .iter()
+            .map(|(score, at)| (*score, self.rows[*at].example))
+            .filter(|(_, example)| example.measured)
+            .map(|(score, example)| figures::Scored { score, attack: example.attack, group: &example.group })
+            .collect();
+        (stack.flag, stack.block) = figures::thresholds(&measured, kind);
+        figures.push(Figures::new(format!("{}, {how}", NAMES[kind]), &measured, &stack));
+        stack
+    }
 }
 
 fn regression(rows: &[(&[f32], bool, f32)]) -> Stack {

@@ -70,13 +70,6 @@ fn vectors_add_a_head_and_a_bank() {
     let known = Known { model: "some-model".to_owned(), vectors: vec![vec![1.0, 0.0]] };
     let detector = Detector::with(&fit(&examples, Some(&known)).bytes).unwrap();
     assert_eq!((detector.model(), detector.bank().len()), (Some("some-model"), 1));
-    let judge = |vector: &[f32]| {
-        detector.judge(&Segment { text: "Say that again?", vector: Some(vector), ..Segment::default() }).score
-    };
-    assert!(judge(&[1.0, 0.2]) > judge(&[-1.0, 0.2]));
-    // A vector of another model is no vector.
-    assert_eq!(
-        judge(&[1.0]),
-        detector.judge(&Segment { text: "Say that again?", ..Segment::default() }).score
-    );
+    let head = &detector.weights.meaning.as_ref().unwrap().head;
+    assert!(head[0] > 0.0, "what tells them apart: {head:?}");
 }
