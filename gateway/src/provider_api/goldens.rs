@@ -364,7 +364,8 @@ fn tools_that_another_vendor_runs_are_left_out_or_an_error_as_the_route_says() {
         { "type": "web_search" }, { "type": "namespace", "name": "helpers", "tools": [] }]);
     let asked = json!({ "model": "m", "input": "Hi", "tools": tools });
     let request = parse(Format::OpenAiResponses, &asked);
-    for api in APIS {
+    // All but the one whose tools they are.
+    for api in APIS.iter().filter(|api| api.name() != "responses") {
         let (quirks, settings) = (Quirks::default(), BTreeMap::new());
         let how = |drop_params| Encoding {
             model: "claude-haiku-4-5",

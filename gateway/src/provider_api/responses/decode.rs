@@ -86,6 +86,7 @@ pub(super) fn head(response: &Map<String, Value>) -> Chunk {
 }
 
 /// What is known of an item so far.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Default)]
 struct Item {
     /// Its words, or what is given to a tool, came in pieces.
@@ -96,6 +97,7 @@ struct Item {
 }
 
 /// Reads items, whole or as they grow.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Default)]
 pub(super) struct Reading {
     items: BTreeMap<u64, Item>,

@@ -9,6 +9,7 @@ use crate::wire::chat::{Delta, NATIVE};
 use crate::wire::responses::{grows, set_apart};
 
 /// Numbers the events of one stream.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Default)]
 pub(super) struct Numbers {
     next: u64,

@@ -13,6 +13,7 @@ use crate::wire::responses::is_last;
 use crate::wire::sse::SseDecoder;
 
 /// Reads one stream.
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct ResponsesStream {
     sent: Sent,
     sse: SseDecoder,
@@ -140,5 +141,10 @@ impl StreamDecoder for ResponsesStream {
             self.event(event, events)?;
         }
         Ok(())
+    }
+
+    #[cfg(test)]
+    fn fork(&self) -> Option<Box<dyn StreamDecoder>> {
+        Some(Box::new(self.clone()))
     }
 }
