@@ -38,7 +38,7 @@ fn plays_claude(heard: &Heard) -> Say {
         message(json!([
             { "type": "thinking", "thinking": THOUGHT, "signature": signature() },
             { "type": "text", "text": "I look." },
-            { "type": "tool_use", "id": "toolu_1", "name": "Read", "input": { "file_path": "/work/note.txt" } },
+            { "type": "tool_use", "id": "toolu_1", "name": "Read", "input": { "file_path": "/srv/note.txt" } },
         ]))
     };
     told["model"] = asked["model"].clone();
@@ -149,7 +149,7 @@ async fn before_claude_nothing_of_it_is_lost_by_whatever_name_the_model_is_asked
         let first = client.post(path, turn(model).to_string()).await;
         assert_eq!(
             (text(&first).as_str(), input(&first)["file_path"].as_str()),
-            ("I look.", Some("/work/note.txt"))
+            ("I look.", Some("/srv/note.txt"))
         );
         assert_eq!(called(&first), model, "{path}");
         let heard = provider.heard().pop().unwrap();
@@ -182,9 +182,9 @@ async fn before_claude_nothing_of_it_is_lost_by_whatever_name_the_model_is_asked
 async fn before_another_format_a_turn_with_a_tool_and_a_title_work() {
     let gate = gate(&Provider::hearing(plays_claude).await);
     let client = claude_code(&gate);
-    gate.primary.script(sluice_tests::script("rules:\n- {when: {contains: teal}, reply: {answer: 'It is teal.'}}\n- {when: {contains: json_schema}, reply: {answer: '{\"title\":\"A colour\"}'}}\n- {reply: {tool_call: {name: Read, arguments: '{\"file_path\": \"/work/note.txt\"}'}}}"));
+    gate.primary.script(sluice_tests::script("rules:\n- {when: {contains: teal}, reply: {answer: 'It is teal.'}}\n- {when: {contains: json_schema}, reply: {answer: '{\"title\":\"A colour\"}'}}\n- {reply: {tool_call: {name: Read, arguments: '{\"file_path\": \"/srv/note.txt\"}'}}}"));
     let first = client.post("/v1/messages?beta=true", turn("work").to_string()).await;
-    assert_eq!((input(&first), called(&first)), (json!({ "file_path": "/work/note.txt" }), json!("work")));
+    assert_eq!((input(&first), called(&first)), (json!({ "file_path": "/srv/note.txt" }), json!("work")));
     let answer = client.post("/v1/messages?beta=true", second("work", &first).to_string()).await;
     assert_eq!(text(&answer), "It is teal.");
     let seen: Value = serde_json::from_slice(&gate.primary.seen().last().unwrap().body).unwrap();
