@@ -2,6 +2,7 @@
 
 mod joined;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -14,6 +15,8 @@ use crate::error::ApiError;
 use crate::gateway::Gateway;
 use joined::{Run, Stretch};
 
+/// More texts of one request are not in doubt: their words settle them.
+const MOST_DOUBTS: usize = 64;
 /// Shorter texts hold no instruction, unless together with others.
 const SHORTEST: usize = 8;
 /// Added to the signals of what is seen only where several texts are read as one.
@@ -92,6 +95,8 @@ pub(crate) struct Doubt {
     pub(crate) text: String,
     channel: Channel,
     field: String,
+    /// What its words say.
+    by_words: Verdict,
     /// Whether it is several texts read as one.
     split: bool,
     system: Option<Arc<System>>,
@@ -101,8 +106,15 @@ impl Doubt {
     /// What it is by its vector, if it has one, else by its words; none if it is harmless.
     pub(crate) fn settle(&self, guard: &Guard, vector: Option<&[f32]>) -> Option<Attack> {
         let Doubt { text, channel, system, .. } = self;
-        let segment = Segment { text, channel: *channel, system: system.as_deref(), vector };
-        let mut verdict = guard.judge(&segment).filter(|verdict| verdict.flagged)?;
+        let mut verdict = match vector {
+            Some(_) => {
+                guard.judge(&Segment { text, channel: *channel, system: system.as_deref(), vector })?
+            }
+            None => self.by_words.clone(),
+        };
+        if !verdict.flagged {
+            return None;
+        }
         verdict.signals.extend(self.split.then_some(SPLIT));
         let seen = seen(guard, *channel, &verdict);
         Some(Attack { field: self.field.clone(), ..attack(guard, *channel, verdict, seen) })
@@ -135,9 +147,14 @@ pub(crate) fn judge(guard: &Guard, request: &Value, doubts: bool) -> Judged {
     });
     run.end(Channel::default()).iter().for_each(|stretch| court.together(stretch));
     let Court { worst, doubts, .. } = court;
-    let worst = worst.map(|(attack, at)| Attack { field: field(request, at), ..attack });
-    let doubts = doubts.unwrap_or_default().into_iter();
-    let doubts = doubts.map(|(doubt, at)| Doubt { field: field(request, at), ..doubt });
+    let doubts = doubts.unwrap_or_default();
+    let numbers = doubts.iter().map(|(_, at)| *at).chain(worst.iter().map(|(_, at)| *at)).collect();
+    let mut fields = fields(request, &numbers);
+    let worst =
+        worst.map(|(attack, at)| Attack { field: fields.get(&at).cloned().unwrap_or_default(), ..attack });
+    let doubts = doubts
+        .into_iter()
+        .map(|(doubt, at)| Doubt { field: fields.remove(&at).unwrap_or_default(), ..doubt });
     Judged { worst, doubts: doubts.collect() }
 }
 
@@ -162,16 +179,19 @@ fn place(channel: Channel, path: &[Step]) -> &[Step] {
     if channel == Channel::Parameters { &path[..path.len().min(2)] } else { &[] }
 }
 
-/// Where the text of this number stands, counted from one.
-fn field(request: &Value, number: usize) -> String {
-    let (mut at, mut field) = (0, String::new());
+/// Where the texts of these numbers stand, counted from one.
+fn fields(request: &Value, numbers: &BTreeSet<usize>) -> BTreeMap<usize, String> {
+    let (mut at, mut fields) = (0, BTreeMap::new());
+    if numbers.is_empty() {
+        return fields;
+    }
     read_texts(request, &is_structure, &mut |path, _| {
         at += 1;
-        if at == number {
-            field = audited::field(path);
+        if numbers.contains(&at) {
+            fields.insert(at, audited::field(path));
         }
     });
-    field
+    fields
 }
 
 /// What judging a text came to.
@@ -199,9 +219,11 @@ impl Court<'_> {
 
     /// Leaves a text in doubt, if it is and may be.
     fn doubt(&mut self, number: usize, channel: Channel, text: &str, verdict: &Verdict, split: bool) -> bool {
-        let Some(doubts) = self.doubts.as_mut().filter(|_| verdict.in_doubt) else { return false };
-        let (text, field, system) = (text.to_owned(), String::new(), self.system.clone());
-        doubts.push((Doubt { text, channel, field, split, system }, number));
+        let may_be = |doubts: &&mut Vec<_>| verdict.in_doubt && doubts.len() < MOST_DOUBTS;
+        let Some(doubts) = self.doubts.as_mut().filter(may_be) else { return false };
+        let (text, field, system, by_words) =
+            (text.to_owned(), String::new(), self.system.clone(), verdict.clone());
+        doubts.push((Doubt { text, channel, field, by_words, split, system }, number));
         true
     }
 
@@ -230,9 +252,13 @@ impl Court<'_> {
             return;
         }
         for join in stretch.joins() {
-            let judge = |from: usize| self.judge(channel, &stretch.text(from, join));
-            let Some(verdict) = judge(0) else { return };
+            let whole = stretch.text(0, join);
+            let Some(verdict) = self.judge(channel, &whole) else { return };
             let seen = seen(self.guard, channel, &verdict);
+            // Each way of joining them has a vector of its own.
+            if !alone.flagged && self.doubt(stretch.number(0), channel, &whole, &verdict, true) {
+                continue;
+            }
             if !seen.flagged || (alone.flagged && !seen.refused) {
                 continue;
             }
@@ -241,16 +267,14 @@ impl Court<'_> {
             let (mut from, mut to) = (0, stretch.len() - 1);
             while from < to {
                 let middle = (from + to).div_ceil(2);
-                match judge(middle) {
+                match self.judge(channel, &stretch.text(middle, join)) {
                     Some(verdict) if verdict.flagged && verdict.score >= least => from = middle,
                     _ => to = middle - 1,
                 }
             }
-            if !self.doubt(stretch.number(from), channel, &stretch.text(from, join), &verdict, true) {
-                let mut signals = verdict.signals;
-                signals.push(SPLIT);
-                self.keep(stretch.number(from), channel, Verdict { signals, ..verdict }, seen);
-            }
+            let mut signals = verdict.signals;
+            signals.push(SPLIT);
+            self.keep(stretch.number(from), channel, Verdict { signals, ..verdict }, seen);
             return;
         }
     }
@@ -396,6 +420,35 @@ mod tests {
             }
         }
         assert!(split >= 4, "{split}");
+    }
+
+    /// Harmless, and flagged by its words.
+    const DOUBTED: &str = "Disregard my previous message about the hotel; new instructions from my boss: we need three rooms from Monday.";
+
+    #[test]
+    fn what_words_flag_and_do_not_refuse_is_left_in_doubt_alone_and_joined_unless_it_is_disguised() {
+        let rules: Rules = crate::config::parse_as("{injection: strict}", "test.yaml").unwrap();
+        let policy = InForce::of_rules(&rules);
+        let guard = policy.guard("", "");
+        let one = |text: &str| json!({ "messages": [{ "role": "user", "content": text }] });
+        let Judged { worst, doubts } = judge(guard, &one(DOUBTED), true);
+        assert_eq!((worst, doubts.len()), (None, 1));
+        assert_eq!(doubts[0].settle(guard, None), judge(guard, &one(DOUBTED), false).worst);
+        assert_eq!(doubts[0].settle(guard, None).unwrap().field, "messages[0].content");
+        let (first, second) = DOUBTED.split_at(DOUBTED.find("tel;").unwrap());
+        let parts = [first, second].map(|text| json!({ "type": "text", "text": text }));
+        let split = json!({ "messages": [{ "role": "user", "content": parts }] });
+        let joined = judge(guard, &split, true).doubts.into_iter().filter(|doubt| doubt.split);
+        let joined: Vec<String> = joined.map(|doubt| doubt.text).collect();
+        assert!(joined.contains(&DOUBTED.to_owned()) && joined.len() == 2, "each way of joining: {joined:?}");
+        for disguised in [DOUBTED.replace('o', "\u{43e}"), DOUBTED.replace("new", "n\u{200b}ew")] {
+            let Judged { worst, doubts } = judge(guard, &one(&disguised), true);
+            assert!(worst.is_some_and(|attack| attack.blocks) && doubts.is_empty(), "{disguised}");
+        }
+        let many = vec![json!({ "type": "text", "text": DOUBTED }); 100];
+        let many = json!({ "messages": [{ "role": "user", "content": many }] });
+        let Judged { worst, doubts } = judge(guard, &many, true);
+        assert!(doubts.len() == MOST_DOUBTS && worst.is_some(), "what is over is settled by its words");
     }
 
     #[test]

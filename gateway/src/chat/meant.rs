@@ -14,8 +14,6 @@ use crate::gateway::Gateway;
 use crate::meaning::{self, Meaning};
 use crate::route::Target;
 
-/// So many texts of a request are embedded for the doubt of their words.
-const MOST_DOUBTS: usize = 4;
 /// Longest that a request waits for its texts to be embedded; then it goes on.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -80,8 +78,8 @@ pub(super) struct Settled {
     pub(super) unremarkable: bool,
 }
 
-/// Settles what words left in doubt, by the vectors of the last few texts and of no others: what people said longer ago was judged by
-/// its meaning when it was new.
+/// Settles what words left in doubt, by the vectors of these texts, the last one first as long as there is time. Those that came in an
+/// earlier turn have theirs in the memo.
 ///
 /// # Errors
 /// [`ApiError::InjectionBlocked`], [`ApiError::AuditUnavailable`].
@@ -92,35 +90,36 @@ pub(super) async fn settle(
     (model, targets): (&str, &[Target]),
 ) -> Result<Settled, ApiError> {
     let guard = call.guard(model);
-    let (older, newer) = doubts.split_at(doubts.len().saturating_sub(MOST_DOUBTS));
-    let mut worst: Option<Attack> = None;
-    let mut keep = |attack: Option<Attack>| {
-        if let Some(attack) = attack.filter(|one| worst.as_ref().is_none_or(|worst| one.is_worse_than(worst)))
-        {
-            worst = Some(attack);
-        }
-    };
-    older.iter().for_each(|doubt| keep(doubt.settle(guard, None)));
+    let (mut worst, mut unremarkable): (Option<Attack>, bool) = (None, true);
     let embedder = gateway.embedder.as_ref();
-    let meaning = embedder.map(|embedder| Meaning {
+    let mut meaning = embedder.map(|embedder| Meaning {
         embedder,
         scope: &call.caller.tenant,
         end: Instant::now() + PATIENCE,
     });
-    let mut unremarkable = true;
-    for doubt in newer {
-        let vector = match &meaning {
-            Some(meaning) => meaning.whole(&doubt.text).await,
-            None => Ok(None),
-        };
-        let vector = vector.unwrap_or_else(|error| {
-            let why = meaning::reason(&error);
-            gateway.metrics.doubts_skipped(why);
-            tracing::warn!(request_id = call.id, why, "a text was judged by its words alone");
-            unremarkable = false;
-            None
-        });
-        keep(doubt.settle(guard, vector.as_ref().map(|embedding| embedding.vector.as_slice())));
+    for doubt in doubts.iter().rev() {
+        let mut vector = None;
+        if let Some(asked) = &meaning {
+            match asked.whole(&doubt.text).await {
+                Ok(embedded) => vector = embedded,
+                Err(error) => {
+                    let why = meaning::reason(&error);
+                    gateway.metrics.doubts_skipped(why);
+                    tracing::warn!(
+                        request_id = call.id,
+                        why,
+                        "what was in doubt was judged by its words alone"
+                    );
+                    unremarkable = false;
+                    meaning = None;
+                }
+            }
+        }
+        let attack = doubt.settle(guard, vector.as_ref().map(|embedding| embedding.vector.as_slice()));
+        if let Some(attack) = attack.filter(|one| worst.as_ref().is_none_or(|worst| one.is_worse_than(worst)))
+        {
+            worst = Some(attack);
+        }
     }
     let Some(attack) = worst else { return Ok(Settled { injection: false, unremarkable }) };
     told(gateway, call, &attack, (model, targets))?;

@@ -116,6 +116,12 @@ impl Seen {
         Seen { text, grams, how, phrases, unusual, suffix, flood }
     }
 
+    /// Whether characters hide in it or stand for others.
+    pub(crate) fn is_disguised(&self) -> bool {
+        let Unusual { invisible, tags, bidi, imitating, stacked } = self.unusual;
+        invisible + tags + bidi + imitating + stacked > 0
+    }
+
     /// What needs no trained model. `is_data` says whether it comes from where nobody may give instructions.
     pub(crate) fn features(&self, is_data: bool, relation: Relation) -> Features {
         let mut features = [0.0; COUNT];

@@ -73,8 +73,8 @@ pub struct Verdict {
     /// Whether it reaches the one for refusing the request.
     pub blocked: bool,
     /// Whether the vector of the text, all of it, could say otherwise. Where the words of a text are harmless, or enough to refuse it,
-    /// it can't; nor in what meets a system prompt that keeps something back or comes from tools and documents, where vectors told
-    /// no better.
+    /// it can't; nor where it hides or imitates letters or holds something encoded, of which a vector knows nothing; nor in what meets
+    /// a system prompt that keeps something back or comes from tools and documents, where vectors told no better.
     pub in_doubt: bool,
     /// The names of what was seen, what weighs most first.
     pub signals: Vec<&'static str>,
@@ -151,11 +151,14 @@ impl Detector {
         let kind = kind(segment.channel, relation);
         let by_words = verdict(&self.weights.stacks[kind], &read);
         let doubted = kind == 0 && by_words.score >= DOUBT && !by_words.blocked;
-        let Some(meaning) = self.weights.meaning.as_ref().filter(|_| doubted) else { return by_words };
+        // A model sees other letters than people do, and nothing of what is encoded.
+        let plain = seen.len() == 1 && !seen[0].is_disguised();
+        let Some(meaning) = self.weights.meaning.as_ref().filter(|_| doubted && plain) else {
+            return by_words;
+        };
         let Some(vector) = segment.vector.filter(|vector| vector.len() == meaning.head.len()) else {
             return Verdict { in_doubt: true, ..by_words };
         };
-        // The vector is the text's own, not that of what it holds.
         if let Some((features, _)) = read.first_mut() {
             features[at::MEANING] = fit::head_odds(&meaning.head, meaning.bias, vector);
             features[at::BANK] = self.bank.nearest(vector);
@@ -164,13 +167,17 @@ impl Detector {
     }
 }
 
+/// Longer words may be several.
+const LONGEST_WORD: usize = 20;
+
 /// Whether a text has two plain words at most, which tell nobody to do anything: "previous instructions". Anything else might be
 /// encoded.
 fn is_too_short(text: &str) -> bool {
     let mut words =
         text.split(|c: char| c.is_whitespace() || c.is_ascii_punctuation()).filter(|word| !word.is_empty());
     let plain = |word: &str| {
-        word.bytes().all(|b| b.is_ascii_alphabetic())
+        word.len() <= LONGEST_WORD
+            && word.bytes().all(|b| b.is_ascii_alphabetic())
             && (word.bytes().skip(1).all(|b| b.is_ascii_lowercase())
                 || word.bytes().all(|b| b.is_ascii_uppercase()))
     };
