@@ -8,7 +8,7 @@ use sluice_guardrails::Leak;
 
 use super::cooldown::Why;
 use super::plan::{Refusal, Step};
-use super::refusal::{is_unknown_model, refusal};
+use super::refusal::{is_unknown_model, is_unknown_model_by_code, refusal};
 use crate::error::ApiError;
 use crate::provider_api::EncodeError;
 
@@ -135,7 +135,12 @@ impl Failure {
             Self::Leak(_) | Self::OutOfHouse(_) | Self::Unsayable(_) | Self::LeftAlone(_) => Blame::Nobody,
             Self::Status { .. } if self.refusal().is_some() => Blame::Request,
             Self::Status { .. } if self.is_spent() || self.is_refused_key() => Blame::Credential,
-            Self::Status { .. } if self.is_unknown_model() => Blame::Target,
+            Self::Status { status, error, .. } if self.is_unknown_model() => {
+                let is_sure =
+                    *status == StatusCode::NOT_FOUND || error.as_ref().is_some_and(is_unknown_model_by_code);
+                // Else a client that has its own words quoted could take the target from all others.
+                if is_sure { Blame::Target } else { Blame::Nobody }
+            }
             Self::Status { status, .. } => match status.as_u16() {
                 400 | 413 | 422 => Blame::Request,
                 401 | 403 | 429 => Blame::Credential,
@@ -366,6 +371,23 @@ mod tests {
             failure.cool(&step, 0, now);
         }
         assert!(!target.provider.credentials.are_cooling(&step.state, now));
+    }
+
+    #[test]
+    fn words_that_a_client_can_have_quoted_lead_to_the_next_target_and_blame_nobody() {
+        let message = "Invalid value: 'the model does not exist'. Supported values are: 'auto' and 'none'.";
+        let told = |status: u16, code: &str| {
+            let error =
+                serde_json::json!({ "message": message, "type": "invalid_request_error", "code": code });
+            let status = StatusCode::from_u16(status).unwrap();
+            let failure = Failure::Status { status, error: Some(error), retry_after: None };
+            (failure.next(), failure.blame())
+        };
+        for status in [400, 422] {
+            assert_eq!(told(status, "invalid_value"), (Next::Never, Blame::Nobody), "{status}");
+            assert_eq!(told(status, "model_not_found"), (Next::Never, Blame::Target), "{status}");
+        }
+        assert_eq!(told(404, "invalid_value"), (Next::Never, Blame::Target));
     }
 
     #[test]
