@@ -62,11 +62,12 @@ impl Asking<'_> {
         log.push(format!("{}: {outcome}", target.name()));
     }
 
-    /// What is sent to a target, if nothing that was redacted stands in it.
+    /// What is sent to a target, if nothing that was redacted stands in it. Its credential is there by `first`.
     async fn outgoing(
         &self,
         (target, credential): (&Target, usize),
         request: &ChatRequest,
+        first: Instant,
     ) -> Result<Ready, Failure> {
         let provider = &target.provider;
         let how = provider.encoding(&target.model, request.stream, target.drop_params);
@@ -75,7 +76,7 @@ impl Asking<'_> {
         let Encoded { body, headers, sent, dropped } =
             api.encode(request, &how).map_err(Failure::Unsayable)?;
         let credential = provider.credentials.get(credential);
-        let ready = credential.ready(self.upstream).await.map_err(Failure::NoCredential)?;
+        let ready = credential.ready_by(first, self.upstream).await.map_err(Failure::NoCredential)?;
         let to = Destination::of(provider, &path, ready).map_err(|e| Failure::Connection(e.to_string()))?;
         let to = to.with_headers(headers);
         let secured = request.secured().cloned();
@@ -143,7 +144,7 @@ impl Asking<'_> {
         (first, deadline): (Instant, Instant),
     ) -> Result<(Chunks, Vec<String>), Failure> {
         let api = target.api(request.format);
-        let Ready { outgoing, sent, dropped } = self.outgoing((target, credential), request).await?;
+        let Ready { outgoing, sent, dropped } = self.outgoing((target, credential), request, first).await?;
         let sending = self.upstream.send(outgoing);
         let response = timeout_at(first, sending)
             .await

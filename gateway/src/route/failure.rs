@@ -16,7 +16,7 @@ use crate::provider_api::EncodeError;
 pub(super) enum Failure {
     /// No connection, or it broke before content.
     Connection(String),
-    /// Nothing was sent, since whoever gives out tokens or credentials gave none.
+    /// Nothing was sent, since whoever gives out tokens or credentials gave none, or none in time.
     NoCredential(String),
     /// Nothing came in time: which time.
     Timeout(&'static str),
@@ -129,9 +129,8 @@ impl Failure {
     /// Of whom it tells something.
     pub(super) fn blame(&self) -> Blame {
         match self {
-            Self::Connection(_) | Self::NoCredential(_) | Self::NoAnswer(_) | Self::Timeout(_) => {
-                Blame::Target
-            }
+            Self::Connection(_) | Self::NoAnswer(_) | Self::Timeout(_) => Blame::Target,
+            Self::NoCredential(_) => Blame::Credential,
             Self::Leak(_) | Self::OutOfHouse(_) | Self::Unsayable(_) | Self::LeftAlone(_) => Blame::Nobody,
             Self::Status { .. } if self.refusal().is_some() => Blame::Request,
             Self::Status { .. } if self.is_spent() || self.is_refused_key() => Blame::Credential,
@@ -402,6 +401,7 @@ mod tests {
             (answered(400, "model_not_found", None), Blame::Target),
             (answered(403, "content_filter", None), Blame::Request),
             (Failure::Timeout("first_byte"), Blame::Target),
+            (Failure::NoCredential("none in time".to_owned()), Blame::Credential),
             (Failure::Leak(Leak { entity: "US_SSN" }), Blame::Nobody),
         ];
         for (failure, blame) in blamed {
