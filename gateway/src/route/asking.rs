@@ -21,12 +21,17 @@ use crate::audit::Audit;
 use crate::chat::LARGE_BODY;
 use crate::chat::request::{ChatRequest, Secured};
 use crate::config::{RetrySection, TimeoutSection};
+use crate::ledger::Prices;
 use crate::provider_api::{Encoded, ErrorAnswer, ProviderApi, Sent};
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::{Check, Destination, Incoming, Outgoing, Unsent, Upstream};
+use crate::wire::usage::Usage;
 
 /// Error bodies are short; what is longer is a page for people.
 const MAX_ERROR_BODY: usize = 64 * 1024;
+
+/// How long the end of an answer that nobody gets is waited for, where its tokens are counted.
+const WAITED_FOR_COUNTS: Duration = Duration::from_millis(200);
 
 /// What asking needs to know of the gateway.
 pub struct Asking<'a> {
@@ -42,6 +47,8 @@ pub struct Asking<'a> {
     pub max_answer: u64,
     /// Where attempts are counted.
     pub metrics: &'a Metrics,
+    /// What answers cost.
+    pub prices: &'a Prices,
     /// Where it is written down that nothing was sent.
     pub audit: Option<&'a Audit>,
 }
@@ -214,6 +221,10 @@ impl Question for ChatRequest {
 
     fn is_filtered((chunks, _): &Self::Answer) -> bool {
         chunks.is_filtered()
+    }
+
+    async fn usage((chunks, _): Self::Answer) -> Option<Usage> {
+        chunks.usage(Instant::now() + WAITED_FOR_COUNTS).await
     }
 }
 
