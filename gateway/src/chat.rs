@@ -262,6 +262,7 @@ fn asking<'a>(core: &'a Core, timeouts: &'a TimeoutSection) -> Asking<'a> {
         retry: &gateway.retry,
         max_answer: gateway.limits.max_answer.0,
         metrics: &gateway.metrics,
+        prices: &gateway.prices,
         audit: gateway.audit.as_deref(),
     }
 }

@@ -110,7 +110,8 @@ pub async fn answer(
         let message = "send the body uncompressed: 'content-encoding' is not supported";
         return Err(ApiError::invalid("content-encoding", message));
     }
-    let address = Address::of(&passage.provider.base_url, &passage.rest, query)?;
+    let provider = &passage.provider;
+    let address = Address::of(&provider.base_url, &passage.rest, query)?.for_api(provider.api.name());
     if format!("{}{}", address.fixed, address.rest()).parse::<Uri>().is_err() {
         return Err(ApiError::invalid("path", "the path can't be sent"));
     }

@@ -151,6 +151,7 @@ impl Judge {
             retry: &RetrySection { rounds: 0, ..gateway.retry.clone() },
             max_answer: gateway.limits.max_answer.0,
             metrics: &gateway.metrics,
+            prices: &gateway.prices,
             audit: gateway.audit.as_deref(),
         };
         let mut answer = asking.first_answer(targets, request).await.ok()?;

@@ -87,6 +87,14 @@ impl Address {
         Ok(Self { fixed: base_url.to_owned(), path, query })
     }
 
+    /// As this provider API has it: on Vertex AI models stand below their publisher, which is Google where nobody is named.
+    pub(super) fn for_api(mut self, api: &str) -> Self {
+        if api == "vertex" && self.path.starts_with("/models/") {
+            self.path.insert_str(0, "/publishers/google");
+        }
+        self
+    }
+
     /// What follows the operator's part.
     pub(super) fn rest(&self) -> String {
         if self.query.is_empty() { self.path.clone() } else { format!("{}?{}", self.path, self.query) }
@@ -174,6 +182,29 @@ mod tests {
         assert_eq!(sent(GOOGLE, "/models/m:generateContent", ""), wanted);
         assert_eq!(sent(GOOGLE, "/v1beta2/x", ""), format!("{GOOGLE}/v1beta2/x"));
         assert_eq!(sent("http://127.0.0.1:1", "/v1/files", "a=b"), "http://127.0.0.1:1/v1/files?a=b");
+    }
+
+    #[test]
+    fn on_vertex_models_are_google_s_unless_a_publisher_is_named() {
+        let base = "https://aiplatform.googleapis.com/v1/projects/p/locations/global";
+        let sent = |rest: &str, api| {
+            let address = Address::of(base, rest, "alt=sse").unwrap().for_api(api);
+            assert_eq!(address.models(None), ["m"], "{rest}");
+            address.fixed.clone() + &address.rest()
+        };
+        let wanted = format!("{base}/publishers/google/models/m:generateContent?alt=sse");
+        for rest in [
+            "/models/m:generateContent",
+            "/publishers/google/models/m:generateContent",
+            "/v1/projects/p/locations/global/models/m:generateContent",
+            "/v1/projects/p/locations/global/publishers/google/models/m:generateContent",
+        ] {
+            assert_eq!(sent(rest, "vertex"), wanted, "{rest}");
+        }
+        let claude = "/publishers/anthropic/models/m:rawPredict";
+        assert_eq!(sent(claude, "vertex"), format!("{base}{claude}?alt=sse"));
+        let plain = "/models/m:generateContent";
+        assert_eq!(sent(plain, "gemini"), format!("{base}{plain}?alt=sse"));
     }
 
     #[test]

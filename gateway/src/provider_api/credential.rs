@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
+use tokio::time::{Instant, timeout_at};
 
 use super::aws_auth::{Aws, Signing};
 use super::tokens::Tokens;
@@ -64,6 +65,25 @@ impl Credential {
                 Authorization { signing, ..Authorization::default() }
             }
         })
+    }
+}
+
+impl Credential {
+    /// As [`Self::ready`], by then at the latest. What is being fetched by then is fetched all the same, for whoever asks next.
+    ///
+    /// # Errors
+    /// What went wrong, without the secret.
+    pub async fn ready_by(&self, until: Instant, upstream: &Upstream) -> Result<Authorization, String> {
+        if matches!(self, Self::None | Self::Headers(_)) {
+            return self.ready(upstream).await;
+        }
+        let (this, upstream) = (self.clone(), upstream.clone());
+        let mut ready = Box::pin(async move { this.ready(&upstream).await });
+        if let Ok(ready) = timeout_at(until, &mut ready).await {
+            return ready;
+        }
+        drop(tokio::spawn(ready));
+        Err("no credentials came in time".to_owned())
     }
 }
 

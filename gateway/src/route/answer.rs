@@ -15,6 +15,7 @@ use crate::error::ApiError;
 use crate::provider_api::{StreamDecoder, StreamEvent};
 use crate::upstream::Incoming;
 use crate::wire::chat::Chunk;
+use crate::wire::usage::Usage;
 
 /// An answer whose first content is there.
 pub struct Answer {
@@ -219,6 +220,17 @@ impl Chunks {
         ends.peek().is_some()
             && ends.all(|end| end == CONTENT_FILTER)
             && (self.whole || !self.held.iter().any(Chunk::has_words))
+    }
+
+    /// What it took, as far as its provider says so by then.
+    pub(super) async fn usage(mut self, until: Instant) -> Option<Usage> {
+        let rest = async {
+            while !self.done {
+                self.read().await;
+            }
+        };
+        drop(timeout_at(until, rest).await);
+        self.held.iter().rev().find_map(|chunk| chunk.usage.clone())
     }
 
     /// From now on it may be silent for no longer than this.

@@ -21,12 +21,17 @@ use crate::audit::Audit;
 use crate::chat::LARGE_BODY;
 use crate::chat::request::{ChatRequest, Secured};
 use crate::config::{RetrySection, TimeoutSection};
+use crate::ledger::Prices;
 use crate::provider_api::{Encoded, ErrorAnswer, ProviderApi, Sent};
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::{Check, Destination, Incoming, Outgoing, Unsent, Upstream};
+use crate::wire::usage::Usage;
 
 /// Error bodies are short; what is longer is a page for people.
 const MAX_ERROR_BODY: usize = 64 * 1024;
+
+/// How long the end of an answer that nobody gets is waited for, where its tokens are counted.
+const WAITED_FOR_COUNTS: Duration = Duration::from_millis(200);
 
 /// What asking needs to know of the gateway.
 pub struct Asking<'a> {
@@ -42,6 +47,8 @@ pub struct Asking<'a> {
     pub max_answer: u64,
     /// Where attempts are counted.
     pub metrics: &'a Metrics,
+    /// What answers cost.
+    pub prices: &'a Prices,
     /// Where it is written down that nothing was sent.
     pub audit: Option<&'a Audit>,
 }
@@ -62,11 +69,12 @@ impl Asking<'_> {
         log.push(format!("{}: {outcome}", target.name()));
     }
 
-    /// What is sent to a target, if nothing that was redacted stands in it.
+    /// What is sent to a target, if nothing that was redacted stands in it. Its credential is there by `first`.
     async fn outgoing(
         &self,
         (target, credential): (&Target, usize),
         request: &ChatRequest,
+        first: Instant,
     ) -> Result<Ready, Failure> {
         let provider = &target.provider;
         let how = provider.encoding(&target.model, request.stream, target.drop_params);
@@ -75,7 +83,7 @@ impl Asking<'_> {
         let Encoded { body, headers, sent, dropped } =
             api.encode(request, &how).map_err(Failure::Unsayable)?;
         let credential = provider.credentials.get(credential);
-        let ready = credential.ready(self.upstream).await.map_err(Failure::NoCredential)?;
+        let ready = credential.ready_by(first, self.upstream).await.map_err(Failure::NoCredential)?;
         let to = Destination::of(provider, &path, ready).map_err(|e| Failure::Connection(e.to_string()))?;
         let to = to.with_headers(headers);
         let secured = request.secured().cloned();
@@ -143,7 +151,7 @@ impl Asking<'_> {
         (first, deadline): (Instant, Instant),
     ) -> Result<(Chunks, Vec<String>), Failure> {
         let api = target.api(request.format);
-        let Ready { outgoing, sent, dropped } = self.outgoing((target, credential), request).await?;
+        let Ready { outgoing, sent, dropped } = self.outgoing((target, credential), request, first).await?;
         let sending = self.upstream.send(outgoing);
         let response = timeout_at(first, sending)
             .await
@@ -213,6 +221,10 @@ impl Question for ChatRequest {
 
     fn is_filtered((chunks, _): &Self::Answer) -> bool {
         chunks.is_filtered()
+    }
+
+    async fn usage((chunks, _): Self::Answer) -> Option<Usage> {
+        chunks.usage(Instant::now() + WAITED_FOR_COUNTS).await
     }
 }
 

@@ -17,6 +17,7 @@ use super::plan::{Plan, Refusal, Step};
 use crate::breaker::Standing;
 use crate::chat::request::ChatRequest;
 use crate::error::ApiError;
+use crate::wire::usage::Usage;
 
 /// What targets are asked.
 pub(super) trait Question {
@@ -48,6 +49,12 @@ pub(super) trait Question {
     /// Whether its vendor did not want to give the answer, of which nothing was passed on yet.
     fn is_filtered(_answer: &Self::Answer) -> bool {
         false
+    }
+
+    /// What an answer took that nobody gets, as far as its provider says so.
+    fn usage(answer: Self::Answer) -> impl Future<Output = Option<Usage>> + Send {
+        drop(answer);
+        async { None }
     }
 
     /// Where a share of all requests, by weight, is asked with each credential: which share this one is of.
@@ -165,9 +172,32 @@ impl Asking<'_> {
         let mut run = Run::new(self, question, plan);
         let ended = run.rounds().await;
         match run.aside.take() {
-            Some(aside) if ended.is_err() => Ok(Begun { attempts: run.attempts, ..aside }),
-            _ => ended,
+            Some(aside) if ended.is_err() => {
+                let (attempts, fallbacks, waited) = (run.attempts, run.fallbacks, run.begun.elapsed());
+                Ok(Begun { attempts, fallbacks, waited, ..aside })
+            }
+            Some(Begun { target, answer, .. }) => {
+                self.paid_in_vain(&target, Q::usage(answer).await);
+                ended
+            }
+            None => ended,
         }
+    }
+
+    /// Counts an answer that was set aside: its provider bills for it, though another one answers.
+    fn paid_in_vain(&self, target: &Target, usage: Option<Usage>) {
+        let provider = &target.provider;
+        let cost = usage.as_ref().and_then(|usage| self.prices.cost(&provider.kind, &target.model, usage));
+        self.metrics.cost(cost);
+        let usage = usage.unwrap_or_default();
+        self.metrics.spent(&provider.name, &usage);
+        tracing::info!(
+            tried = target.name(),
+            input_tokens = usage.prompt_tokens,
+            output_tokens = usage.completion_tokens,
+            cost_nanodollars = cost,
+            "an answer that its vendor's policy ended was paid for, and another target answers"
+        );
     }
 
     /// Exponential with jitter: between half of the pause and all of it, so that clients do not come back in step.
@@ -461,37 +491,4 @@ impl<'a, Q: Question> Run<'a, Q> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::Routes;
-    use super::super::catalogue::Catalogue;
-    use super::*;
-    use crate::client_api::openai_chat::parse;
-    use crate::config::{RetrySection, Span, TimeoutSection};
-    use crate::ledger::Prices;
-    use crate::telemetry::metrics::Metrics;
-    use crate::upstream::Upstream;
-    use bytes::Bytes;
-
-    #[tokio::test]
-    async fn whoever_has_no_time_left_to_ask_in_ran_out_of_time() {
-        let yaml = "providers: {a: {kind: ollama, base_url: 'http://127.0.0.1:1/v1'}}";
-        let config = crate::config::parse(yaml, "test").unwrap();
-        let (catalogue, prices) = (Catalogue::shipped().unwrap(), Prices::shipped().unwrap());
-        let (routes, _) = Routes::build(&config, &catalogue, &prices, None, &|_| None).unwrap();
-        let timeouts = TimeoutSection { total: Span::seconds(0), ..TimeoutSection::default() };
-        let asking = Asking {
-            routes: &routes,
-            upstream: &Upstream::new(Duration::from_secs(1)),
-            timeouts: &timeouts,
-            retry: &RetrySection::default(),
-            max_answer: 1024,
-            metrics: &Metrics::default(),
-            audit: None,
-        };
-        let body = r#"{"model":"a/m","messages":[{"role":"user","content":"Hi"}]}"#;
-        let request = parse(&Bytes::from_static(body.as_bytes())).ok().unwrap();
-        let targets = routes.resolve("a/m").unwrap();
-        let error = asking.first_answer(&targets, &request).await.err().unwrap();
-        assert_eq!(error.status(), 504, "{error}");
-    }
-}
+mod tests;

@@ -8,7 +8,7 @@ use sluice_guardrails::Leak;
 
 use super::cooldown::Why;
 use super::plan::{Refusal, Step};
-use super::refusal::{is_unknown_model, refusal};
+use super::refusal::{is_unknown_model, is_unknown_model_by_code, refusal};
 use crate::error::ApiError;
 use crate::provider_api::EncodeError;
 
@@ -16,7 +16,7 @@ use crate::provider_api::EncodeError;
 pub(super) enum Failure {
     /// No connection, or it broke before content.
     Connection(String),
-    /// Nothing was sent, since whoever gives out tokens or credentials gave none.
+    /// Nothing was sent, since whoever gives out tokens or credentials gave none, or none in time.
     NoCredential(String),
     /// Nothing came in time: which time.
     Timeout(&'static str),
@@ -129,13 +129,17 @@ impl Failure {
     /// Of whom it tells something.
     pub(super) fn blame(&self) -> Blame {
         match self {
-            Self::Connection(_) | Self::NoCredential(_) | Self::NoAnswer(_) | Self::Timeout(_) => {
-                Blame::Target
-            }
+            Self::Connection(_) | Self::NoAnswer(_) | Self::Timeout(_) => Blame::Target,
+            Self::NoCredential(_) => Blame::Credential,
             Self::Leak(_) | Self::OutOfHouse(_) | Self::Unsayable(_) | Self::LeftAlone(_) => Blame::Nobody,
             Self::Status { .. } if self.refusal().is_some() => Blame::Request,
             Self::Status { .. } if self.is_spent() || self.is_refused_key() => Blame::Credential,
-            Self::Status { .. } if self.is_unknown_model() => Blame::Target,
+            Self::Status { status, error, .. } if self.is_unknown_model() => {
+                let is_sure =
+                    *status == StatusCode::NOT_FOUND || error.as_ref().is_some_and(is_unknown_model_by_code);
+                // Else a client that has its own words quoted could take the target from all others.
+                if is_sure { Blame::Target } else { Blame::Nobody }
+            }
             Self::Status { status, .. } => match status.as_u16() {
                 400 | 413 | 422 => Blame::Request,
                 401 | 403 | 429 => Blame::Credential,
@@ -369,6 +373,23 @@ mod tests {
     }
 
     #[test]
+    fn words_that_a_client_can_have_quoted_lead_to_the_next_target_and_blame_nobody() {
+        let message = "Invalid value: 'the model does not exist'. Supported values are: 'auto' and 'none'.";
+        let told = |status: u16, code: &str| {
+            let error =
+                serde_json::json!({ "message": message, "type": "invalid_request_error", "code": code });
+            let status = StatusCode::from_u16(status).unwrap();
+            let failure = Failure::Status { status, error: Some(error), retry_after: None };
+            (failure.next(), failure.blame())
+        };
+        for status in [400, 422] {
+            assert_eq!(told(status, "invalid_value"), (Next::Never, Blame::Nobody), "{status}");
+            assert_eq!(told(status, "model_not_found"), (Next::Never, Blame::Target), "{status}");
+        }
+        assert_eq!(told(404, "invalid_value"), (Next::Never, Blame::Target));
+    }
+
+    #[test]
     fn each_failure_tells_something_of_somebody() {
         let blamed = [
             (answered(500, "", None), Blame::Target),
@@ -380,6 +401,7 @@ mod tests {
             (answered(400, "model_not_found", None), Blame::Target),
             (answered(403, "content_filter", None), Blame::Request),
             (Failure::Timeout("first_byte"), Blame::Target),
+            (Failure::NoCredential("none in time".to_owned()), Blame::Credential),
             (Failure::Leak(Leak { entity: "US_SSN" }), Blame::Nobody),
         ];
         for (failure, blame) in blamed {

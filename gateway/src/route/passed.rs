@@ -160,7 +160,7 @@ impl Question for Passed {
         (first, _): (Instant, Instant),
     ) -> Result<Answered, Failed<Option<Refused>>> {
         let unasked = |failure| Failed { failure, kept: None, last: false };
-        let outgoing = self.outgoing(asking, target, credential).await.map_err(unasked)?;
+        let outgoing = self.outgoing(asking, (target, credential), first).await.map_err(unasked)?;
         let failed = |failure| Failed { failure, kept: None, last: !self.is_repeatable() };
         let response = match timeout_at(first, asking.upstream.send(outgoing)).await {
             Err(_) => return Err(failed(Failure::Timeout("first_byte"))),
@@ -244,11 +244,11 @@ impl Passed {
     async fn outgoing(
         &self,
         asking: &Asking<'_>,
-        target: &Target,
-        credential: usize,
+        (target, credential): (&Target, usize),
+        first: Instant,
     ) -> Result<Outgoing, Failure> {
         let credential = target.provider.credentials.get(credential);
-        let ready = credential.ready(asking.upstream).await.map_err(Failure::NoCredential)?;
+        let ready = credential.ready_by(first, asking.upstream).await.map_err(Failure::NoCredential)?;
         let (fixed, rest) = (&self.address.0, &self.address.1);
         let to = Destination::within(&target.provider, (fixed, rest), ready);
         let to = to.map_err(|e| Failure::Connection(e.to_string()))?.with_headers(self.headers.clone());

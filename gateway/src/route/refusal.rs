@@ -124,8 +124,16 @@ pub(super) fn is_unknown_model(status: StatusCode, error: &Value) -> bool {
         return false;
     }
     let (codes, message) = words(error);
+    is_no_model_code(&codes) || NO_MODEL.iter().any(|all| all.iter().all(|words| message.contains(words)))
+}
+
+/// Whether its code says so. Words alone may be the client's, whose values vendors quote.
+pub(super) fn is_unknown_model_by_code(error: &Value) -> bool {
+    is_no_model_code(&words(error).0)
+}
+
+fn is_no_model_code(codes: &[String]) -> bool {
     codes.iter().any(|code| NO_MODEL_CODES.contains(&code.as_str()))
-        || NO_MODEL.iter().any(|all| all.iter().all(|words| message.contains(words)))
 }
 
 /// The codes and the message of an error, in small letters.

@@ -11,6 +11,7 @@ use rustls::crypto::ring;
 use serde_json::{Value, json};
 
 use super::find;
+use crate::provider_api::credential::Credential;
 use crate::provider_api::office::{Office, upstream};
 use crate::provider_api::tokens::Tokens;
 use crate::secret::SecretSource;
@@ -85,6 +86,20 @@ async fn a_user_asks_with_a_refresh_token_and_the_machine_with_a_header() {
         "{question}"
     );
     assert!(question.contains("metadata-flavor: google"));
+}
+
+#[tokio::test]
+async fn whoever_can_t_wait_for_a_token_goes_without_and_the_next_one_has_it() {
+    let office = Office::open(vec![token("t1", 3600)], true).await;
+    let host = office.address.clone();
+    let machine = find(None, &|name| (name == "GCE_METADATA_HOST").then(|| host.clone())).unwrap();
+    let (credential, upstream) = (Credential::Tokens(Arc::clone(&machine)), upstream());
+    let hurried = credential.ready_by(tokio::time::Instant::now(), &upstream).await;
+    assert_eq!(hurried.err().unwrap(), "no credentials came in time");
+    office.asked(1).await;
+    office.gate.notify_one();
+    assert_eq!(shown(&machine, &upstream).await.unwrap(), "Bearer t1");
+    assert_eq!(office.count(), 1, "it was fetched all the same");
 }
 
 /// The file of a workload whose token is in this one.
