@@ -57,6 +57,10 @@ pub fn grows(kind: &str) -> Option<&'static str> {
         "response.audio" => "data",
         of if of.ends_with("_arguments") => "arguments",
         of if of.ends_with("_input") => "input",
+        // What the provider's own tools are given.
+        "response.apply_patch_call_operation_diff"
+        | "response.code_interpreter_call_code"
+        | "response.shell_call_command" => "input",
         _ => "text",
     })
 }
