@@ -95,10 +95,24 @@ pub fn put_together(event: &mut Map<String, Value>, said: Option<&Map<String, Va
     let Some(said) = said else { return };
     for name in WORDS {
         if let Some(there) = response.get_mut(name) {
-            let nothing = if there.is_object() { json!({}) } else { Value::Null };
-            *there = said.get(name).cloned().unwrap_or(nothing);
+            *there = said.get(name).cloned().unwrap_or_else(|| nothing(there));
         }
     }
+}
+
+/// Makes nothing of what an event repeats in words of who asked: it is kept for others.
+pub fn forget_words(event: &mut Map<String, Value>) {
+    let Some(Value::Object(repeated)) = event.get_mut(ECHO) else { return };
+    for name in WORDS {
+        if let Some(there) = repeated.get_mut(name) {
+            *there = nothing(there);
+        }
+    }
+}
+
+/// What stands where nothing was said.
+fn nothing(there: &Value) -> Value {
+    if there.is_object() { json!({}) } else { Value::Null }
 }
 
 /// Renames what holds a picture, of the event and of the items in it.
