@@ -7,6 +7,8 @@ use serde_json::Value;
 use sluice_engine::{ExactKey, KeyHasher, PartitionKey};
 
 use super::remember::Asked;
+use super::request::ChatRequest;
+use crate::client_api::Format;
 use crate::wire::json::{canonical, canonical_object};
 
 /// Fields that say who asks or how the answer travels, and nothing about what it says.
@@ -46,6 +48,9 @@ pub(super) fn partition(
     for beta in betas(&request.passed) {
         hasher.field("beta", beta.as_bytes());
     }
+    for unusual in unusual(request) {
+        hasher.field("responses", unusual.as_bytes());
+    }
     let mut spelled = Vec::new();
     let mut fields: Vec<_> = request
         .fields()
@@ -66,6 +71,20 @@ pub(super) fn partition(
         hasher.field("messages", &spelled);
     }
     hasher.partition()
+}
+
+/// What only a client of Responses says that makes its provider's own items others; nothing where it says what is usual.
+fn unusual(request: &ChatRequest) -> Vec<&'static str> {
+    if request.format != Format::OpenAiResponses {
+        return Vec::new();
+    }
+    let said = request.said();
+    let includes = said.get("include").and_then(Value::as_array);
+    let encrypted =
+        includes.is_some_and(|names| names.iter().any(|name| name == "reasoning.encrypted_content"));
+    let unkept = said.get("store") == Some(&Value::Bool(false));
+    let all = [(encrypted, "encrypted reasoning"), (unkept, "not stored")];
+    all.into_iter().filter_map(|(is, name)| is.then_some(name)).collect()
 }
 
 /// What a request asks for in its headers, in order: it may change the answer.
@@ -131,4 +150,28 @@ fn beside_words(content: &Value) -> Option<Value> {
     };
     let more: Vec<Value> = content.as_array()?.iter().filter_map(without_text).collect();
     (!more.is_empty()).then_some(Value::Array(more))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use serde_json::json;
+
+    #[test]
+    fn what_changes_the_items_of_responses_is_part_of_the_question_and_what_is_usual_is_not() {
+        let of = |format: Format, more: Value| {
+            let mut body =
+                json!({ "model": "m", "input": "Hi", "messages": [{ "role": "user", "content": "Hi" }] });
+            body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            unusual(&format.api().parse(&Bytes::from(body.to_string())).ok().unwrap())
+        };
+        let encrypted = json!({ "include": ["reasoning.encrypted_content"] });
+        assert_eq!(of(Format::OpenAiResponses, encrypted.clone()), ["encrypted reasoning"]);
+        assert_eq!(of(Format::OpenAiResponses, json!({ "store": false })), ["not stored"]);
+        for usual in [json!({}), json!({ "store": true, "include": [] }), json!({ "store": null })] {
+            assert!(of(Format::OpenAiResponses, usual).is_empty());
+        }
+        assert!(of(Format::OpenAiChat, encrypted).is_empty());
+    }
 }

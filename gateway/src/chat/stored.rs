@@ -37,7 +37,11 @@ pub(super) fn write(origin: &Origin<'_>, answer: Chunk) -> Option<Bytes> {
     }
     let fresh_for = fresh_for.as_millis();
     let mut out = format!("{fresh_for} {labels}\n{cost}\n{provider}\n{model}\n").into_bytes();
-    let native = responses::end(&answer).map(serde_json::to_string);
+    let native = responses::end(&answer).map(|end| {
+        let mut end = end.clone();
+        responses::forget_words(&mut end);
+        serde_json::to_string(&end)
+    });
     openai_chat::encode_lasting(answer, &mut out);
     if let Some(Ok(native)) = native {
         out.push(b'\n');
@@ -147,6 +151,22 @@ mod tests {
         let other = write(&origin("p", "m", 0), answer()).unwrap();
         let (_, lasting) = read(&other).unwrap();
         assert!(responses::end(&decode_native(&other, &lasting).unwrap()).is_none());
+    }
+
+    #[test]
+    fn who_asked_first_is_not_kept_with_the_answer() {
+        let mut native = answer();
+        native.choices.truncate(1);
+        let echo = json!({ "instructions": "I am Ada", "user": "ada", "safety_identifier": "ada", "prompt_cache_key": "ada", "metadata": { "of": "ada" }, "temperature": 1.0 });
+        let end =
+            json!({ "index": 3, "type": "response.completed", "response": { "id": "r" }, "echo": echo });
+        responses::set_end(&mut native, &end);
+        let payload = write(&origin("p", "m", 0), native).unwrap();
+        let (_, lasting) = read(&payload).unwrap();
+        let whole = decode_native(&payload, &lasting).unwrap();
+        let kept = &responses::end(&whole).unwrap()[responses::ECHO];
+        let expected = json!({ "instructions": null, "user": null, "safety_identifier": null, "prompt_cache_key": null, "metadata": {}, "temperature": 1.0 });
+        assert_eq!(*kept, expected);
     }
 
     #[test]

@@ -153,10 +153,14 @@ impl<P> Growing<P> {
 fn form(path: &[Step]) -> Form {
     let is = |step: &Step, names: &[&str]| matches!(step, Step::Key(key) if names.contains(&key.as_str()));
     let calls = ["tool_calls", "function_call", "arguments"];
+    // What the provider's own tools are given, in its items and events.
+    let hosted = ["action", "operation", "commands", "command", "env", "code", "diff"];
+    let is_native = path.first().is_some_and(|first| is(first, &[NATIVE]));
     match path.last() {
         Some(last) if is(last, &["arguments", "partial_json"]) => Form::Json,
         // A custom tool's, in an event of the provider's.
-        Some(last) if is(last, &["input"]) && is(&path[0], &[NATIVE]) => Form::Tool,
+        Some(last) if is_native && is(last, &["input"]) => Form::Tool,
+        _ if is_native && path.iter().any(|step| is(step, &hosted)) => Form::Tool,
         _ if path.iter().any(|step| is(step, &calls)) => Form::Tool,
         _ => Form::Text,
     }
@@ -224,6 +228,34 @@ mod tests {
         // Inside an object the strings are escaped when it is written.
         assert!(matches!(form(&[key("arguments"), key("to")]), Form::Tool));
         assert!(matches!(form(&[key("content")]), Form::Text));
+    }
+
+    #[test]
+    fn what_a_provider_s_own_tools_are_given_is_a_tool_s() {
+        use crate::wire::responses::grows;
+
+        let native = |rest: &[Step]| {
+            let block = [key(NATIVE), key(anthropic::BLOCKS), Step::Index(0)];
+            form(&[&block, rest].concat())
+        };
+        for way in [
+            vec![key("item"), key("action"), key("query")],
+            vec![key("item"), key("action"), key("commands"), Step::At(0)],
+            vec![key("item"), key("action"), key("env"), key("HOME")],
+            vec![key("item"), key("operation"), key("diff")],
+            vec![key("item"), key("code")],
+            vec![key("command")],
+            vec![key("diff")],
+            vec![key("response"), key("output"), Step::At(0), key("action"), key("query")],
+        ] {
+            assert!(matches!(native(&way), Form::Tool));
+            assert!(matches!(form(&way), Form::Text), "other fields of this name say something else");
+        }
+        for kind in ["shell_call_command", "apply_patch_call_operation_diff", "code_interpreter_call_code"] {
+            let field = grows(&format!("response.{kind}.delta")).unwrap();
+            assert!(matches!(native(&[key(field)]), Form::Tool), "{kind}");
+        }
+        assert!(matches!(native(&[key(grows("response.output_text.delta").unwrap())]), Form::Text));
     }
 
     #[test]

@@ -13,6 +13,8 @@ use super::growing::{Growing, Step, Work};
 use crate::wire::chat::{Assembler, Choice, Chunk, Delta, NATIVE};
 use crate::wire::responses::{ECHO, forget_logprobs};
 
+mod native;
+
 /// Words of the protocol, and what must not be changed or can't be read: ids, kinds, signatures, sound.
 pub const PROTOCOL: &[&str] = &[
     "id",
@@ -44,6 +46,8 @@ pub const PROTOCOL: &[&str] = &[
 
 /// A call of a tool that a model may not call.
 const TOOL_CALL: &str = "TOOL_CALL";
+/// The list of a provider's own items.
+const OUTPUT: &str = "output";
 /// The system prompt, word for word.
 const SYSTEM_PROMPT: &str = "SYSTEM_PROMPT";
 
@@ -56,7 +60,7 @@ pub struct Answers {
     prompt: Option<Prompt>,
     echoes: BTreeMap<u32, Echo>,
     /// Choices that were found to repeat it, and calls of tools that are not allowed.
-    told: BTreeSet<(u32, Option<u64>)>,
+    told: BTreeSet<(u32, Option<(&'static str, u64)>)>,
     /// The answer as it came.
     came: Assembler,
     /// Whose the rest is.
@@ -67,6 +71,8 @@ struct Masking {
     guard: Arc<Guard>,
     /// The choice that is worked on.
     choice: u32,
+    /// Places of its provider's own items that stand nowhere else in it.
+    apart: BTreeSet<usize>,
     decisions: Vec<Decision>,
 }
 
@@ -110,7 +116,7 @@ impl Work for Masking {
 
     fn push(&mut self, path: &[Step], text: &mut Text, piece: &str) -> Result<String, Blocked> {
         match text {
-            Text::Growing(masker) => masker.push(piece).inspect_err(|_| self.note(path, masker)),
+            Text::Growing(masker) => masker.push(piece).inspect_err(|_| self.note(path, masker, true)),
             Text::Whole => self.whole(path, piece),
         }
     }
@@ -119,7 +125,7 @@ impl Work for Masking {
         match text {
             Text::Growing(mut masker) => {
                 let rest = masker.finish();
-                self.note(path, &masker);
+                self.note(path, &masker, rest.is_err());
                 rest
             }
             Text::Whole => Ok(String::new()),
@@ -141,15 +147,26 @@ impl Masking {
     fn whole(&mut self, path: &[Step], text: &str) -> Result<String, Blocked> {
         let mut masker = self.masker(Form::Text);
         let masked = masker.push(text).and_then(|begun| Ok(begun + &masker.finish()?));
-        self.note(path, &masker);
+        self.note(path, &masker, masked.is_err());
         masked
     }
 
-    fn note(&mut self, path: &[Step], masker: &Masker) {
-        if matches!(path.first(), Some(Step::Key(key)) if key == NATIVE) {
-            // It says once more what stands in the other fields.
-            return;
-        }
+    /// `ends`: the answer ends here.
+    fn note(&mut self, path: &[Step], masker: &Masker, ends: bool) {
+        let is = |step: Option<&Step>, name: &str| matches!(step, Some(Step::Key(key)) if key == name);
+        let path = match path {
+            path if !is(path.first(), NATIVE) => path,
+            [_, _, _, response, output @ ..]
+                if is(Some(response), "response")
+                    && is(output.first(), OUTPUT)
+                    && matches!(output.get(1), Some(Step::At(at)) if self.apart.contains(at)) =>
+            {
+                output
+            }
+            path if ends => path,
+            // It says once more what stands in the other fields, or in the last event.
+            _ => return,
+        };
         let path = field(self.choice, path);
         let found = masker.decisions().iter().cloned();
         self.decisions.extend(found.map(|decision| Decision { path: path.clone(), ..decision }));
@@ -192,7 +209,7 @@ impl Answers {
     pub fn new(guard: Arc<Guard>, prompt: Option<Prompt>) -> Self {
         let prompt = prompt.filter(|_| guard.output().system_prompt != Action::Off);
         Self {
-            masking: Masking { guard, choice: 0, decisions: Vec::new() },
+            masking: Masking { guard, choice: 0, apart: BTreeSet::new(), decisions: Vec::new() },
             choices: BTreeMap::new(),
             prompt,
             echoes: BTreeMap::new(),
@@ -222,6 +239,7 @@ impl Answers {
             }
             forget_logprobs(&mut choice.delta);
             self.masking.choice = choice.index;
+            self.masking.apart = native::output(&choice.delta).into_iter().map(|(at, _)| at).collect();
             self.masking.members(&mut choice.rest)?;
             let growing = self.choices.entry(choice.index).or_default();
             growing.push(&mut self.masking, &mut choice.delta, choice.finish_reason.is_some())?;
@@ -246,10 +264,12 @@ impl Answers {
             (call.index.map_or(at as u64, u64::from), name)
         });
         let single = choice.delta.rest.get("function_call").and_then(|call| call.get("name")?.as_str());
-        for (at, name) in of_list.chain([(0, single)]) {
+        let of_list = of_list.chain([(0, single)]).map(|(at, name)| ("tool_calls", at, name));
+        let own = native::calls(&choice.delta).into_iter().map(|(at, name)| (OUTPUT, at, Some(name)));
+        for (list, at, name) in of_list.chain(own) {
             let denied = name.is_some_and(|name| !name.is_empty() && !tools.allows(name));
-            if denied && self.told.insert((choice.index, Some(at))) {
-                let path = [Step::Key("tool_calls".to_owned()), Step::Index(at)];
+            if denied && self.told.insert((choice.index, Some((list, at)))) {
+                let path = [Step::Key(list.to_owned()), Step::Index(at)];
                 self.decide((TOOL_CALL, "tool-not-allowed"), tools.action, field(choice.index, &path))?;
             }
         }
@@ -321,6 +341,10 @@ impl Answers {
         for choice in came.finish().choices {
             let Ok(tree) = serde_json::to_value(&choice.delta) else { continue };
             logged(&guard, choice.index, &tree, &mut Vec::new(), &mut decisions);
+            for (at, item) in native::output(&choice.delta) {
+                let mut path = vec![Step::Key(OUTPUT.to_owned()), Step::At(at)];
+                logged(&guard, choice.index, item, &mut path, &mut decisions);
+            }
         }
         decisions
     }

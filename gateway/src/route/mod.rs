@@ -81,8 +81,14 @@ impl Provider {
     fn api_for(&self, format: Format, model: &str) -> &'static dyn ProviderApi {
         let find = |format| self.also.iter().copied().find(|api| api.format() == Some(format));
         let alone = self.quirks.responses_models.iter().any(|prefix| model.starts_with(prefix.as_str()));
+        if alone {
+            let items = Some(Format::OpenAiResponses);
+            let mut apis = [self.api].into_iter().chain(self.also.iter().copied());
+            if let Some(api) = apis.find(|api| api.format() == items) {
+                return api;
+            }
+        }
         let own = if self.api.format() == Some(format) { None } else { find(format) };
-        let own = own.or_else(|| find(Format::OpenAiResponses).filter(|_| alone));
         own.or_else(|| self.api.of_model(model)).unwrap_or(self.api)
     }
 

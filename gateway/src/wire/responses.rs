@@ -3,7 +3,8 @@
 //!
 //! That are the provider's events as they came, in the delta's list [`BLOCKS`](super::anthropic::BLOCKS), each with a number of its own as
 //! `index`. Those that continue one text share a number, and their pieces grow in one field ([`grows`]). Numbers in
-//! [`ENDED`](super::anthropic::ENDED) say of which nothing more comes. A whole answer is the event that would end its stream.
+//! [`ENDED`](super::anthropic::ENDED) say of which nothing more comes. A whole answer is the event that would end its stream. [`MARK`]
+//! tells them from the blocks of other formats, which stand in the same place.
 
 pub mod items;
 pub mod settings;
@@ -15,6 +16,9 @@ use super::chat::{Chunk, Delta, NATIVE};
 
 /// Of an event with a response: what that repeats of the request. The client said it itself, so it is no part of the answer.
 pub const ECHO: &str = "echo";
+
+/// Of what a delta tells natively: it is this format's.
+pub const MARK: &str = "responses";
 
 /// What a response repeats of its request.
 const REPEATED: [&str; 25] = [
@@ -53,6 +57,10 @@ pub fn grows(kind: &str) -> Option<&'static str> {
         "response.audio" => "data",
         of if of.ends_with("_arguments") => "arguments",
         of if of.ends_with("_input") => "input",
+        // What the provider's own tools are given.
+        "response.apply_patch_call_operation_diff"
+        | "response.code_interpreter_call_code"
+        | "response.shell_call_command" => "input",
         _ => "text",
     })
 }
@@ -87,10 +95,24 @@ pub fn put_together(event: &mut Map<String, Value>, said: Option<&Map<String, Va
     let Some(said) = said else { return };
     for name in WORDS {
         if let Some(there) = response.get_mut(name) {
-            let nothing = if there.is_object() { json!({}) } else { Value::Null };
-            *there = said.get(name).cloned().unwrap_or(nothing);
+            *there = said.get(name).cloned().unwrap_or_else(|| nothing(there));
         }
     }
+}
+
+/// Makes nothing of what an event repeats in words of who asked: it is kept for others.
+pub fn forget_words(event: &mut Map<String, Value>) {
+    let Some(Value::Object(repeated)) = event.get_mut(ECHO) else { return };
+    for name in WORDS {
+        if let Some(there) = repeated.get_mut(name) {
+            *there = nothing(there);
+        }
+    }
+}
+
+/// What stands where nothing was said.
+fn nothing(there: &Value) -> Value {
+    if there.is_object() { json!({}) } else { Value::Null }
 }
 
 /// Renames what holds a picture, of the event and of the items in it.
@@ -116,9 +138,10 @@ fn rename(members: &mut Map<String, Value>, from: &str, to: &str) {
     }
 }
 
-/// The events of a delta, in their order.
+/// The events of a delta, in their order; none if what it tells is another format's.
 pub fn events(delta: &Delta) -> Vec<&Map<String, Value>> {
-    let blocks = delta.rest.get(NATIVE).and_then(|native| native.get(BLOCKS)?.as_array());
+    let native = delta.rest.get(NATIVE).filter(|native| native.get(MARK) == Some(&Value::Bool(true)));
+    let blocks = native.and_then(|native| native.get(BLOCKS)?.as_array());
     let mut events: Vec<_> = blocks.into_iter().flatten().filter_map(Value::as_object).collect();
     events.sort_by_key(|event| event.get("index").and_then(Value::as_u64));
     events
@@ -137,7 +160,7 @@ pub fn end(answer: &Chunk) -> Option<&Map<String, Value>> {
 /// Gives an answer the event that ended it, which was kept beside it.
 pub fn set_end(answer: &mut Chunk, end: &Value) {
     if let [choice] = answer.choices.as_mut_slice() {
-        choice.delta.rest.insert(NATIVE.to_owned(), json!({ BLOCKS: [end] }));
+        choice.delta.rest.insert(NATIVE.to_owned(), json!({ MARK: true, BLOCKS: [end] }));
     }
 }
 

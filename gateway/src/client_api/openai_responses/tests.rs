@@ -255,3 +255,42 @@ fn a_stream_that_fails_ends_with_a_failed_response() {
     assert_eq!((name.as_str(), &data["response"]["status"]), ("response.failed", &json!("failed")));
     assert_eq!(data["response"]["error"], json!({ "code": "stream_interrupted", "message": "cut" }));
 }
+
+#[test]
+fn what_claude_tells_its_own_clients_is_no_event_of_this_format() {
+    use crate::provider_api::anthropic::Anthropic;
+    use crate::provider_api::{ProviderApi, Sent, StreamEvent};
+
+    let told = [
+        json!({ "type": "message_start", "message": { "id": "msg_1", "model": "claude", "role": "assistant", "content": [], "usage": { "input_tokens": 3, "output_tokens": 1 } } }),
+        json!({ "type": "content_block_start", "index": 0, "content_block": { "type": "text", "text": "" } }),
+        json!({ "type": "content_block_delta", "index": 0, "delta": { "type": "text_delta", "text": "Tide" } }),
+        json!({ "type": "content_block_delta", "index": 0, "delta": { "type": "text_delta", "text": " at six." } }),
+        json!({ "type": "content_block_stop", "index": 0 }),
+        json!({ "type": "message_delta", "delta": { "stop_reason": "end_turn" }, "usage": { "output_tokens": 5 } }),
+        json!({ "type": "message_stop" }),
+    ];
+    let mut read = Vec::new();
+    let mut decoder = Anthropic.stream(Sent { native: true, ..Sent::default() });
+    for event in told {
+        let kind = event["type"].as_str().unwrap();
+        let sse = format!("event: {kind}\ndata: {event}\n\n");
+        assert!(decoder.push(sse.as_bytes(), &mut read).is_ok());
+    }
+    let chunks = read.into_iter().filter_map(|event| match event {
+        StreamEvent::Chunk(chunk) => Some(serde_json::to_value(chunk).unwrap()),
+        _ => None,
+    });
+    let chunks: Vec<Value> = chunks.collect();
+    assert!(json!(chunks).to_string().contains("blocks"), "another client's native blocks are among them");
+    // From the beginning, and joined after it.
+    for from in [0, 1] {
+        let events = events(&chunks[from..]);
+        let said = events.iter().filter(|(name, _)| name == "response.output_text.delta");
+        let said: String = said.map(|(_, data)| data["delta"].as_str().unwrap()).collect();
+        assert_eq!(said, "Tide at six.");
+        let (name, data) = events.last().unwrap();
+        assert_eq!(name, "response.completed");
+        assert_eq!(data["response"]["output"][0]["content"][0]["text"], "Tide at six.");
+    }
+}

@@ -33,6 +33,9 @@ const SAME: [&str; 18] = [
     "include",
 ];
 
+/// Fewer tokens this API does not write.
+const LEAST: u64 = 16;
+
 /// The request in this format: the client's own bytes where it is the client's format.
 pub(super) fn encode(request: &ChatRequest, how: &Encoding<'_>) -> Result<Encoded, EncodeError> {
     let mut dropped = Vec::new();
@@ -141,7 +144,8 @@ impl Encoder<'_> {
     fn length(&mut self) {
         let (least, most) = (self.fields.take("max_tokens"), self.fields.take("max_completion_tokens"));
         if let Some(tokens) = most.or(least) {
-            self.put("max_output_tokens", tokens.clone());
+            let refused = tokens.as_u64().is_some_and(|tokens| tokens < LEAST);
+            self.put("max_output_tokens", if refused { json!(LEAST) } else { tokens.clone() });
         }
     }
 

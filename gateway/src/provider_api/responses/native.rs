@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::wire::anthropic::{BLOCKS, ENDED, SHOWN};
 use crate::wire::chat::{Delta, NATIVE};
-use crate::wire::responses::{grows, set_apart};
+use crate::wire::responses::{MARK, grows, set_apart};
 
 /// Numbers the events of one stream.
 #[cfg_attr(test, derive(Clone))]
@@ -23,7 +23,7 @@ impl Numbers {
         event.remove("sequence_number");
         // Random padding against those who guess texts from the sizes of packets.
         event.remove("obfuscation");
-        let mut native = Map::new();
+        let mut native = Map::from_iter([(MARK.to_owned(), json!(true))]);
         if let (Some(field), Some(Value::String(_))) = (grows(kind), event.get("delta")) {
             let piece = event.remove("delta").unwrap_or_default();
             let (number, is_new) = self.text(place(kind, &event));

@@ -291,7 +291,7 @@ fn settings_of_chat_completions_are_said_in_this_apis_words() {
     assert_eq!(dropped, ["messages[1].name", "seed", "stop"]);
     let call = json!({ "type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}" });
     let wanted = json!({
-        "model": "o3-pro", "instructions": "Be brief.", "max_output_tokens": 9, "reasoning": { "effort": "low" }, "store": false, "stream": true,
+        "model": "o3-pro", "instructions": "Be brief.", "max_output_tokens": 16, "reasoning": { "effort": "low" }, "store": false, "stream": true,
         "text": { "format": { "type": "json_schema", "name": "a", "schema": {} }, "verbosity": "low" }, "top_logprobs": 2, "metadata": { "a": "b" },
         "include": ["message.output_text.logprobs", "reasoning.encrypted_content"],
         "tools": [

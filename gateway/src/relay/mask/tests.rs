@@ -233,3 +233,93 @@ fn a_tool_that_is_not_allowed_is_not_called() {
     assert!(parts.into_iter().all(|part| reading.push(part).is_ok()));
     assert_eq!(reading.decisions().len(), 1, "a name that is repeated is one call");
 }
+
+/// A whole answer of a provider of Responses with these items.
+fn items(output: &Value) -> Vec<u8> {
+    json!({ "id": "r", "object": "response", "model": "m", "status": "completed", "output": output })
+        .to_string()
+        .into_bytes()
+}
+
+/// The chunks of an answer of such a provider, for a client that speaks so: streamed, and whole.
+fn native(output: &Value) -> [Vec<Chunk>; 2] {
+    use crate::provider_api::responses::Responses;
+
+    let sent = || Sent { native: true, ..Sent::default() };
+    let whole = Responses.decode_whole(&items(output), &sent()).ok().unwrap();
+    let response: Value = serde_json::from_slice(&items(output)).unwrap();
+    let mut events =
+        vec![json!({ "type": "response.created", "response": { "id": "r", "model": "m", "output": [] } })];
+    for (at, item) in output.as_array().unwrap().iter().enumerate() {
+        for kind in ["response.output_item.added", "response.output_item.done"] {
+            events.push(json!({ "type": kind, "output_index": at, "item": item }));
+        }
+    }
+    events.push(json!({ "type": "response.completed", "response": response }));
+    let (mut decoder, mut read) = (Responses.stream(sent()), Vec::new());
+    for event in events {
+        assert!(decoder.push(format!("data: {event}\n\n").as_bytes(), &mut read).is_ok());
+    }
+    let streamed = read.into_iter().filter_map(|event| match event {
+        StreamEvent::Chunk(chunk) => Some(chunk),
+        _ => None,
+    });
+    [streamed.collect(), vec![whole]]
+}
+
+#[test]
+fn a_provider_s_own_tool_that_is_not_allowed_is_not_called() {
+    let found = |allow: &str, item: &Value| {
+        native(&json!([item])).map(|chunks| {
+            let mut reading =
+                Answers::new(strict(&format!("{{tools: {{allow: [{allow}], action: log}}}}")), None);
+            assert!(chunks.into_iter().all(|chunk| reading.push(chunk).is_ok()));
+            reading.decisions().into_iter().map(|decision| decision.entity).collect::<Vec<_>>()
+        })
+    };
+    for (item, name) in [
+        (
+            json!({ "type": "web_search_call", "id": "ws", "action": { "type": "search", "query": "tide" } }),
+            "web_search",
+        ),
+        (json!({ "type": "mcp_call", "id": "m", "name": "send_mail", "arguments": "{}" }), "send_mail"),
+        (
+            json!({ "type": "mcp_approval_request", "id": "m", "name": "send_mail", "arguments": "{}" }),
+            "send_mail",
+        ),
+        (
+            json!({ "type": "function_call", "id": "f", "call_id": "c", "name": "send_mail", "arguments": "{}" }),
+            "send_mail",
+        ),
+    ] {
+        for told in found("find_order", &item) {
+            assert_eq!(told, [TOOL_CALL], "{item} is one call");
+        }
+        for told in found(name, &item) {
+            assert!(told.is_empty(), "{item}");
+        }
+    }
+    let message = json!({ "type": "message", "id": "m", "role": "assistant", "content": [{ "type": "output_text", "text": "Hi", "annotations": [] }] });
+    assert!(found("", &message).iter().all(Vec::is_empty));
+}
+
+#[test]
+fn what_a_provider_s_own_tools_say_is_told_once() {
+    let output = json!([
+        { "type": "web_search_call", "id": "ws", "action": { "type": "search", "query": "who is ada@example.org" } },
+        { "type": "message", "id": "m", "role": "assistant", "content": [{ "type": "output_text", "text": "Bob is bob@example.org.", "annotations": [] }] },
+    ]);
+    for action in [Action::Log, Action::Redact] {
+        for chunks in native(&output) {
+            let (_, decisions) = read(answers(action), chunks).ok().unwrap();
+            let ways: Vec<String> = decisions.iter().map(|decision| format!("{:?}", decision.path)).collect();
+            assert_eq!(ways.len(), 2, "{action:?}: {ways:?}");
+            assert_eq!(ways.iter().filter(|way| way.contains("query")).count(), 1, "{action:?}: {ways:?}");
+        }
+    }
+    for chunks in native(&output) {
+        let mut reading = answers(Action::Block);
+        assert!(chunks.into_iter().any(|chunk| reading.push(chunk).is_err()));
+        assert!(!reading.decisions().is_empty(), "what ended the answer is told");
+    }
+}

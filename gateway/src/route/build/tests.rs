@@ -120,7 +120,7 @@ fn each_region_of_google_has_its_host_and_each_model_its_publisher() {
 
 #[test]
 fn the_client_s_format_chooses_among_the_apis_and_some_models_have_but_one() {
-    let yaml = "providers:\n  openai: {kind: openai, api_key: k}\n  chat: {kind: openai, api: openai, api_key: k}\n  items: {kind: openai, api: responses, api_key: k}\n  own: {kind: openai, base_url: 'http://h:1/v1', api_key: k}\n  vllm: {kind: vllm, api: [openai, responses], base_url: 'http://h:1/v1'}\n  path: {kind: vllm, api: [openai, responses], quirks: {path: /x}}\n  claude: {kind: anthropic, api_key: k}\n";
+    let yaml = "providers:\n  openai: {kind: openai, api_key: k}\n  chat: {kind: openai, api: openai, api_key: k}\n  items: {kind: openai, api: responses, api_key: k}\n  own: {kind: openai, base_url: 'http://h:1/v1', api_key: k}\n  vllm: {kind: vllm, api: [openai, responses], base_url: 'http://h:1/v1'}\n  path: {kind: vllm, api: [openai, responses], quirks: {path: /x}}\n  claude: {kind: anthropic, api_key: k}\n  first: {kind: vllm, api: [responses, openai], base_url: 'http://h:1/v1', quirks: {responses_models: [o3-pro]}}\n";
     let (routes, _) = build(yaml, &[]).unwrap();
     let asked = |model: &str| {
         let target = routes.resolve(model).unwrap().swap_remove(0);
@@ -136,6 +136,7 @@ fn the_client_s_format_chooses_among_the_apis_and_some_models_have_but_one() {
         ("own/gpt-5", &chat),
         ("vllm/m", &both),
         ("path/m", &chat),
+        ("first/o3-pro", &items),
         ("claude/m", &vec!["anthropic"; 3]),
     ] {
         assert_eq!(asked(model), *apis, "{model}");
