@@ -138,8 +138,8 @@ impl Detector {
             };
         }
         let is_data = is_data(segment.channel);
-        let relation = relation(segment);
         let seen = Seen::all(&self.grammar, segment.text);
+        let relation = seen.first().map_or_else(Relation::default, |plain| relation(segment, plain));
         let mut read: Vec<(Features, Option<&'static str>)> = seen
             .iter()
             .map(|seen| {
@@ -211,11 +211,9 @@ fn kind(channel: Channel, relation: Relation) -> usize {
 }
 
 /// How the text stands to the system prompt, if one is there and the text is no part of it.
-fn relation(segment: &Segment<'_>) -> Relation {
+fn relation(segment: &Segment<'_>, seen: &Seen) -> Relation {
     match segment.system {
-        Some(system) if segment.channel != Channel::System => {
-            system.0.relation(&Reading::new(segment.text).text)
-        }
+        Some(system) if segment.channel != Channel::System => system.0.relation(&seen.text),
         _ => Relation::default(),
     }
 }

@@ -5,6 +5,8 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::LazyLock;
 
+use aho_corasick::AhoCorasick;
+
 /// What a system prompt keeps back.
 pub(super) struct Guarded {
     /// Stems of the words in clauses that forbid something.
@@ -86,24 +88,45 @@ static SAY_NOTHING: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {
     EMPTY.iter().copied().chain(singular).collect()
 });
 
+/// The lists that are looked for in every system prompt, each in one pass.
+struct Finders {
+    forbids: AhoCorasick,
+    only: AhoCorasick,
+    secrets: AhoCorasick,
+    personal: AhoCorasick,
+}
+
+static FINDERS: LazyLock<Finders> = LazyLock::new(|| {
+    // Of words of ours; a test builds them.
+    let finder = |words: &[&str]| AhoCorasick::new(words).expect("a few words are an automaton");
+    Finders {
+        forbids: finder(FORBIDS),
+        only: finder(ONLY),
+        secrets: finder(SECRETS),
+        personal: finder(PERSONAL),
+    }
+});
+
 impl Guarded {
     /// Reads a system prompt in small letters, and as it was written.
     pub(super) fn new(system: &str, original: &str) -> Guarded {
         let (mut forbidden, mut only) = (BTreeSet::new(), BTreeSet::new());
-        let has = |text: &str, words: &[&str]| words.iter().any(|word| text.contains(word));
         let mut forbids = false;
         for sentence in system.split(['.', '!', '?', '\n', ';']) {
             for clause in sentence.split(" but ").flat_map(|s| s.split("therefore")) {
-                if let Some(at) = FORBIDS.iter().filter_map(|word| clause.find(word)).min() {
+                // What is found first may end before a longer one that begins earlier.
+                if let Some(at) =
+                    FINDERS.forbids.find_overlapping_iter(clause).map(|found| found.start()).min()
+                {
                     forbids = true;
                     forbidden.extend(stems(&clause[at..]));
-                } else if has(clause, ONLY) {
+                } else if FINDERS.only.is_match(clause) {
                     only.extend(stems(clause));
                 }
             }
         }
         let secret = forbids && names_secret(system);
-        let personal = forbids && has(system, PERSONAL);
+        let personal = forbids && FINDERS.personal.is_match(system);
         let names = if personal { names(original) } else { BTreeSet::new() };
         Guarded { forbidden, only, secret, personal, names }
     }
@@ -155,11 +178,9 @@ fn names(original: &str) -> BTreeSet<String> {
 /// Whether a text names a kind of secret, as a word of its own or, where words are not set apart, within one.
 fn names_secret(text: &str) -> bool {
     let is_letter = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
-    SECRETS.iter().any(|word| {
-        text.match_indices(word).any(|(at, _)| {
-            let after = text[at + word.len()..].strip_prefix('s').unwrap_or(&text[at + word.len()..]);
-            !is_letter(text[..at].chars().next_back()) && !is_letter(after.chars().next())
-        })
+    FINDERS.secrets.find_overlapping_iter(text).any(|found| {
+        let after = text[found.end()..].strip_prefix('s').unwrap_or(&text[found.end()..]);
+        !is_letter(text[..found.start()].chars().next_back()) && !is_letter(after.chars().next())
     })
 }
 

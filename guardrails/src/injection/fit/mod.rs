@@ -171,7 +171,7 @@ fn rows<'e>(grammar: &Grammar, examples: &'e [Example]) -> Vec<Row<'e>> {
             let seen = Seen::all(grammar, &example.text).swap_remove(0);
             let part = if example.part.is_empty() { &example.text } else { &example.part };
             let fold = (hash(part) % FOLDS as u64) as usize;
-            Row { example, seen, relation: relation(&segment), units: Vec::new(), fold }
+            Row { example, relation: relation(&segment, &seen), seen, units: Vec::new(), fold }
         })
         .collect();
     let mut benign: HashSet<String> = HashSet::new();
