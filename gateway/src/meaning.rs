@@ -70,8 +70,7 @@ impl Meaning<'_> {
     /// # Errors
     /// As [`Meaning::each`].
     pub(crate) async fn whole(&self, text: &str) -> Result<Option<Arc<Embedding>>, EmbedError> {
-        if text.split_whitespace().nth(self.embedder.max_tokens()).is_some() {
-            // Each word is a token at the least.
+        if !may_be_whole(text, self.embedder.max_tokens()) {
             return Ok(None);
         }
         Ok(Some(self.vector(text).await?).filter(|embedding| !embedding.truncated))
@@ -83,6 +82,15 @@ impl Meaning<'_> {
         let embedded = timeout_at(self.end, embedding).await.map_err(|_| EmbedError::Busy)?;
         embedded.map(|embedded| embedded.embedding)
     }
+}
+
+/// Longer words are one unknown token to a model, and it sees nothing of them.
+const LONGEST_WORD: usize = 100;
+
+/// Whether a model of so many tokens may see all of a text, by what costs next to nothing to tell: each word is a token at the least.
+pub(crate) fn may_be_whole(text: &str, tokens: usize) -> bool {
+    let mut words = text.split_whitespace();
+    words.by_ref().take(tokens).all(|word| word.len() <= LONGEST_WORD) && words.next().is_none()
 }
 
 /// Why texts could not be compared, in a word for logs and metrics.
@@ -166,6 +174,16 @@ mod tests {
         };
         meaning.each(&text, true, &mut stop).await.unwrap();
         assert_eq!(seen, 1, "who has seen enough is shown no more");
+    }
+
+    #[tokio::test]
+    async fn a_vector_of_all_of_a_text_is_there_only_where_the_model_sees_all_of_it() {
+        let pool = pool();
+        let meaning = Meaning { embedder: &pool, scope: "", end: Instant::now() + Duration::from_secs(60) };
+        assert!(meaning.whole("a b c d e f g h").await.unwrap().is_some());
+        for text in ["a b c d e f g h i", &"a".repeat(101)] {
+            assert!(meaning.whole(text).await.unwrap().is_none(), "{text}");
+        }
     }
 
     #[tokio::test]

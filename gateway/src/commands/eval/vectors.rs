@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use sluice_models::EmbedPool;
 
 use crate::commands::EmbeddingArgs;
+use crate::meaning::may_be_whole;
 
 /// Texts whose vectors are written at once; what was computed before a command was stopped is not computed again.
 const BATCH: usize = 256;
@@ -82,10 +83,10 @@ pub(super) fn of(args: &VectorArgs, texts: &[&str]) -> Result<Vectors, String> {
 
 fn embed(embedder: &EmbedPool, texts: &[&str]) -> Result<Vec<Option<Vec<f32>>>, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|e| e.to_string())?;
-    let one = async |text: &&str| match text.split_whitespace().nth(embedder.max_tokens()) {
-        // Each word is a token at the least: it would be cut off, and its vector thrown away.
-        Some(_) => Ok(None),
-        None => embedder.embed_within("", text, None).await.map(Some),
+    let one = async |text: &&str| match may_be_whole(text, embedder.max_tokens()) {
+        // It would be cut off, and its vector thrown away.
+        false => Ok(None),
+        true => embedder.embed_within("", text, None).await.map(Some),
     };
     let embedded = stream::iter(texts).map(one).buffered(super::AT_ONCE).try_collect();
     let embedded: Vec<_> = runtime.block_on(embedded).map_err(|e| e.to_string())?;
