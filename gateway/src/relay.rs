@@ -66,6 +66,11 @@ impl Relay {
         Self(None)
     }
 
+    /// Whether it has nothing to restore, so that everything passes as it is.
+    pub fn is_idle(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// The chunk with the caller's own values. Text that may be the beginning of a placeholder waits for the next one.
     pub fn push(&mut self, mut chunk: Chunk) -> Chunk {
         let Some(restoring) = &mut self.0 else { return chunk };
@@ -98,13 +103,14 @@ impl Relay {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::wire::chat::{Assembler, Function, ToolCall};
     use serde_json::json;
     use sluice_guardrails::{Guard, Policy, Restore, Restores};
 
-    fn vault() -> Vault {
+    /// One that restores an address in texts and calls.
+    pub(crate) fn vault() -> Vault {
         let mut vault = Vault::new();
         let text = "write to zoe.q@example.org".to_owned();
         let mut tools = Restores::default();

@@ -3,19 +3,9 @@
 use std::borrow::Borrow;
 
 use super::*;
-use sluice_guardrails::{Guard, Policy, Restore, Restores, Vault};
 
 use crate::relay::Relay;
-
-fn vault() -> Vault {
-    let mut vault = Vault::new();
-    let mut tools = Restores::default();
-    tools.set_default(Restore::Tools);
-    vault.restore_by(tools);
-    let redacted = vault.redact(&Guard::new(&Policy::default()), "write to zoe.q@example.org").unwrap();
-    assert_eq!(redacted.as_deref(), Some("write to [EMAIL_ADDRESS_1]"));
-    vault
-}
+use crate::relay::tests::vault;
 
 /// What the client gets of a stream that comes in these pieces.
 fn restored(pieces: &[&[u8]]) -> Vec<Value> {

@@ -3,17 +3,7 @@
 use super::super::events::Writer;
 use super::*;
 use crate::relay::Relay;
-use sluice_guardrails::{Guard, Policy, Restore, Restores, Vault};
-
-fn vault() -> Vault {
-    let mut vault = Vault::new();
-    let mut tools = Restores::default();
-    tools.set_default(Restore::Tools);
-    vault.restore_by(tools);
-    let redacted = vault.redact(&Guard::new(&Policy::default()), "write to zoe.q@example.org").unwrap();
-    assert_eq!(redacted.as_deref(), Some("write to [EMAIL_ADDRESS_1]"));
-    vault
-}
+use crate::relay::tests::vault;
 
 fn framed(kind: &str, said: &Value) -> Bytes {
     let head = [(":event-type", kind), (":content-type", "application/json"), (":message-type", "event")];
