@@ -24,6 +24,16 @@ fn completion() -> Value {
         "usage": { "prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2 } })
 }
 
+/// A gateway that asks Azure as an application, whose tokens this office gives.
+fn application(azure: &Guard, office: &Guard) -> Gate {
+    let providers = format!(
+        "azure: {{kind: azure, base_url: '{}', entra: {{tenant_id: t, client_id: app, client_secret: 'env:S'}}}}",
+        azure.url()
+    );
+    let env = [("S", "hunter2".to_owned()), ("AZURE_AUTHORITY_HOST", office.url())];
+    gate(&providers, "azure/gpt-5", &env)
+}
+
 #[tokio::test]
 async fn azure_is_asked_with_a_token_of_an_application_in_the_place_of_a_key() {
     let office = Guard::saying(Say::Json(
@@ -31,12 +41,7 @@ async fn azure_is_asked_with_a_token_of_an_application_in_the_place_of_a_key() {
     ))
     .await;
     let azure = Guard::saying(Say::Json(completion())).await;
-    let providers = format!(
-        "azure: {{kind: azure, base_url: '{}', entra: {{tenant_id: t, client_id: app, client_secret: 'env:S'}}}}",
-        azure.url()
-    );
-    let env = [("S", "hunter2".to_owned()), ("AZURE_AUTHORITY_HOST", office.url())];
-    let gate = gate(&providers, "azure/gpt-5", &env);
+    let gate = application(&azure, &office);
     for _ in 0..2 {
         let reply = gate.client.chat(&question("Hello")).await;
         assert_eq!((reply.status, reply.text().as_str()), (200, "Hi"), "{:?}", reply.body);
@@ -87,12 +92,7 @@ async fn an_identity_that_is_refused_is_an_error_without_its_secret() {
     ))
     .await;
     let azure = Guard::saying(Say::Json(completion())).await;
-    let providers = format!(
-        "azure: {{kind: azure, base_url: '{}', entra: {{tenant_id: t, client_id: app, client_secret: 'env:S'}}}}",
-        azure.url()
-    );
-    let env = [("S", "hunter2".to_owned()), ("AZURE_AUTHORITY_HOST", office.url())];
-    let reply = gate(&providers, "azure/gpt-5", &env).client.chat(&question("Hello")).await;
+    let reply = application(&azure, &office).client.chat(&question("Hello")).await;
     assert_eq!((reply.status, reply.error()["code"].as_str()), (502, Some("all_targets_failed")));
     assert_eq!(reply.error()["attempts"], json!(["azure/gpt-5: no_credential"]));
     assert!(!String::from_utf8_lossy(&reply.body).contains("hunter2"));

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{EncodeError, Encoding};
 
@@ -40,6 +40,22 @@ impl<'a> Fields<'a> {
         (!value.is_null()).then_some(value)
     }
 
+    /// What changes the meaning of a request and has no word in an API that gives one answer in text.
+    ///
+    /// # Errors
+    /// [`EncodeError::Unsupported`] where another number or kind of answers is wanted.
+    pub fn one_answer(&self) -> Result<(), EncodeError> {
+        if self.take("n").is_some_and(|n| n.as_u64() != Some(1)) {
+            let message = "'n' must be 1 for this target: its API gives one answer".to_owned();
+            return Err(EncodeError::Unsupported { param: "n".to_owned(), message });
+        }
+        if self.take("modalities").is_some_and(|kinds| *kinds != json!(["text"])) {
+            let message = "'modalities' must be [\"text\"] for this target".to_owned();
+            return Err(EncodeError::Unsupported { param: "modalities".to_owned(), message });
+        }
+        Ok(())
+    }
+
     /// Decides about the rest: left out and noted in `dropped`, refused, or given back to be sent as it is.
     ///
     /// # Errors
@@ -66,7 +82,6 @@ mod tests {
     use super::*;
     use crate::config::DropParams;
     use crate::provider_api::Quirks;
-    use serde_json::json;
 
     #[test]
     fn what_was_not_said_is_dropped_refused_or_passed_as_the_route_says() {

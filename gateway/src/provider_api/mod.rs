@@ -324,6 +324,12 @@ pub enum StreamEvent {
 #[error("{0}")]
 pub struct DecodeError(pub String);
 
+/// Reads JSON. What serde says of it may quote it, so only the place is told.
+fn parse(bytes: &[u8]) -> Result<Value, DecodeError> {
+    serde_json::from_slice(bytes)
+        .map_err(|e| DecodeError(format!("not JSON (at line {} column {})", e.line(), e.column())))
+}
+
 /// All provider APIs; a new one is a line here.
 pub static APIS: &[&dyn ProviderApi] = &[
     &openai::OpenAi,

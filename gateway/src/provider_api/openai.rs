@@ -12,6 +12,7 @@ use sluice_guardrails::proof::Spot;
 
 use super::{
     DecodeError, EncodeError, Encoded, Encoding, ErrorAnswer, ProviderApi, Sent, StreamDecoder, StreamEvent,
+    parse,
 };
 use crate::chat::request::ChatRequest;
 use crate::client_api::Format;
@@ -83,11 +84,6 @@ fn error_of(body: &Value) -> Option<Value> {
         })),
         _ => None,
     }
-}
-
-fn parse(bytes: &[u8]) -> Result<Value, DecodeError> {
-    serde_json::from_slice(bytes)
-        .map_err(|e| DecodeError(format!("not JSON (at line {} column {})", e.line(), e.column())))
 }
 
 /// serde's messages may quote values, so they are not repeated.

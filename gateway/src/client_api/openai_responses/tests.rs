@@ -20,16 +20,14 @@ fn param_of(body: &Value) -> String {
     }
 }
 
+fn streaming() -> Delivery {
+    let format = Format::OpenAiResponses;
+    Delivery { format, stream: true, include_usage: true, echo: None, called: None }
+}
+
 /// The events of these chunks: name and data.
 fn events(chunks: &[Value]) -> Vec<(String, Value)> {
-    let delivery = Delivery {
-        format: Format::OpenAiResponses,
-        stream: true,
-        include_usage: true,
-        echo: None,
-        called: None,
-    };
-    let mut encoder = OpenAiResponses.stream(&delivery);
+    let mut encoder = OpenAiResponses.stream(&streaming());
     let mut out = Vec::new();
     for chunk in chunks {
         out.extend(encoder.push(serde_json::from_value(chunk.clone()).unwrap()).unwrap_or_default());
@@ -241,14 +239,7 @@ fn an_answer_that_stopped_early_or_was_refused_says_so() {
 
 #[test]
 fn a_stream_that_fails_ends_with_a_failed_response() {
-    let delivery = Delivery {
-        format: Format::OpenAiResponses,
-        stream: true,
-        include_usage: true,
-        echo: None,
-        called: None,
-    };
-    let mut encoder = OpenAiResponses.stream(&delivery);
+    let mut encoder = OpenAiResponses.stream(&streaming());
     let chunk = json!({ "id": "a", "choices": [{ "index": 0, "delta": { "content": "Half" } }] });
     encoder.push(serde_json::from_value(chunk).unwrap()).unwrap();
     let (name, data) = read(&encoder.fail(&ApiError::StreamBroken("cut".to_owned()))).pop().unwrap();

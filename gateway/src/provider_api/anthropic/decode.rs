@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::error_of;
-use crate::provider_api::{DecodeError, Sent};
+use crate::provider_api::{DecodeError, Sent, parse};
 use crate::wire::anthropic::{ARGUMENTS, BLOCKS, END, MESSAGE, PIECES, has_input};
 use crate::wire::chat::{Choice, Chunk, Delta, Function, NATIVE, ToolCall};
 use crate::wire::usage::Usage;
@@ -13,8 +13,7 @@ const ENDING: [&str; 3] = ["stop_reason", "stop_sequence", "stop_details"];
 
 /// Reads a whole answer.
 pub(super) fn whole(body: &[u8], sent: &Sent) -> Result<Chunk, DecodeError> {
-    let body: Value = serde_json::from_slice(body)
-        .map_err(|e| DecodeError(format!("not JSON (at line {} column {})", e.line(), e.column())))?;
+    let body = parse(body)?;
     let Value::Object(mut message) = body else { return Err(no_message()) };
     if error_of(&Value::Object(message.clone())).is_some() {
         return Err(DecodeError("an error where an answer should be".to_owned()));

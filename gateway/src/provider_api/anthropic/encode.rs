@@ -194,16 +194,7 @@ impl Encoder<'_> {
 
     /// Fields that say nothing by their usual values, and something that can't be said otherwise.
     fn one_choice(&mut self) -> Result<(), EncodeError> {
-        if self.fields.take("n").is_some_and(|n| n.as_u64() != Some(1)) {
-            let message = "'n' must be 1 for this target: its API gives one answer".to_owned();
-            return Err(EncodeError::Unsupported { param: "n".to_owned(), message });
-        }
-        if let Some(kinds) = self.fields.take("modalities")
-            && *kinds != json!(["text"])
-        {
-            let message = "'modalities' must be [\"text\"] for this target".to_owned();
-            return Err(EncodeError::Unsupported { param: "modalities".to_owned(), message });
-        }
+        self.fields.one_answer()?;
         for (name, usual) in [
             ("presence_penalty", json!(0)),
             ("frequency_penalty", json!(0)),

@@ -10,7 +10,7 @@ use super::decode::{
     usage_of,
 };
 use super::error_of;
-use crate::provider_api::{DecodeError, Sent, StreamDecoder, StreamEvent};
+use crate::provider_api::{DecodeError, Sent, StreamDecoder, StreamEvent, parse};
 use crate::wire::anthropic::{ARGUMENTS, BLOCKS, END, ENDED, MESSAGE, PIECES, RAW, SHOWN};
 use crate::wire::chat::{Choice, Chunk, Delta, Function, NATIVE, ToolCall};
 use crate::wire::sse::SseDecoder;
@@ -236,9 +236,7 @@ impl StreamDecoder for AnthropicStream {
             if data.is_empty() || self.done {
                 continue;
             }
-            let event = serde_json::from_slice(data)
-                .map_err(|e| DecodeError(format!("not JSON (at line {} column {})", e.line(), e.column())))?;
-            self.event(event, events)?;
+            self.event(parse(data)?, events)?;
         }
         Ok(())
     }

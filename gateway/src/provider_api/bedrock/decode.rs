@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::super::{DecodeError, Sent};
+use super::super::{DecodeError, Sent, parse};
 use super::errors;
 use crate::wire::chat::{Choice, Chunk, Delta, Function, NATIVE, ToolCall};
 use crate::wire::usage::Usage;
@@ -39,12 +39,6 @@ pub(super) fn whole(body: &[u8], sent: &Sent) -> Result<Chunk, DecodeError> {
         named.name(&mut chunk);
     }
     Ok(chunk)
-}
-
-/// Reads JSON.
-pub(super) fn parse(bytes: &[u8]) -> Result<Value, DecodeError> {
-    serde_json::from_slice(bytes)
-        .map_err(|e| DecodeError(format!("not JSON (at line {} column {})", e.line(), e.column())))
 }
 
 /// Adds a block of a whole answer; true if it is the answer that came as a call.

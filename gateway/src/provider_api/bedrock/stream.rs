@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::super::{DecodeError, Sent, StreamDecoder, StreamEvent};
+use super::super::{DecodeError, Sent, StreamDecoder, StreamEvent, parse};
 use super::{decode, errors};
 use crate::wire::chat::{Choice, Chunk, Delta, Function, ToolCall};
 use crate::wire::frames::{Frame, FrameError, Frames};
@@ -74,23 +74,23 @@ impl ConverseStream {
         match kind {
             "messageStart" => push(Delta { role: Some("assistant".to_owned()), ..Delta::default() }),
             "contentBlockStart" => {
-                let said = decode::parse(payload)?;
+                let said = parse(payload)?;
                 self.start(&said).into_iter().for_each(push);
             }
             "contentBlockDelta" => {
-                let said = decode::parse(payload)?;
+                let said = parse(payload)?;
                 self.delta(&said)?.into_iter().for_each(push);
             }
             "contentBlockStop" => {
-                let said = decode::parse(payload)?;
+                let said = parse(payload)?;
                 self.stop_block(&said).into_iter().for_each(push);
             }
             "messageStop" => {
-                let event = self.stop(&decode::parse(payload)?)?;
+                let event = self.stop(&parse(payload)?)?;
                 events.push(event);
             }
             "metadata" => {
-                let said = decode::parse(payload)?;
+                let said = parse(payload)?;
                 let (usage, rest) = (said.get("usage").and_then(decode::usage), decode::native(&said));
                 self.counted = true;
                 events.push(StreamEvent::Chunk(Chunk { usage, rest, ..Chunk::default() }));

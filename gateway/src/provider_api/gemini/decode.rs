@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
-use super::super::{DecodeError, Sent};
+use super::super::{DecodeError, Sent, parse};
 use crate::ids;
 use crate::wire::chat::{Choice, Chunk, Delta, Function, ToolCall};
 use crate::wire::usage::Usage;
@@ -46,11 +46,6 @@ pub(super) fn whole(body: &[u8], sent: &Sent) -> Result<Chunk, DecodeError> {
     }
     chunk.usage = reader.usage.take();
     Ok(chunk)
-}
-
-pub(super) fn parse(bytes: &[u8]) -> Result<Value, DecodeError> {
-    serde_json::from_slice(bytes)
-        .map_err(|e| DecodeError(format!("not JSON (at line {} column {})", e.line(), e.column())))
 }
 
 /// What has to be known of an answer's beginning to read on.

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use super::super::{DecodeError, Sent, StreamDecoder, StreamEvent};
-use super::decode::{Reader, parse};
+use super::super::{DecodeError, Sent, StreamDecoder, StreamEvent, parse};
+use super::decode::Reader;
 use super::error;
 use crate::wire::chat::Chunk;
 use crate::wire::sse::SseDecoder;

@@ -6,15 +6,14 @@ use serde_json::{Map, Value, json};
 
 use super::error_of;
 use super::native::Numbers;
-use crate::provider_api::{DecodeError, Sent};
+use crate::provider_api::{DecodeError, Sent, parse};
 use crate::wire::chat::{Choice, Chunk, Delta};
 use crate::wire::responses::items::{Called, nested, usage_of};
 use crate::wire::responses::{seal, thoughts};
 
 /// Reads a whole answer.
 pub(super) fn whole(body: &[u8], sent: &Sent) -> Result<Chunk, DecodeError> {
-    let body: Value = serde_json::from_slice(body)
-        .map_err(|e| DecodeError(format!("not JSON (at line {} column {})", e.line(), e.column())))?;
+    let body = parse(body)?;
     if error_of(&body).is_some() {
         return Err(DecodeError("an error where an answer should be".to_owned()));
     }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::decode::{End, Reading, head};
 use super::native::Numbers;
 use super::{complete, error_of};
-use crate::provider_api::{DecodeError, Sent, StreamDecoder, StreamEvent};
+use crate::provider_api::{DecodeError, Sent, StreamDecoder, StreamEvent, parse};
 use crate::wire::anthropic::SHOWN;
 use crate::wire::chat::{Choice, Chunk, Delta, NATIVE};
 use crate::wire::responses::is_last;
@@ -136,9 +136,7 @@ impl StreamDecoder for ResponsesStream {
             if data.is_empty() || self.done || data == b"[DONE]" {
                 continue;
             }
-            let event = serde_json::from_slice(data)
-                .map_err(|e| DecodeError(format!("not JSON (at line {} column {})", e.line(), e.column())))?;
-            self.event(event, events)?;
+            self.event(parse(data)?, events)?;
         }
         Ok(())
     }
